@@ -1,0 +1,31 @@
+"""The commands: one thin module each, which reads, calls one function and writes.
+
+A command module has a docstring (its help), `add_arguments(parser)` and `run(arguments)`; it is imported only
+when its command is called.
+"""
+
+COMMANDS = {
+    "index-scans": ("msdiff.cli.index_scans", "list the scans of a folder in a sheet"),
+    "draw-phantom": ("msdiff.cli.draw_phantom", "draw one patient of the embedded cohort, with ground truth"),
+    "pair-scans": ("msdiff.cli.pair_scans", "check a sheet, assign splits, pair baselines with follow-ups"),
+    "register": ("msdiff.cli.register", "bring a patient's scans to one unbiased space and the common grid"),
+    "correct-bias": ("msdiff.cli.correct_bias", "remove the bias field of a patient's scans"),
+    "strip-skull": ("msdiff.cli.strip_skull", "find the brain in a patient's scans"),
+    "normalise": ("msdiff.cli.normalise", "bring a patient's intensities to [-1, 1], measured on the baseline"),
+    "parcellate": ("msdiff.cli.parcellate", "label the brain regions of a patient"),
+    "stack-scans": ("msdiff.cli.stack_scans", "one memory-mapped array per contrast, and an index of slices"),
+    "train-generator": ("msdiff.cli.train_generator", "train a generator of follow-up scans"),
+    "plan-samples": ("msdiff.cli.plan_samples", "list what to generate: baseline, change mask, seed"),
+    "draw-samples": ("msdiff.cli.draw_samples", "generate one shard of a plan"),
+    "score-images": ("msdiff.cli.score_images", "compare generated with real follow-ups, one row per sample"),
+    "mix-slices": ("msdiff.cli.mix_slices", "list a detector's training slices, real and synthetic"),
+    "train-detector": ("msdiff.cli.train_detector", "train a detector of new lesions"),
+    "detect-lesions": ("msdiff.cli.detect_lesions", "find new lesions in test patients and score them"),
+    "augmentation": ("msdiff.cli.augmentation", "table: detectors by real-to-synthetic ratio"),
+    "image-quality": ("msdiff.cli.image_quality", "table: generated against real follow-ups"),
+    "cohort": ("msdiff.cli.cohort", "table: new lesions and activity by treatment arm"),
+    "compute": ("msdiff.cli.compute", "table: hours and memory by rule"),
+    "draw-figures": ("msdiff.cli.draw_figures", "figures of the report"),
+    "provenance": ("msdiff.cli.provenance", "record what ran: versions, commit, settings, seeds"),
+    "report": ("msdiff.cli.report", "one self-contained page of tables and figures"),
+}

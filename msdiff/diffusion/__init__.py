@@ -1,0 +1,1 @@
+"""The diffusion core: noise, objective, sampler, guidance. It knows nothing of MRI."""

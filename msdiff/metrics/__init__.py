@@ -1,0 +1,1 @@
+"""Numbers from arrays: voxel, lesion, image and interval statistics."""

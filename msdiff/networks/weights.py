@@ -1,0 +1,45 @@
+"""Trained weights: a safetensors file that carries its own description.
+
+The description is JSON: architecture, network settings, normalisation and statistics of the conditions, digests. The
+file alone is enough to build the network and to use it.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from msdiff.errors import BadInput
+from msdiff.writing import whole_file
+
+
+def save_weights(tensors: dict[str, Tensor], description: dict[str, Any], path: str | Path) -> None:
+    """Write named tensors and their description."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole_file(path) as temporary:
+        save_file(contiguous, temporary, metadata={"msdiff": json.dumps(description, sort_keys=True)})
+
+
+def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read named tensors and their description; BadInput where the file is missing or not ours."""
+    if not Path(path).is_file():
+        raise BadInput(f"{path}: no such weights; train them first, or correct the path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
+    except SafetensorError as error:
+        raise BadInput(f"{path}: expected weights in safetensors format, cannot read them ({error})") from error
+    if "msdiff" not in metadata:
+        raise BadInput(f"{path}: expected weights written by msdiff, got a file without their description")
+    return tensors, json.loads(metadata["msdiff"])
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""From raw scans to normalised brains on one grid."""

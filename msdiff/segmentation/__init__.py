@@ -1,0 +1,1 @@
+"""Detectors of new lesions, trained on mixes of real and synthetic slices."""

@@ -1,0 +1,1 @@
+"""Generators of follow-up scans: what each adds to the diffusion core."""

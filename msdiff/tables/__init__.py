@@ -1,0 +1,1 @@
+"""One module per table: data frames in, data frame out."""
