@@ -1,0 +1,44 @@
+# make demo   the whole workflow on the embedded cohort, CPU only
+# make test   the whole test suite
+# make lint   the linters
+# Each makes its own environment in .venv; `make clean` forgets the environment, never results.
+
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+# Rules call `python`: the environment's own, whatever the shell has.
+export PATH := $(BIN):$(PATH)
+
+.PHONY: demo test lint install install-dev clean
+
+demo: install
+	snakemake --profile profiles/demo all
+	@echo "report: results/report.html"
+	@echo "tables: results/tables/"
+
+test: install-dev
+	python -m pytest -n 2
+
+lint: install-dev
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+	snakemake --lint --profile profiles/demo
+
+install: .venv/installed
+install-dev: .venv/installed-dev
+
+.venv/installed: requirements.txt pyproject.toml
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed requirements-dev.txt
+	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

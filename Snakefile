@@ -1,0 +1,30 @@
+"""From raw MS scans to the report: one rule file per stage.
+
+A rule states what a step reads, writes and needs; `python -m msdiff COMMAND` does it.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/cohort.smk"
+include: "workflow/rules/preprocess.smk"
+include: "workflow/rules/parcellation.smk"
+include: "workflow/rules/synthesis.smk"
+include: "workflow/rules/segmentation.smk"
+include: "workflow/rules/tables.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/report.html",
+    localrule: True

@@ -1,0 +1,184 @@
+"""The checked config, the cohorts' scans, wildcards, and the helpers that all rules share."""
+
+import json
+import os
+import sys
+
+import pandas as pd
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+
+def stop(message):
+    """End with one line on stderr and exit code 2, as every command does on bad input."""
+    sys.stderr.write(f"msdiff: error: {' '.join(message.split())}\n")
+    sys.exit(2)
+
+
+def check(values, schema, name):
+    """Stop unless the values follow workflow/schemas/{schema}.schema.yaml."""
+    with open(workflow.source_path(f"../schemas/{schema}.schema.yaml")) as file:
+        validator = Draft202012Validator(yaml.safe_load(file))
+    fault = best_match(validator.iter_errors(values))
+    if fault is not None:
+        key = ".".join(str(step) for step in fault.absolute_path) or "(top level)"
+        stop(f"{name}: {key}: {fault.message}; correct it and run the same command again")
+
+
+def cohort_scans(cohort):
+    """The sheet rows (subject, session, paths) of a cohort, the phantom's from its numbers alone."""
+    sheet = config["cohort"][cohort]["sheet"]
+    if sheet is None:
+        return phantom_scans(cohort)
+    if not os.path.isfile(sheet):
+        stop(
+            f"{sheet}: no such sheet (cohort.{cohort}.sheet); "
+            "write one with `python -m msdiff index-scans --source SOURCE --root DIR --out SHEET`"
+        )
+    scans = pd.read_csv(sheet, sep="\t", dtype=str, keep_default_na=False)
+    for row in scans.to_dict("records"):
+        check(
+            {column: value for column, value in row.items() if value},
+            "scans",
+            f"{sheet}: {row.get('subject')} {row.get('session')}",
+        )
+    for column in [*config["cohort"][cohort]["contrasts"], *MASKS]:
+        if column in scans:
+            scans[column] = [
+                path and os.path.join(os.path.dirname(sheet), path)
+                for path in scans[column]
+            ]
+            missing = [path for path in scans[column] if path and not os.path.isfile(path)]
+            if missing:
+                stop(f"{sheet}: column {column}: no such file {missing[0]}; correct the path")
+    return scans
+
+
+def phantom_scans(cohort):
+    """The rows of the embedded cohort; its images are drawn by a rule."""
+    numbers = config["cohort"][cohort]["phantom"]
+    subjects = [f"sub-{i + 1:04d}" for i in range(sum(numbers["arms"].values()))]
+    rows = []
+    for subject in subjects:
+        folder = f"results/cohorts/{cohort}/raw/{subject}"
+        for number, session in enumerate(numbers["sessions"]):
+            row = {"subject": subject, "session": f"ses-{session}"}
+            row |= {
+                image: f"{folder}/ses-{session}_{image}.nii.gz"
+                for image in [*config["cohort"][cohort]["contrasts"], "lesion_mask", "enhancing_mask"]
+            }
+            if number:
+                row["change_mask"] = f"{folder}/ses-{session}_change_mask.nii.gz"
+            rows.append(row)
+    return pd.DataFrame(rows).fillna("")
+
+
+MASKS = [
+    "lesion_mask",
+    "change_mask",
+    "change_mask_transform",
+    "enhancing_mask",
+    "brain_mask",
+]
+
+check(config, "config", "config")
+STUDY = config["study"]
+if STUDY not in config["cohort"]:
+    stop(f"study: expected a name under cohort ({', '.join(config['cohort'])}), got {STUDY!r}")
+SCANS = cohort_scans(STUDY)
+SUBJECTS = list(dict.fromkeys(SCANS["subject"]))
+CONTRASTS = config["cohort"][STUDY]["contrasts"]
+GENERATORS = config["synthesis"]["generators"]
+SHARDS = {
+    purpose: [f"{shard:03d}" for shard in range(count)]
+    for purpose, count in config["synthesis"]["shards"].items()
+}
+ARCHITECTURES = list(config["segmentation"]["detectors"])
+MIXES = config["segmentation"]["mixes"]
+SEEDS = config["segmentation"]["seeds"]
+
+
+wildcard_constraints:
+    cohort="|".join(config["cohort"]),
+    subject=r"sub-[A-Za-z0-9]+",
+    generator="|".join(GENERATORS),
+    purpose="|".join(SHARDS),
+    shard=r"\d{3}",
+    architecture="|".join(ARCHITECTURES),
+    mix=r"\d+-\d+",
+    seed=r"\d+",
+
+
+def patient_rows(wildcards):
+    """A patient's sheet rows as one JSON argument, empty cells left out."""
+    rows = SCANS[SCANS["subject"] == wildcards.subject].to_dict("records")
+    columns = {"subject", "session", *CONTRASTS, *MASKS}
+    return json.dumps(
+        [{key: value for key, value in row.items() if value and key in columns} for row in rows]
+    )
+
+
+def patient_files(wildcards):
+    """A patient's raw images and masks, or the folder that the phantom is drawn in."""
+    if config["cohort"][wildcards.cohort]["sheet"] is None:
+        return f"results/cohorts/{wildcards.cohort}/raw/{wildcards.subject}"
+    rows = SCANS[SCANS["subject"] == wildcards.subject]
+    columns = [column for column in [*CONTRASTS, *MASKS] if column in rows]
+    return sorted({path for column in columns for path in rows[column] if path})
+
+
+def images_of_all_patients(wildcards):
+    """What a sheet points to: its files are checked before anything is computed from them."""
+    own = config["cohort"][wildcards.cohort]["sheet"]
+    raw = f"results/cohorts/{wildcards.cohort}/raw"
+    return [f"{raw}/{subject}" for subject in SUBJECTS] if own is None else []
+
+
+def sheet(wildcards):
+    """The sheet of a cohort: the user's own, or the one the phantom writes."""
+    own = config["cohort"][wildcards.cohort]["sheet"]
+    return f"results/cohorts/{wildcards.cohort}/sheet.tsv" if own is None else own
+
+
+def shards(purpose):
+    """The folders of all shards of a purpose, for the rule's cohort and generator."""
+    return expand(
+        "results/synthesis/{{cohort}}/{{generator}}/{purpose}/shards/{shard}",
+        purpose=purpose,
+        shard=SHARDS[purpose],
+    )
+
+
+def mixed_shards(wildcards):
+    """The shards a mix may draw from, or none where it has no synthetic part."""
+    if wildcards.mix.endswith("-0"):
+        return []
+    return [path.format(**wildcards) for path in shards("mass")]
+
+
+def chosen(section):
+    """A config section with each pluggable part cut to the backend it names."""
+    if not isinstance(section, dict):
+        return section
+    if "backend" in section:
+        name = section["backend"]
+        return {"backend": name, "options": section.get(name, {})}
+    return {key: chosen(value) for key, value in section.items()}
+
+
+def settings(dpath=None, **parts):
+    """One section of the config, or several under names, as one JSON argument of a command.
+
+    A function and no string, for Snakemake reads braces in a string as wildcards.
+    """
+
+    def section(path, wildcards):
+        return chosen(lookup(dpath=path.format(**wildcards), within=config))
+
+    def as_json(wildcards):
+        values = section(dpath, wildcards) if dpath else {}
+        values = values | {name: section(path, wildcards) for name, path in parts.items()}
+        return json.dumps(values, sort_keys=True)
+
+    return as_json

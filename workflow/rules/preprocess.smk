@@ -1,0 +1,166 @@
+"""Raw scans to normalised brains on one grid, then to one stack per cohort.
+
+Reads   the scan sheet's images, or the phantom's
+Writes  results/preprocessed/{cohort}/{registered,corrected,stripped,normalised}/{subject}/
+        results/preprocessed/{cohort}/stack/
+"""
+
+
+rule register:
+    input:
+        patient_files,
+    output:
+        registered=directory("results/preprocessed/{cohort}/registered/{subject}"),
+    log:
+        "results/logs/register/{cohort}/{subject}.log",
+    benchmark:
+        "results/benchmarks/register/{cohort}/{subject}.tsv"
+    group:
+        "imaging"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 2
+    resources:
+        mem_mb=6000,
+        runtime=30,
+    params:
+        patient=patient_rows,
+        contrasts=CONTRASTS,
+        settings=settings(grid="preprocess/grid", registration="preprocess/registration"),
+    shell:
+        r"""
+        python -m msdiff register \
+            --patient {params.patient:q} \
+            --contrasts {params.contrasts:q} \
+            --out {output.registered:q} \
+            --threads {threads} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule correct_bias:
+    input:
+        registered="results/preprocessed/{cohort}/registered/{subject}",
+    output:
+        corrected=directory("results/preprocessed/{cohort}/corrected/{subject}"),
+    log:
+        "results/logs/correct_bias/{cohort}/{subject}.log",
+    benchmark:
+        "results/benchmarks/correct_bias/{cohort}/{subject}.tsv"
+    group:
+        "imaging"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 2
+    resources:
+        mem_mb=6000,
+        runtime=20,
+    params:
+        settings=settings("preprocess/bias"),
+    shell:
+        r"""
+        python -m msdiff correct-bias \
+            --registered {input.registered:q} \
+            --out {output.corrected:q} \
+            --threads {threads} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule strip_skull:
+    input:
+        corrected="results/preprocessed/{cohort}/corrected/{subject}",
+    output:
+        stripped=directory("results/preprocessed/{cohort}/stripped/{subject}"),
+    log:
+        "results/logs/strip_skull/{cohort}/{subject}.log",
+    benchmark:
+        "results/benchmarks/strip_skull/{cohort}/{subject}.tsv"
+    group:
+        "imaging"
+    conda:
+        "../../envs/imaging.yaml"
+    threads: 2
+    resources:
+        mem_mb=6000,
+        runtime=20,
+    params:
+        settings=settings("preprocess/skull_stripping"),
+    shell:
+        r"""
+        python -m msdiff strip-skull \
+            --corrected {input.corrected:q} \
+            --out {output.stripped:q} \
+            --threads {threads} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule normalise:
+    input:
+        corrected="results/preprocessed/{cohort}/corrected/{subject}",
+        stripped="results/preprocessed/{cohort}/stripped/{subject}",
+    output:
+        normalised=directory("results/preprocessed/{cohort}/normalised/{subject}"),
+    log:
+        "results/logs/normalise/{cohort}/{subject}.log",
+    benchmark:
+        "results/benchmarks/normalise/{cohort}/{subject}.tsv"
+    group:
+        "imaging"
+    conda:
+        "../../envs/imaging.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=5,
+    params:
+        settings=settings("preprocess/normalisation"),
+    shell:
+        r"""
+        python -m msdiff normalise \
+            --corrected {input.corrected:q} \
+            --stripped {input.stripped:q} \
+            --out {output.normalised:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule stack_scans:
+    input:
+        expand(
+            "results/preprocessed/{{cohort}}/{step}/{subject}",
+            step=["registered", "stripped", "normalised"],
+            subject=SUBJECTS,
+        ),
+        expand("results/parcellation/{{cohort}}/{subject}", subject=SUBJECTS),
+        scans="results/cohorts/{cohort}/scans.tsv",
+        pairs="results/cohorts/{cohort}/pairs.tsv",
+    output:
+        stack=directory("results/preprocessed/{cohort}/stack"),
+    log:
+        "results/logs/stack_scans/{cohort}.log",
+    benchmark:
+        "results/benchmarks/stack_scans/{cohort}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        preprocessed="results/preprocessed/{cohort}",
+        parcellation="results/parcellation/{cohort}",
+        contrasts=CONTRASTS,
+        settings=settings("preprocess/stack"),
+    shell:
+        r"""
+        python -m msdiff stack-scans \
+            --scans {input.scans:q} \
+            --pairs {input.pairs:q} \
+            --registered {params.preprocessed:q}/registered \
+            --stripped {params.preprocessed:q}/stripped \
+            --normalised {params.preprocessed:q}/normalised \
+            --parcellation {params.parcellation:q} \
+            --contrasts {params.contrasts:q} \
+            --out {output.stack:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """

@@ -1,0 +1,103 @@
+"""Detectors of new lesions, by architecture, mix of real and synthetic slices, and seed.
+
+Reads   results/preprocessed/{cohort}/stack/, results/synthesis/{cohort}/{generator}/mass/shards/
+Writes  results/segmentation/{cohort}/{generator}/mixes/{mix}_seed-{seed}.tsv
+        results/segmentation/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/
+"""
+
+
+rule mix_slices:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+        shards=mixed_shards,
+    output:
+        mix="results/segmentation/{cohort}/{generator}/mixes/{mix}_seed-{seed}.tsv",
+    log:
+        "results/logs/mix_slices/{cohort}/{generator}_{mix}_seed-{seed}.log",
+    localrule: True
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        shards=lambda wildcards, input: ["--shards", *input.shards] if input.shards else [],
+        settings=settings("segmentation/slices"),
+    shell:
+        r"""
+        python -m msdiff mix-slices \
+            --stack {input.stack:q} \
+            --mix {wildcards.mix} \
+            --seed {wildcards.seed} \
+            {params.shards:q} \
+            --out {output.mix:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule train_detector:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+        shards=mixed_shards,
+        mix="results/segmentation/{cohort}/{generator}/mixes/{mix}_seed-{seed}.tsv",
+    output:
+        weights="results/segmentation/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/weights.safetensors",
+        history="results/segmentation/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/history.csv",
+    log:
+        "results/logs/train_detector/{cohort}/{generator}_{architecture}_{mix}_seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/train_detector/{cohort}/{generator}_{architecture}_{mix}_seed-{seed}.tsv"
+    # An attempt resumes from the newest checkpoint, so a time limit costs minutes.
+    retries: 3
+    conda:
+        "../../envs/torch.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=480,
+    params:
+        # Not an output: Snakemake deletes a job's outputs before every attempt.
+        checkpoints="results/segmentation/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/checkpoints",
+        settings=settings("segmentation/detectors/{architecture}"),
+    shell:
+        r"""
+        python -m msdiff train-detector \
+            --stack {input.stack:q} \
+            --slices {input.mix:q} \
+            --checkpoints {params.checkpoints:q} \
+            --weights {output.weights:q} \
+            --history {output.history:q} \
+            --seed {wildcards.seed} \
+            --minutes {resources.runtime} \
+            --threads {threads} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule detect_lesions:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+        weights="results/segmentation/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/weights.safetensors",
+    output:
+        scores=directory("results/segmentation/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/scores"),
+    log:
+        "results/logs/detect_lesions/{cohort}/{generator}_{architecture}_{mix}_seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/detect_lesions/{cohort}/{generator}_{architecture}_{mix}_seed-{seed}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 4
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        split="test",
+        settings=settings("segmentation/detection"),
+    shell:
+        r"""
+        python -m msdiff detect-lesions \
+            --stack {input.stack:q} \
+            --weights {input.weights:q} \
+            --split {params.split} \
+            --threads {threads} \
+            --out {output.scores:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """

@@ -1,0 +1,204 @@
+"""Train a generator of follow-up scans, draw follow-ups in shards, score them against real ones.
+
+Reads   results/preprocessed/{cohort}/stack/
+Writes  results/synthesis/{cohort}/auxiliary/           the frozen segmenter behind the auxiliary loss
+        results/synthesis/{cohort}/{generator}/         weights, history, plans, shards, image_scores.tsv
+"""
+
+
+rule list_auxiliary_slices:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+    output:
+        slices="results/synthesis/{cohort}/auxiliary/slices.tsv",
+    log:
+        "results/logs/list_auxiliary_slices/{cohort}.log",
+    localrule: True
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        seed=0,
+        settings=settings("synthesis/auxiliary/slices"),
+    shell:
+        r"""
+        python -m msdiff mix-slices \
+            --stack {input.stack:q} \
+            --mix 1-0 \
+            --seed {params.seed} \
+            --out {output.slices:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule train_auxiliary:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+        slices="results/synthesis/{cohort}/auxiliary/slices.tsv",
+    output:
+        weights="results/synthesis/{cohort}/auxiliary/weights.safetensors",
+        history="results/synthesis/{cohort}/auxiliary/history.csv",
+    log:
+        "results/logs/train_auxiliary/{cohort}.log",
+    benchmark:
+        "results/benchmarks/train_auxiliary/{cohort}.tsv"
+    # An attempt resumes from the newest checkpoint, so a time limit costs minutes.
+    retries: 3
+    conda:
+        "../../envs/torch.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=16000,
+        runtime=240,
+    params:
+        # Not an output: Snakemake deletes a job's outputs before every attempt.
+        checkpoints="results/synthesis/{cohort}/auxiliary/checkpoints",
+        seed=0,
+        settings=settings("synthesis/auxiliary/detector"),
+    shell:
+        r"""
+        python -m msdiff train-detector \
+            --stack {input.stack:q} \
+            --slices {input.slices:q} \
+            --checkpoints {params.checkpoints:q} \
+            --weights {output.weights:q} \
+            --history {output.history:q} \
+            --seed {params.seed} \
+            --minutes {resources.runtime} \
+            --threads {threads} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule train_generator:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+        auxiliary="results/synthesis/{cohort}/auxiliary/weights.safetensors",
+    output:
+        weights="results/synthesis/{cohort}/{generator}/weights.safetensors",
+        history="results/synthesis/{cohort}/{generator}/history.csv",
+    log:
+        "results/logs/train_generator/{cohort}/{generator}.log",
+    benchmark:
+        "results/benchmarks/train_generator/{cohort}/{generator}.tsv"
+    retries: 3
+    conda:
+        "../../envs/torch.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=64000,
+        runtime=1440,
+    params:
+        checkpoints="results/synthesis/{cohort}/{generator}/checkpoints",
+        settings=settings("synthesis/{generator}"),
+    shell:
+        r"""
+        python -m msdiff train-generator \
+            --stack {input.stack:q} \
+            --auxiliary {input.auxiliary:q} \
+            --checkpoints {params.checkpoints:q} \
+            --weights {output.weights:q} \
+            --history {output.history:q} \
+            --minutes {resources.runtime} \
+            --threads {threads} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule plan_samples:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+    output:
+        plan="results/synthesis/{cohort}/{generator}/{purpose}/plan.tsv",
+    log:
+        "results/logs/plan_samples/{cohort}/{generator}_{purpose}.log",
+    benchmark:
+        "results/benchmarks/plan_samples/{cohort}/{generator}_{purpose}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        settings=settings("synthesis/plan"),
+    shell:
+        r"""
+        python -m msdiff plan-samples \
+            --stack {input.stack:q} \
+            --purpose {wildcards.purpose} \
+            --plan {output.plan:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule draw_samples:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+        plan="results/synthesis/{cohort}/{generator}/{purpose}/plan.tsv",
+        weights="results/synthesis/{cohort}/{generator}/weights.safetensors",
+    output:
+        shard=directory("results/synthesis/{cohort}/{generator}/{purpose}/shards/{shard}"),
+    log:
+        "results/logs/draw_samples/{cohort}/{generator}_{purpose}_{shard}.log",
+    benchmark:
+        "results/benchmarks/draw_samples/{cohort}/{generator}_{purpose}_{shard}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=32000,
+        runtime=120,
+    params:
+        shards=lambda wildcards: len(SHARDS[wildcards.purpose]),
+        # Does not change a sample: each has its own seed.
+        batch=32,
+        settings=settings("synthesis/sampler"),
+    shell:
+        r"""
+        python -m msdiff draw-samples \
+            --stack {input.stack:q} \
+            --plan {input.plan:q} \
+            --weights {input.weights:q} \
+            --shard {wildcards.shard} \
+            --shards {params.shards} \
+            --batch {params.batch} \
+            --threads {threads} \
+            --out {output.shard:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule score_images:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+        shards=shards("held_out"),
+        # Trained on real slices alone, with a seed of its own: it never met the generator.
+        detector=expand(
+            "results/segmentation/{{cohort}}/{{generator}}/unet/1-0/seed-{seed}/weights.safetensors",
+            seed=SEEDS[0],
+        ),
+    output:
+        scores="results/synthesis/{cohort}/{generator}/image_scores.tsv",
+    log:
+        "results/logs/score_images/{cohort}/{generator}.log",
+    benchmark:
+        "results/benchmarks/score_images/{cohort}/{generator}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 2
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        settings=settings("synthesis/scoring"),
+    shell:
+        r"""
+        python -m msdiff score-images \
+            --stack {input.stack:q} \
+            --shards {input.shards:q} \
+            --detector {input.detector:q} \
+            --scores {output.scores:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """

@@ -1,0 +1,245 @@
+"""The tables, the figures, the provenance record and the report.
+
+Reads   results/segmentation/, results/synthesis/, results/preprocessed/{cohort}/stack/, results/benchmarks/
+Writes  results/tables/, results/figures/, results/provenance.json, results/report.html
+"""
+
+TABLES = ["augmentation", "image_quality", "cohort", "compute"]
+STACK = f"results/preprocessed/{STUDY}/stack"
+SCORES = expand(
+    "results/segmentation/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/scores",
+    cohort=STUDY,
+    generator=GENERATORS,
+    architecture=ARCHITECTURES,
+    mix=MIXES,
+    seed=SEEDS,
+)
+MIXTURES = expand(
+    "results/segmentation/{cohort}/{generator}/mixes/{mix}_seed-{seed}.tsv",
+    cohort=STUDY,
+    generator=GENERATORS,
+    mix=MIXES,
+    seed=SEEDS,
+)
+IMAGE_SCORES = expand(
+    "results/synthesis/{cohort}/{generator}/image_scores.tsv",
+    cohort=STUDY,
+    generator=GENERATORS,
+)
+HELD_OUT = expand(
+    "results/synthesis/{cohort}/{generator}/held_out/shards/{shard}",
+    cohort=STUDY,
+    generator=GENERATORS,
+    shard=SHARDS["held_out"],
+)
+HISTORIES = {
+    "auxiliary": f"results/synthesis/{STUDY}/auxiliary/history.csv",
+    **{
+        generator: f"results/synthesis/{STUDY}/{generator}/history.csv"
+        for generator in GENERATORS
+    },
+}
+
+
+rule augmentation:
+    input:
+        scores=SCORES,
+        mixes=MIXTURES,
+    output:
+        table=report(
+            "results/tables/augmentation.csv",
+            caption="../report/augmentation.rst",
+            category="tables",
+        ),
+    log:
+        "results/logs/augmentation.log",
+    benchmark:
+        "results/benchmarks/augmentation.tsv"
+    group:
+        "tables"
+    conda:
+        "../../envs/tables.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=15,
+    params:
+        cohort=STUDY,
+        settings=settings("tables"),
+    shell:
+        r"""
+        python -m msdiff augmentation \
+            --cohort {params.cohort:q} \
+            --scores {input.scores:q} \
+            --mixes {input.mixes:q} \
+            --out {output.table:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule image_quality:
+    input:
+        scores=IMAGE_SCORES,
+    output:
+        table=report(
+            "results/tables/image_quality.csv",
+            caption="../report/image_quality.rst",
+            category="tables",
+        ),
+    log:
+        "results/logs/image_quality.log",
+    benchmark:
+        "results/benchmarks/image_quality.tsv"
+    group:
+        "tables"
+    conda:
+        "../../envs/tables.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=15,
+    params:
+        cohort=STUDY,
+        settings=settings("tables"),
+    shell:
+        r"""
+        python -m msdiff image-quality \
+            --cohort {params.cohort:q} \
+            --scores {input.scores:q} \
+            --out {output.table:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule cohort:
+    input:
+        stack=STACK,
+    output:
+        table=report(
+            "results/tables/cohort.csv",
+            caption="../report/cohort.rst",
+            category="tables",
+        ),
+    log:
+        "results/logs/cohort.log",
+    benchmark:
+        "results/benchmarks/cohort.tsv"
+    group:
+        "tables"
+    conda:
+        "../../envs/tables.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=15,
+    params:
+        cohort=STUDY,
+        settings=settings("tables"),
+    shell:
+        r"""
+        python -m msdiff cohort \
+            --cohort {params.cohort:q} \
+            --stack {input.stack:q} \
+            --out {output.table:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule compute:
+    input:
+        # The benchmark record is complete when these exist.
+        SCORES,
+        IMAGE_SCORES,
+    output:
+        table=report(
+            "results/tables/compute.csv",
+            caption="../report/compute.rst",
+            category="tables",
+        ),
+    log:
+        "results/logs/compute.log",
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        benchmarks="results/benchmarks",
+    shell:
+        r"""
+        python -m msdiff compute \
+            --benchmarks {params.benchmarks:q} \
+            --out {output.table:q} >{log:q} 2>&1
+        """
+
+
+rule draw_figures:
+    input:
+        HELD_OUT,
+        HISTORIES.values(),
+        expand("results/tables/{table}.csv", table=TABLES),
+        stack=STACK,
+    output:
+        figures=directory("results/figures"),
+    log:
+        "results/logs/draw_figures.log",
+    benchmark:
+        "results/benchmarks/draw_figures.tsv"
+    group:
+        "tables"
+    conda:
+        "../../envs/tables.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=15,
+    params:
+        held_out=HELD_OUT,
+        histories=[f"{name}={path}" for name, path in HISTORIES.items()],
+        settings=settings("tables"),
+    shell:
+        r"""
+        python -m msdiff draw-figures \
+            --stack {input.stack:q} \
+            --held-out {params.held_out:q} \
+            --histories {params.histories:q} \
+            --tables results/tables \
+            --out {output.figures:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule provenance:
+    input:
+        expand("results/tables/{table}.csv", table=TABLES),
+    output:
+        record="results/provenance.json",
+    log:
+        "results/logs/provenance.log",
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        config=lambda wildcards: json.dumps(config, sort_keys=True),
+    shell:
+        r"""
+        python -m msdiff provenance \
+            --config {params.config:q} \
+            --out {output.record:q} >{log:q} 2>&1
+        """
+
+
+rule report:
+    input:
+        expand("results/tables/{table}.csv", table=TABLES),
+        figures="results/figures",
+        provenance="results/provenance.json",
+    output:
+        page="results/report.html",
+    log:
+        "results/logs/report.log",
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    shell:
+        r"""
+        python -m msdiff report \
+            --tables results/tables \
+            --figures {input.figures:q} \
+            --provenance {input.provenance:q} \
+            --out {output.page:q} >{log:q} 2>&1
+        """
