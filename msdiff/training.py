@@ -1,0 +1,439 @@
+"""The loop of every training: seeded, resumable bit for bit, stopping itself before its time limit.
+
+A step is a pure function of the last step's state, the seed and the step's number: the sampler draws the slices of step
+k from (seed, k), and so do augmentation, diffusion noise and dropout. A checkpoint therefore holds tensors, the step
+and the history, and no generator has to be stored; whoever continues from step k sees what would have come.
+
+The learning rate rises linearly over the warm-up and then stays, or falls linearly or by a half cosine to zero at the
+last step. The exponential moving average (EMA) covers weights and floating buffers; its decay rises as
+(1 + k) / (10 + k) to the chosen one, so that a short training is not an average over its first weights.
+"""
+
+import logging
+import math
+import os
+import re
+import signal
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from msdiff.errors import BadInput, BadSettings, OutOfTime, StaleCheckpoint
+from msdiff.settings import Settings, digest
+from msdiff.writing import whole_file
+
+log = logging.getLogger(__name__)
+
+BETAS = (0.9, 0.999)  # AdamW, Loshchilov and Hutter 2019
+KEPT_CHECKPOINTS = 2
+PREFETCHED_BATCHES = 2
+# Of the time limit, left for the start of the process and for writing its results.
+RESERVED_SHARE = 0.05
+# Names the independent streams of random numbers of one step.
+SAMPLER, AUGMENTATION, NOISE, DROPOUT, INITIAL = range(5)
+
+
+class TrainingSettings(Settings):
+    """How long and how fast to train."""
+
+    steps: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
+    warm_up_steps: NonNegativeInt
+    decay: Literal["none", "linear", "cosine"]
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    clip_norm: PositiveFloat
+    precision: Literal["fp32", "bf16"]
+    log_every: PositiveInt
+    checkpoint_every: PositiveInt
+    validate_every: NonNegativeInt
+    keep: Literal["last", "best"]
+
+
+class Task(Protocol):
+    """What is trained; the loop moves `modules` and batches to its device.
+
+    modules             one module that holds every trainable tensor and nothing else
+    indices, weights    what the sampler draws from (N,), and how often in relation to each other (N,), >= 0
+    """
+
+    modules: nn.Module
+    indices: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+    def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
+        """One batch, on the CPU, from drawn indices (B,); runs in another thread than `loss`."""
+        ...
+
+    def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """Scalars: `loss` to be minimised, and others for the history; `generator` is of the CPU."""
+        ...
+
+    def validate(self) -> dict[str, float]:
+        """Scalars for the history; `score`, higher is better, chooses the weights where the best are kept.
+
+        Called every `validate_every` steps (never for 0) with the EMA in `modules`, in evaluation mode, without
+        gradients.
+        """
+        ...
+
+
+class Trained(NamedTuple):
+    """The EMA of the network (of the last or the best step), and one history row per interval."""
+
+    tensors: dict[str, Tensor]
+    history: pd.DataFrame
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def initialised(build: Callable[[], M], seed: int) -> M:
+    """Build a module whose initial weights depend on the seed only; the global generator is left as it was."""
+    with _global_generator(seed, 0, INITIAL):
+        return build()
+
+
+def train(
+    task: Task,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    checkpoints: str | Path,
+    minutes: float | None,
+    identity: object,
+    device: torch.device | str,
+) -> Trained:
+    """Train, or continue from the newest checkpoint; after the last step only read it again.
+
+    Parameters
+    ----------
+    seed
+        Of sampler, augmentation, noise and dropout.
+    checkpoints
+        Folder of this training alone.
+    minutes
+        Time limit of the process; None is without.
+    identity
+        JSON-serialisable: what is trained on what (network settings, digests of training list and weights).
+
+    Raises StaleCheckpoint where the folder holds another training's checkpoints, OutOfTime after a checkpoint before
+    the limit or on SIGTERM or SIGUSR1, BadInput where there is nothing to draw from, BadSettings where the loss is not
+    finite.
+    """
+    watch = _Watch(minutes)
+    device = torch.device(device)
+    sampler = Sampler(task.indices, task.weights, settings.batch_size, seed)
+    folder = Path(checkpoints)
+    mark = {"settings": settings.model_dump(mode="json"), "seed": seed, "identity": digest(identity)}
+    state = _State(task.modules, settings, device)
+    newest = _newest(folder, device)
+    if newest is not None:
+        _check_mark(mark, newest["mark"], folder)
+        state.load(newest)
+        watch.before = state.seconds
+    log.info(
+        "training to step %d from step %d on %s (%s, batch %d, seed %d, %d parameters, torch %s)",
+        settings.steps,
+        state.step,
+        device,
+        settings.precision,
+        settings.batch_size,
+        seed,
+        sum(parameter.numel() for parameter in task.modules.parameters()),
+        torch.__version__,
+    )
+    with _signals(watch), tqdm(total=settings.steps, initial=state.step, disable=None) as bar:
+        for step, batch in _batches(task, sampler, state.step, settings.steps, seed):
+            began = time.monotonic()
+            state.advance(task, {name: value.to(device, non_blocking=True) for name, value in batch.items()}, seed)
+            watch.slowest_step = max(watch.slowest_step, time.monotonic() - began)
+            last = step + 1 == settings.steps
+            validated = settings.validate_every > 0 and (state.step % settings.validate_every == 0 or last)
+            if state.step % settings.log_every == 0 or validated or last:
+                state.write_row(watch.seconds(), state.validate(task) if validated else {})
+            bar.update()
+            stop = watch.reason()
+            if state.step % settings.checkpoint_every == 0 or last or stop:
+                began = time.monotonic()
+                state.seconds = watch.seconds()
+                _save(state, mark, folder)
+                watch.slowest_checkpoint = max(watch.slowest_checkpoint, time.monotonic() - began)
+            if stop and not last:
+                raise OutOfTime(
+                    f"stopped at step {state.step} of {settings.steps} ({stop}); checkpoint in {folder}, "
+                    "run the same command again to continue"
+                )
+    log.info("trained %d steps in %.0f s", state.step, state.seconds)
+    tensors = state.best if settings.keep == "best" and state.best is not None else state.ema
+    return Trained({name: tensor.detach().cpu() for name, tensor in tensors.items()}, pd.DataFrame(state.rows))
+
+
+class Sampler:
+    """Endless draws with replacement; those of step k depend on the seed and k only.
+
+    The draws of a batch are spread evenly along the list (one in each of B equal parts of the total weight), so that
+    each batch holds nearly the wanted share of every stretch of it; each item comes as often as its weight says.
+    """
+
+    def __init__(self, indices: NDArray[np.int64], weights: NDArray[np.float64], batch_size: int, seed: int) -> None:
+        if len(indices) == 0 or len(indices) != len(weights) or not np.sum(weights) > 0 or np.min(weights) < 0:
+            raise BadInput(
+                f"training list: expected items with weights >= 0, some above 0, got {len(indices)} items and "
+                f"{len(weights)} weights; check the scans of split train"
+            )
+        self.indices = np.asarray(indices, dtype=np.int64)
+        self.bounds = np.cumsum(weights) / np.sum(weights)
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def draw(self, step: int) -> NDArray[np.int64]:
+        """The indices (B,) of a step's batch."""
+        rng = np.random.default_rng([self.seed, step, SAMPLER])
+        places = (np.arange(self.batch_size) + rng.random(self.batch_size)) / self.batch_size
+        drawn = np.searchsorted(self.bounds, places, side="right")
+        return np.asarray(self.indices[rng.permutation(np.minimum(drawn, len(self.indices) - 1))])
+
+
+def learning_rate(settings: TrainingSettings, step: int) -> float:
+    """The learning rate of the step with this number, counted from 0."""
+    if step < settings.warm_up_steps:
+        return settings.learning_rate * (step + 1) / settings.warm_up_steps
+    left = 1 - (step - settings.warm_up_steps) / max(1, settings.steps - settings.warm_up_steps)
+    factor = {"none": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[settings.decay]
+    return settings.learning_rate * factor
+
+
+class _State:
+    """Everything that a step changes and a checkpoint holds."""
+
+    def __init__(self, modules: nn.Module, settings: TrainingSettings, device: torch.device) -> None:
+        self.settings = settings
+        self.device = device
+        self.modules = modules.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = torch.optim.AdamW(
+            modules.parameters(), lr=settings.learning_rate, betas=BETAS, weight_decay=settings.weight_decay
+        )
+        self.ema = {name: tensor.detach().clone() for name, tensor in modules.state_dict().items()}
+        self.best: dict[str, Tensor] | None = None
+        self.best_score = -math.inf
+        self.step = 0
+        self.seconds = 0.0
+        self.row_step = 0
+        self.row_seconds = 0.0
+        self.sums: dict[str, Tensor] = {}
+        self.rows: list[dict[str, float]] = []
+
+    def advance(self, task: Task, batch: dict[str, Tensor], seed: int) -> None:
+        """One step of the optimiser, and of the EMA."""
+        settings = self.settings
+        rate = learning_rate(settings, self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.modules.train()
+        noise = torch.Generator().manual_seed(_seed(seed, self.step, NOISE))
+        autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16")
+        with _global_generator(seed, self.step, DROPOUT), autocast:
+            scalars = task.loss(batch, noise)
+        self.optimiser.zero_grad(set_to_none=True)
+        scalars["loss"].backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.modules.parameters(), settings.clip_norm)
+        self.optimiser.step()
+        decay = min(settings.ema_decay, (1 + self.step) / (10 + self.step))
+        average(self.ema, self.modules.state_dict(), decay)
+        # Summed on the device: reading each step's loss would make the accelerator wait for this loop.
+        for name, value in (scalars | {"gradient_norm": norm}).items():
+            detached = value.detach().to(torch.float64)
+            self.sums[name] = self.sums[name] + detached if name in self.sums else detached
+        self.step += 1
+
+    def write_row(self, seconds: float, validation: dict[str, float]) -> None:
+        """Close a row of the history: means since the last one."""
+        steps = self.step - self.row_step
+        means = {name: float(value) / steps for name, value in self.sums.items()}
+        rate = learning_rate(self.settings, self.step - 1)
+        speed = steps * self.settings.batch_size / max(seconds - self.row_seconds, 1e-9)
+        row = {"step": self.step, **means, **{f"validation_{name}": value for name, value in validation.items()}}
+        self.rows.append(row | {"learning_rate": rate, "seconds": seconds, "samples_per_second": speed})
+        self.check_finite()
+        log.info("step %d: %s", self.step, ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        self.row_step, self.row_seconds, self.sums = self.step, seconds, {}
+
+    def validate(self, task: Task) -> dict[str, float]:
+        """Score the EMA; keep it where it is the best so far."""
+        trained = {name: tensor.clone() for name, tensor in self.modules.state_dict().items()}
+        self.modules.load_state_dict(self.ema)
+        self.modules.eval()
+        with torch.no_grad():
+            scalars = {name: float(value) for name, value in task.validate().items()}
+        self.modules.load_state_dict(trained)
+        if scalars.get("score", -math.inf) > self.best_score:
+            self.best_score = scalars["score"]
+            self.best = {name: tensor.clone() for name, tensor in self.ema.items()}
+        return scalars
+
+    def check_finite(self) -> None:
+        """Raise BadSettings where a logged scalar since the last row was not finite."""
+        bad = [name for name, value in self.sums.items() if not bool(torch.isfinite(value))]
+        if bad:
+            raise BadSettings(
+                f"training: expected finite losses, got NaN or Inf in {', '.join(bad)} between steps {self.row_step} "
+                f"and {self.step}; lower learning_rate or clip_norm, lengthen warm_up_steps, or use fp32"
+            )
+
+    def dump(self) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        return {
+            "modules": self.modules.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            **{name: getattr(self, name) for name in _KEPT},
+        }
+
+    def load(self, checkpoint: dict[str, Any]) -> None:
+        """Continue from what a checkpoint holds."""
+        self.modules.load_state_dict(checkpoint["modules"])
+        self.optimiser.load_state_dict(checkpoint["optimiser"])
+        for name in _KEPT:
+            setattr(self, name, checkpoint[name])
+
+
+_KEPT = ("ema", "best", "best_score", "step", "seconds", "row_step", "row_seconds", "sums", "rows")
+
+
+class _Watch:
+    """When to stop: on a signal, or while a step and a checkpoint still fit before the time limit."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self.began = time.monotonic()
+        self.before = 0.0
+        self.limit = math.inf if minutes is None else minutes * 60 * (1 - RESERVED_SHARE)
+        self.slowest_step = 0.0
+        self.slowest_checkpoint = 0.0
+        self.signal: str | None = None
+
+    def seconds(self) -> float:
+        """Seconds of training, those before the newest checkpoint included."""
+        return self.before + time.monotonic() - self.began
+
+    def reason(self) -> str | None:
+        """Why to stop now, if at all."""
+        if self.signal is not None:
+            return f"on {self.signal}"
+        needed = 2 * (self.slowest_step + self.slowest_checkpoint)
+        return "before its time limit" if time.monotonic() - self.began + needed > self.limit else None
+
+
+def average(ema: dict[str, Tensor], tensors: dict[str, Tensor], decay: float) -> None:
+    """Update in place: ema = decay * ema + (1 - decay) * tensors; counters are copied."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point():
+            ema[name].lerp_(tensor.detach(), 1 - decay)
+        else:
+            ema[name].copy_(tensor)
+
+
+def _batches(
+    task: Task, sampler: Sampler, first: int, steps: int, seed: int
+) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """The batches of the steps to come, a few prepared ahead in another thread."""
+
+    def prepare(step: int) -> dict[str, Tensor]:
+        return task.batch(sampler.draw(step), np.random.default_rng([seed, step, AUGMENTATION]))
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ahead: list[Future[dict[str, Tensor]]] = []
+        for step in range(first, steps):
+            while len(ahead) < min(PREFETCHED_BATCHES, steps - step):
+                ahead.append(pool.submit(prepare, step + len(ahead)))
+            yield step, ahead.pop(0).result()
+
+
+def _seed(seed: int, step: int, stream: int) -> int:
+    """One number for torch from several, without the collisions of a sum."""
+    return int(np.random.SeedSequence([seed, step, stream]).generate_state(1, np.uint64)[0] >> 1)
+
+
+@contextmanager
+def _global_generator(seed: int, step: int, stream: int) -> Iterator[None]:
+    """Seed the generators that layers such as dropout draw from; that of the CPU is put back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_seed(seed, step, stream))
+        yield
+
+
+@contextmanager
+def _signals(watch: _Watch) -> Iterator[None]:
+    """SIGTERM and SIGUSR1, a cluster's warnings, end the training after its running step."""
+
+    def note(number: int, frame: FrameType | None) -> None:
+        watch.signal = signal.Signals(number).name
+
+    # Python hands signals to the main thread only.
+    wanted = (signal.SIGTERM, signal.SIGUSR1) if threading.current_thread() is threading.main_thread() else ()
+    former = {number: signal.signal(number, note) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _save(state: _State, mark: dict[str, Any], folder: Path) -> None:
+    """Write a checkpoint whole, then remove all but the newest few."""
+    state.check_finite()
+    path = folder / f"step-{state.step:09d}.pt"
+    with whole_file(path) as temporary:
+        torch.save(state.dump() | {"mark": mark}, temporary)
+    log.info("wrote %s", path)
+    for old in sorted(folder.glob("step-*.pt"))[:-KEPT_CHECKPOINTS]:
+        old.unlink()
+
+
+def _newest(folder: Path, device: torch.device) -> dict[str, Any] | None:
+    """The newest readable checkpoint; leavings of a killed process are removed."""
+    for leaving in folder.glob(".*.step-*.pt"):
+        if re.fullmatch(r"\.\d+\.step-\d+\.pt", leaving.name) and leaving.name.split(".")[1] != str(os.getpid()):
+            leaving.unlink(missing_ok=True)
+    for path in sorted(folder.glob("step-*.pt"), reverse=True):
+        # torch writes zip files, whose table of contents comes last: a half one is none.
+        if not zipfile.is_zipfile(path):
+            log.warning("%s: not a whole checkpoint; taking the one before", path)
+            continue
+        checkpoint: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        log.info("continuing from %s", path)
+        return checkpoint
+    return None
+
+
+def _check_mark(mark: dict[str, Any], found: dict[str, Any], folder: Path) -> None:
+    """Raise StaleCheckpoint where a checkpoint is another training's."""
+    if mark == found:
+        return
+    faults = [
+        f"{key} {found['settings'].get(key)!r} instead of {value!r}"
+        for key, value in mark["settings"].items()
+        if found["settings"].get(key) != value
+    ]
+    if mark["seed"] != found["seed"]:
+        faults.append(f"seed {found['seed']} instead of {mark['seed']}")
+    if mark["identity"] != found["identity"]:
+        faults.append("another network, training list or input files")
+    raise StaleCheckpoint(
+        f"{folder}: expected checkpoints of this training, got those of one with {', '.join(faults)}; "
+        "remove the folder to train anew, or put the former settings back to continue"
+    )

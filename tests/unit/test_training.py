@@ -1,0 +1,266 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from msdiff import training
+from msdiff.errors import BadInput, BadSettings, OutOfTime, StaleCheckpoint
+from msdiff.networks.weights import load_weights
+from msdiff.settings import check
+
+SETTINGS = {
+    "steps": 6,
+    "batch_size": 4,
+    "learning_rate": 0.01,
+    "weight_decay": 0.01,
+    "warm_up_steps": 2,
+    "decay": "cosine",
+    "ema_decay": 0.9,
+    "clip_norm": 1.0,
+    "precision": "fp32",
+    "log_every": 2,
+    "checkpoint_every": 1,
+    "validate_every": 0,
+    "keep": "last",
+}
+
+
+def settings(**changes):
+    return check(training.TrainingSettings, SETTINGS | changes)
+
+
+class Denoise:
+    """A tiny task with every source of chance: sampler, augmentation, noise and dropout."""
+
+    def __init__(self, pause_s=0.0):
+        self.modules = training.initialised(
+            lambda: nn.Sequential(
+                nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Conv2d(4, 1, 1)
+            ),
+            7,
+        )
+        self.images = torch.from_numpy(np.random.default_rng(1).normal(size=(10, 1, 6, 6)).astype(np.float32))
+        self.indices = np.arange(10)
+        self.weights = np.ones(10)
+        self.pause_s = pause_s
+        self.scores = iter(())
+
+    def batch(self, indices, generator):
+        images = self.images[torch.from_numpy(indices)]
+        return {"image": images.flip(-1) if generator.random() < 0.5 else images}
+
+    def loss(self, batch, generator):
+        time.sleep(self.pause_s)
+        noise = torch.randn(batch["image"].shape, generator=generator)
+        error = ((self.modules(batch["image"] + noise) - batch["image"]) ** 2).mean()
+        return {"loss": error, "error": error.detach()}
+
+    def validate(self):
+        assert not self.modules.training
+        return {"score": next(self.scores), "other": 1.0}
+
+
+def run(folder, task=None, changes=(), **arguments):
+    arguments = {"seed": 3, "minutes": None, "identity": {"network": "tiny"}, "device": "cpu"} | arguments
+    return training.train(task or Denoise(), settings(**dict(changes)), checkpoints=folder, **arguments)
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def without_time(history):
+    return history.drop(columns=["seconds", "samples_per_second"])
+
+
+PROGRAMME = textwrap.dedent(
+    """
+    import importlib.util, sys
+    from pathlib import Path
+    import torch
+    torch.set_num_threads(1)
+    spec = importlib.util.spec_from_file_location("test_training", sys.argv[1])
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    from msdiff.networks.weights import save_weights
+    folder, pause_s = Path(sys.argv[2]), float(sys.argv[3])
+    try:
+        trained = module.run(folder / "checkpoints", module.Denoise(pause_s))
+    except module.OutOfTime:
+        sys.exit(75)
+    save_weights(trained.tensors, {"kind": "tiny"}, folder / "weights.safetensors")
+    trained.history.to_csv(folder / "history.csv", index=False)
+    """
+)
+
+
+def start(folder, pause_s):
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen([sys.executable, "-c", PROGRAMME, __file__, str(folder), str(pause_s)])
+
+
+def wait_for_step(folder, step):
+    deadline = time.monotonic() + 60
+    while not list(folder.glob(f"checkpoints/step-{step:09d}.pt")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_killed_and_stopped_trainings_continue_bit_for_bit(tmp_path):
+    whole = start(tmp_path / "whole", 0)
+    killed = start(tmp_path / "killed", 0.3)
+    stopped = start(tmp_path / "stopped", 0.3)
+    wait_for_step(tmp_path / "killed", 3)
+    killed.send_signal(signal.SIGKILL)
+    wait_for_step(tmp_path / "stopped", 2)
+    stopped.send_signal(signal.SIGTERM)
+    assert whole.wait() == 0
+    assert killed.wait() == -signal.SIGKILL
+    assert stopped.wait() == 75
+    assert not (tmp_path / "killed/weights.safetensors").exists()
+    again = [start(tmp_path / name, 0) for name in ("killed", "stopped")]
+    assert [process.wait() for process in again] == [0, 0]
+    expected = (tmp_path / "whole/weights.safetensors").read_bytes()
+    for name in ("killed", "stopped"):
+        assert (tmp_path / name / "weights.safetensors").read_bytes() == expected
+        history = without_time(pd.read_csv(tmp_path / name / "history.csv"))
+        pd.testing.assert_frame_equal(history, without_time(pd.read_csv(tmp_path / "whole/history.csv")))
+    assert load_weights(tmp_path / "whole/weights.safetensors")[1] == {"kind": "tiny"}
+
+
+def test_a_finished_training_is_read_again(tmp_path):
+    first = run(tmp_path)
+    task = Denoise()
+    task.loss = None
+    second = run(tmp_path, task)
+    assert same(first.tensors, second.tensors)
+    assert first.history.equals(second.history)
+    assert list(first.history["step"]) == [2, 4, 6]
+
+
+def test_history_columns_and_two_checkpoints(tmp_path):
+    history = run(tmp_path).history
+    assert list(history) == [
+        "step", "loss", "error", "gradient_norm", "learning_rate", "seconds", "samples_per_second",
+    ]  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000005.pt", "step-000000006.pt"]
+
+
+def test_an_unreadable_checkpoint_gives_way_to_the_one_before(tmp_path):
+    expected = run(tmp_path)
+    (tmp_path / "step-000000006.pt").write_bytes(b"half")
+    (tmp_path / ".999999.step-000000007.pt").write_bytes(b"leaving")
+    assert same(run(tmp_path).tensors, expected.tensors)
+    assert not (tmp_path / ".999999.step-000000007.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "word"),
+    [
+        ({"learning_rate": 0.02}, {}, "learning_rate 0.01 instead of 0.02"),
+        ({}, {"seed": 4}, "seed 3 instead of 4"),
+        ({}, {"identity": {"network": "other"}}, "another network"),
+    ],
+)
+def test_checkpoints_of_another_training_are_refused(tmp_path, changes, arguments, word):
+    run(tmp_path, changes={"steps": 6})
+    with pytest.raises(StaleCheckpoint, match=word):
+        run(tmp_path, changes=changes, **arguments)
+
+
+def test_stops_before_its_time_limit_and_continues(tmp_path):
+    with pytest.raises(OutOfTime, match="before its time limit"):
+        run(tmp_path, Denoise(0.2), minutes=0.5 / 60)
+    done = torch.load(tmp_path / max(os.listdir(tmp_path)), weights_only=True)["step"]
+    assert 0 < done < 6
+    assert same(run(tmp_path).tensors, run(tmp_path / "whole").tensors)
+
+
+def test_sigusr1_stops_and_the_handler_is_put_back(tmp_path):
+    task = Denoise()
+    plain = task.loss
+
+    def loss(batch, generator):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return plain(batch, generator)
+
+    task.loss = loss
+    before = signal.getsignal(signal.SIGUSR1)
+    with pytest.raises(OutOfTime, match=r"step 1 of 6.*SIGUSR1"):
+        run(tmp_path, task)
+    assert signal.getsignal(signal.SIGUSR1) is before
+
+
+def test_a_loss_that_is_not_finite_is_an_error_and_never_a_checkpoint(tmp_path):
+    task = Denoise()
+    plain = task.loss
+    task.loss = lambda batch, generator: {"loss": plain(batch, generator)["loss"] * float("nan")}
+    with pytest.raises(BadSettings, match="finite losses, got NaN or Inf in loss"):
+        run(tmp_path, task)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_best_weights_are_kept_when_asked(tmp_path):
+    task = Denoise()
+    task.scores = iter([0.1, 0.9, 0.5])
+    changes = {"validate_every": 2, "keep": "best"}
+    best = run(tmp_path / "best", task, changes)
+    at_four = torch.load(tmp_path / "best" / max(os.listdir(tmp_path / "best")), weights_only=True)["best"]
+    assert list(best.history["validation_score"]) == [0.1, 0.9, 0.5]
+    assert same(best.tensors, at_four)
+    assert not same(best.tensors, run(tmp_path / "last").tensors)
+
+
+def test_nothing_to_draw_from_is_bad_input():
+    with pytest.raises(BadInput, match="training list"):
+        training.Sampler(np.array([], dtype=int), np.array([]), 4, 0)
+    with pytest.raises(BadInput, match="training list"):
+        training.Sampler(np.arange(3), np.zeros(3), 4, 0)
+
+
+def test_sampler_follows_weights_seed_and_step():
+    indices, weights = np.array([10, 11, 12, 13]), np.array([1.0, 0.0, 3.0, 4.0])
+    sampler = training.Sampler(indices, weights, 8, 5)
+    drawn = np.concatenate([sampler.draw(step) for step in range(500)])
+    assert np.isin(drawn, [10, 12, 13]).all()
+    shares = [(drawn == index).mean() for index in indices]
+    np.testing.assert_allclose(shares, weights / 8, atol=0.01)
+    assert np.array_equal(sampler.draw(3), training.Sampler(indices, weights, 8, 5).draw(3))
+    assert not np.array_equal(sampler.draw(3), sampler.draw(4))
+    assert not np.array_equal(sampler.draw(3), training.Sampler(indices, weights, 8, 6).draw(3))
+
+
+def test_learning_rate_warms_up_and_decays():
+    chosen = settings(steps=10, warm_up_steps=4, learning_rate=1.0)
+    assert [training.learning_rate(chosen, step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
+    assert training.learning_rate(chosen, 7) == pytest.approx(0.5)
+    linear = settings(steps=10, warm_up_steps=0, learning_rate=1.0, decay="linear")
+    assert training.learning_rate(linear, 5) == pytest.approx(0.5)
+    assert training.learning_rate(settings(decay="none", learning_rate=1.0), 5) == 1.0
+
+
+def test_ema_averages_weights_and_copies_counters():
+    ema = {"weight": torch.tensor([1.0]), "batches": torch.tensor(1)}
+    training.average(ema, {"weight": torch.tensor([2.0]), "batches": torch.tensor(9)}, 0.75)
+    assert ema["weight"].item() == pytest.approx(1.25)
+    assert ema["batches"].item() == 9
+
+
+def test_training_leaves_the_global_generator_alone(tmp_path):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    run(tmp_path)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_bf16_runs(tmp_path):
+    assert np.isfinite(run(tmp_path, changes={"precision": "bf16"}).history["loss"]).all()
