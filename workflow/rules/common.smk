@@ -23,7 +23,9 @@ def check(values, schema, name):
     fault = best_match(validator.iter_errors(values))
     if fault is not None:
         key = ".".join(str(step) for step in fault.absolute_path) or "(top level)"
-        stop(f"{name}: {key}: {fault.message}; correct it and run the same command again")
+        stop(
+            f"{name}: {key}: {fault.message}; correct it and run the same command again"
+        )
 
 
 def cohort_scans(cohort):
@@ -49,9 +51,13 @@ def cohort_scans(cohort):
                 path and os.path.join(os.path.dirname(sheet), path)
                 for path in scans[column]
             ]
-            missing = [path for path in scans[column] if path and not os.path.isfile(path)]
+            missing = [
+                path for path in scans[column] if path and not os.path.isfile(path)
+            ]
             if missing:
-                stop(f"{sheet}: column {column}: no such file {missing[0]}; correct the path")
+                stop(
+                    f"{sheet}: column {column}: no such file {missing[0]}; correct the path"
+                )
     return scans
 
 
@@ -66,7 +72,11 @@ def phantom_scans(cohort):
             row = {"subject": subject, "session": f"ses-{session}"}
             row |= {
                 image: f"{folder}/ses-{session}_{image}.nii.gz"
-                for image in [*config["cohort"][cohort]["contrasts"], "lesion_mask", "enhancing_mask"]
+                for image in [
+                    *config["cohort"][cohort]["contrasts"],
+                    "lesion_mask",
+                    "enhancing_mask",
+                ]
             }
             if number:
                 row["change_mask"] = f"{folder}/ses-{session}_change_mask.nii.gz"
@@ -85,7 +95,9 @@ MASKS = [
 check(config, "config", "config")
 STUDY = config["study"]
 if STUDY not in config["cohort"]:
-    stop(f"study: expected a name under cohort ({', '.join(config['cohort'])}), got {STUDY!r}")
+    stop(
+        f"study: expected a name under cohort ({', '.join(config['cohort'])}), got {STUDY!r}"
+    )
 SCANS = cohort_scans(STUDY)
 SUBJECTS = list(dict.fromkeys(SCANS["subject"]))
 CONTRASTS = config["cohort"][STUDY]["contrasts"]
@@ -115,7 +127,10 @@ def patient_rows(wildcards):
     rows = SCANS[SCANS["subject"] == wildcards.subject].to_dict("records")
     columns = {"subject", "session", *CONTRASTS, *MASKS}
     return json.dumps(
-        [{key: value for key, value in row.items() if value and key in columns} for row in rows]
+        [
+            {key: value for key, value in row.items() if value and key in columns}
+            for row in rows
+        ]
     )
 
 
@@ -178,7 +193,9 @@ def settings(dpath=None, **parts):
 
     def as_json(wildcards):
         values = section(dpath, wildcards) if dpath else {}
-        values = values | {name: section(path, wildcards) for name, path in parts.items()}
+        values = values | {
+            name: section(path, wildcards) for name, path in parts.items()
+        }
         return json.dumps(values, sort_keys=True)
 
     return as_json

@@ -26,7 +26,9 @@ rule register:
     params:
         patient=patient_rows,
         contrasts=CONTRASTS,
-        settings=settings(grid="preprocess/grid", registration="preprocess/registration"),
+        settings=settings(
+            grid="preprocess/grid", registration="preprocess/registration"
+        ),
     shell:
         r"""
         python -m msdiff register \
@@ -147,8 +149,8 @@ rule stack_scans:
         mem_mb=8000,
         runtime=60,
     params:
-        preprocessed="results/preprocessed/{cohort}",
-        parcellation="results/parcellation/{cohort}",
+        preprocessed=lambda wildcards: f"results/preprocessed/{wildcards.cohort}",
+        parcellation=lambda wildcards: f"results/parcellation/{wildcards.cohort}",
         contrasts=CONTRASTS,
         settings=settings("preprocess/stack"),
     shell:

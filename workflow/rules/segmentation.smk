@@ -18,7 +18,9 @@ rule mix_slices:
     conda:
         "../../envs/torch.yaml"
     params:
-        shards=lambda wildcards, input: ["--shards", *input.shards] if input.shards else [],
+        shards=lambda wildcards, input: (
+            ["--shards", *input.shards] if input.shards else []
+        ),
         settings=settings("segmentation/slices"),
     shell:
         r"""
@@ -77,7 +79,9 @@ rule detect_lesions:
         stack="results/preprocessed/{cohort}/stack",
         weights="results/segmentation/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/weights.safetensors",
     output:
-        scores=directory("results/segmentation/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/scores"),
+        scores=directory(
+            "results/segmentation/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/scores"
+        ),
     log:
         "results/logs/detect_lesions/{cohort}/{generator}_{architecture}_{mix}_seed-{seed}.log",
     benchmark:

@@ -138,7 +138,9 @@ rule draw_samples:
         plan="results/synthesis/{cohort}/{generator}/{purpose}/plan.tsv",
         weights="results/synthesis/{cohort}/{generator}/weights.safetensors",
     output:
-        shard=directory("results/synthesis/{cohort}/{generator}/{purpose}/shards/{shard}"),
+        shard=directory(
+            "results/synthesis/{cohort}/{generator}/{purpose}/shards/{shard}"
+        ),
     log:
         "results/logs/draw_samples/{cohort}/{generator}_{purpose}_{shard}.log",
     benchmark:

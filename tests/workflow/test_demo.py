@@ -1,0 +1,119 @@
+"""The demo as a user runs it: once to the end, then again, then with one number changed."""
+
+import csv
+import json
+import re
+import subprocess
+
+import pytest
+import yaml
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.xdist_group("demo")]
+TABLES = ["augmentation", "image_quality", "cohort", "compute"]
+REPORTING = {"draw_figures", "provenance", "report", "all"}
+
+
+def snakemake(folder, environment, *arguments):
+    return subprocess.run(
+        ["snakemake", "--profile", "profiles/demo", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def demo(checkout, environment):
+    """A checkout in which the demo has run."""
+    run = snakemake(checkout, environment, "all")
+    assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-8000:]
+    return checkout
+
+
+@pytest.fixture
+def overrides(demo):
+    """The demo's overrides, put back after a test has changed them."""
+    path = demo / "profiles/demo/overrides.yaml"
+    text = path.read_text()
+    yield path
+    path.write_text(text)
+
+
+def table(demo, name, **wanted):
+    with (demo / f"results/tables/{name}.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def planned(folder, environment, *targets):
+    """The rules that a dry-run would run."""
+    plan = snakemake(folder, environment, "-n", *targets)
+    assert plan.returncode == 0, plan.stderr
+    found = re.search(r"^job\s+count\n-+\s+-+\n(.*?)^total", plan.stdout, re.MULTILINE | re.DOTALL)
+    return {line.split()[0] for line in found.group(1).splitlines()} if found else set()
+
+
+def test_report_tables_and_record_are_there(demo):
+    page = (demo / "results/report.html").read_text()
+    assert all(name in page for name in TABLES[:2])
+    assert "data:image/png;base64" in page
+    assert all(table(demo, name, source="msdiff") for name in TABLES)
+    assert json.loads((demo / "results/provenance.json").read_text())["config"]["study"] == "phantom"
+
+
+def test_second_run_has_nothing_to_do(demo, environment):
+    again = snakemake(demo, environment, "all")
+    assert again.returncode == 0
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_changed_number_reruns_only_what_uses_it(demo, environment, overrides):
+    values = yaml.safe_load(overrides.read_text())
+    values.setdefault("tables", {})["confidence"] = 0.9
+    overrides.write_text(yaml.safe_dump(values))
+    assert planned(demo, environment, "all") <= {*TABLES, *REPORTING}
+    assert "augmentation" in planned(demo, environment, "all")
+
+
+def test_changed_sampler_retrains_no_generator(demo, environment, overrides):
+    values = yaml.safe_load(overrides.read_text())
+    values["synthesis"].setdefault("sampler", {})["steps"] = 3
+    overrides.write_text(yaml.safe_dump(values))
+    rules = planned(demo, environment, "all")
+    assert "draw_samples" in rules
+    assert not {"train_generator", "train_auxiliary", "stack_scans", "register"} & rules
+
+
+def test_one_table_can_be_made_again(demo, environment):
+    path = demo / "results/tables/augmentation.csv"
+    before = path.read_bytes()
+    path.unlink()
+    run = snakemake(demo, environment, "results/tables/augmentation.csv")
+    assert run.returncode == 0, run.stderr
+    assert path.read_bytes() == before
+
+
+def test_generated_lesions_are_there(demo):
+    (row,) = table(demo, "image_quality", source="msdiff", generator="long_ms_diff", region="lesion")
+    assert 0.7 <= float(row["lesion_contrast_ratio"]) <= 1.3
+
+
+def test_generated_brain_is_within_the_noise_of_a_rescan(demo):
+    (ours,) = table(demo, "image_quality", source="msdiff", generator="long_ms_diff", region="brain")
+    (floor,) = table(demo, "image_quality", source="msdiff", generator="noise_floor", region="outside")
+    assert float(ours["mae"]) <= 1.5 * float(floor["mae"])
+
+
+def test_outside_the_mask_it_beats_a_blurred_baseline(demo):
+    (ours,) = table(demo, "image_quality", source="msdiff", generator="long_ms_diff", region="outside")
+    (blurred,) = table(demo, "image_quality", source="msdiff", generator="blurred_baseline", region="outside")
+    assert float(ours["mae"]) < float(blurred["mae"])
+
+
+def test_every_row_counts_the_same_true_lesions(demo):
+    rows = table(demo, "augmentation", source="msdiff")
+    totals = {round(float(row["correct"]) + float(row["false_negatives"]), 4) for row in rows}
+    assert len(totals) == 1
+    assert totals.pop() > 0

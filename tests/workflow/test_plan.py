@@ -1,0 +1,121 @@
+"""Dry-runs, as a user or an admin makes them before anything runs."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+IMAGING = ["draw_phantom", "register", "correct_bias", "strip_skull", "normalise", "parcellate"]
+LOCAL = ["all", "index_phantom", "pair_scans", "list_auxiliary_slices", "mix_slices", "compute", "provenance", "report"]
+HEAVY = ["torch", "monai", "ants", "tensorflow", "msdiff"]
+
+
+def snakemake(checkout, environment, *arguments):
+    return subprocess.run(
+        ["snakemake", *arguments], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def planned_jobs(output):
+    """Jobs per rule, from the table that a dry-run prints."""
+    table = re.search(r"^job\s+count\n-+\s+-+\n(.*?)^total", output, re.MULTILINE | re.DOTALL).group(1)
+    return {rule: int(count) for rule, count in (line.split() for line in table.splitlines())}
+
+
+def test_paper_scale_run_is_planned_in_few_jobs_and_fewer_submissions(checkout, environment):
+    plan = snakemake(checkout, environment, "--profile", "slurm", "-n", "all")
+    assert plan.returncode == 0, plan.stderr
+    jobs = planned_jobs(plan.stdout)
+    assert jobs["register"] == 170
+    assert sum(jobs.values()) <= 2500
+    profile = (checkout / "profiles/slurm/config.yaml").read_text()
+    patients_per_submission = int(re.search(r"imaging=(\d+)", profile).group(1))
+    submissions = sum(count for rule, count in jobs.items() if rule not in IMAGING + LOCAL)
+    submissions += -(-jobs["register"] // patients_per_submission)
+    assert submissions <= 700
+
+
+def test_planning_imports_no_heavy_library(checkout, environment):
+    code = (
+        "import json, sys\n"
+        "from snakemake.cli import main\n"
+        "try:\n    main(['--profile', 'slurm', '-n', '--quiet', 'all', '--', 'all'])\n"
+        "except SystemExit as done:\n    assert not done.code, done.code\n"
+        f"sys.stderr.write('loaded ' + json.dumps([name for name in {HEAVY} if name in sys.modules]))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=checkout, env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(run.stderr.rsplit("loaded ", 1)[1]) == []
+
+
+@pytest.mark.parametrize("profile", ["profiles/demo", "profiles/local", "slurm"])
+def test_every_profile_plans(checkout, environment, profile):
+    plan = snakemake(checkout, environment, "--profile", profile, "-n", "all")
+    assert plan.returncode == 0, plan.stderr
+    assert planned_jobs(plan.stdout)["report"] == 1
+
+
+def test_one_table_plans_only_what_it_needs(checkout, environment):
+    plan = snakemake(checkout, environment, "--profile", "profiles/demo", "-n", "results/tables/cohort.csv")
+    assert plan.returncode == 0, plan.stderr
+    assert not {"train_generator", "train_detector", "draw_samples"} & set(planned_jobs(plan.stdout))
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("studdy: phantom", "studdy"),
+        ("study: nowhere", "nowhere"),
+        ("synthesis: {shards: {mass: many}}", "synthesis.shards.mass"),
+        ("preprocess: {grid: {spacing: 1}}", "spacing"),
+        ("preprocess: {registration: {backend: [ants]}}", "preprocess.registration.backend"),
+    ],
+)
+def test_faulty_config_stops_in_one_line(checkout, environment, tmp_path, override, named):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(override)
+    run = snakemake(checkout, environment, "-n", "--cores", "1", "--configfile", str(overlay), "--", "all")
+    assert run.returncode == 2
+    lines = [line for line in run.stderr.splitlines() if line.startswith("msdiff: error:")]
+    assert len(lines) == 1
+    assert named in lines[0]
+    assert "Traceback" not in run.stderr
+
+
+def own_study(folder: Path, rows: str):
+    sheet = folder / "own.tsv"
+    sheet.write_text(rows)
+    overlay = folder / "overlay.yaml"
+    overlay.write_text(f"study: own\ncohort: {{own: {{sheet: {sheet}}}}}")
+    return overlay
+
+
+HEADER = "subject\tsession\tdays\tflair\tsplit\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [
+        (HEADER + "sub-1\tses-1\t0\tmissing.nii.gz\ttrain\n", "missing.nii.gz"),
+        (HEADER + "one\tses-1\t0\t\ttrain\n", "subject"),
+        (HEADER + "sub-1\tses-1\tsoon\t\ttrain\n", "days"),
+        (HEADER + "sub-1\tses-1\t0\t\ttraining\n", "split"),
+    ],
+)
+def test_faulty_sheet_stops_before_anything_runs(checkout, environment, tmp_path, rows, named):
+    overlay = own_study(tmp_path, rows)
+    run = snakemake(checkout, environment, "-n", "--cores", "1", "--configfile", str(overlay), "--", "all")
+    assert run.returncode == 2
+    (line,) = [line for line in run.stderr.splitlines() if line.startswith("msdiff: error:")]
+    assert named in line
+
+
+def test_own_study_without_a_sheet_says_how_to_write_one(checkout, environment):
+    run = snakemake(checkout, environment, "-n", "--cores", "1", "--config", "study=own")
+    assert run.returncode == 2
+    assert "index-scans" in run.stderr
