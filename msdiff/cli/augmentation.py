@@ -1,0 +1,43 @@
+"""Write the table of lesion detectors by the ratio of real to synthetic training slices."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from msdiff import settings
+from msdiff.tables.layout import TableSettings, write_table
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="folders .../{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/scores with patients.tsv",
+    )
+    parser.add_argument(
+        "--mixes",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="lists of training slices .../{cohort}/{generator}/mixes/{mix}_seed-{seed}.tsv",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="CSV to write")
+    parser.add_argument("--settings", required=True, help="section tables of the config, as JSON")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read scores and mixes, write the table."""
+    from msdiff.tables.augmentation import augmentation_table, read_mix, read_run
+
+    chosen = settings.read(TableSettings, arguments.settings, "tables")
+    logger.info("table of %d scored detectors", len(arguments.scores))
+    runs = [read_run(folder) for folder in arguments.scores]
+    mixes = dict(read_mix(path) for path in arguments.mixes)
+    table = augmentation_table(runs, mixes, chosen)
+    write_table(table, arguments.out)
+    logger.info("wrote %s: %d rows", arguments.out, len(table))

@@ -1,0 +1,52 @@
+"""Generated against real follow-ups of held-out patients, by generator and region.
+
+The scores list every sample and region; a patient's value is the mean of its samples that have one, and a row is the
+mean over patients. Baselines (a copy of the baseline scan, a blurred one) and the noise floor are rows like any other.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from msdiff.errors import BadInput
+from msdiff.tables.estimates import estimate
+from msdiff.tables.layout import TableSettings, assemble, keys_of, read_list, with_intervals
+
+KEYS = ["cohort", "generator", "region"]
+METRICS = ["mse", "mae", "psnr", "ms_ssim", "lesion_contrast_ratio", "adherence_dice"]
+COLUMNS = [*KEYS, "n", *with_intervals(METRICS)]
+# In this order in the table; others follow by name.
+REGIONS = ["brain", "lesion", "ring", "outside"]
+
+
+def image_quality_table(scores: pd.DataFrame, settings: TableSettings) -> pd.DataFrame:
+    """One row per cohort, generator and region of the scores (columns KEYS, subject, sample and METRICS)."""
+    scores = scores.drop_duplicates([*KEYS, "subject", "sample"])
+    # Two images that agree exactly have an infinite ratio, which no mean survives.
+    values = scores[METRICS].astype(float).replace([np.inf, -np.inf], np.nan)
+    patients = values.groupby([scores[key] for key in [*KEYS, "subject"]]).mean()
+    rows = []
+    for keys, group in patients.groupby(level=KEYS):
+        row = dict(zip(KEYS, keys, strict=True)) | {"n": len(group)}
+        for metric in METRICS:
+            row |= estimate(metric, group[metric].to_numpy(), settings)
+        rows.append(row)
+    rows.sort(key=lambda row: (row["cohort"], row["generator"], *_region_order(row["region"])))
+    return assemble(rows, [], COLUMNS)
+
+
+def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """The scores of one or more generators; the cohort stands in the path (.../cohort/generator/image_scores.tsv)."""
+    frames = []
+    for path in paths:
+        frame = read_list(path, ["subject", "sample", "generator", "region", *METRICS])
+        if frame.empty:
+            raise BadInput(f"{path}: expected at least one scored sample, got none; draw held-out samples first")
+        frames.append(frame.assign(cohort=keys_of(path, "image_scores")["cohort"]))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _region_order(region: str) -> tuple[int, str]:
+    return (REGIONS.index(region) if region in REGIONS else len(REGIONS), region)

@@ -1,0 +1,113 @@
+"""What all tables share: their settings, their columns, the keys in a path, and how they are written.
+
+Every table is CSV in UTF-8 with one header row. The first column, `source`, is `msdiff` for what this run computed and
+`paper` for a published number; a missing value is empty, and every estimate `m` is followed by `m_lo` and `m_hi`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+from pydantic import Field
+
+from msdiff.errors import BadInput
+from msdiff.settings import Settings
+from msdiff.writing import whole_file
+
+OURS, PAPER = "msdiff", "paper"
+# Enough for a comparison with a paper's three digits, few enough to hide the last bits of a platform.
+NUMBER_FORMAT = "%.6g"
+
+# Where results lie, and which keys of a table their paths carry.
+PATHS = {
+    "stack": r"(?P<cohort>[^/]+)/stack",
+    "image_scores": r"(?P<cohort>[^/]+)/(?P<generator>[^/]+)/image_scores\.tsv",
+    "mix": r"(?P<cohort>[^/]+)/(?P<generator>[^/]+)/mixes/(?P<mix>\d+-\d+)_seed-(?P<seed>\d+)\.tsv",
+    "scores": (
+        r"(?P<cohort>[^/]+)/(?P<generator>[^/]+)/(?P<architecture>[^/]+)/(?P<mix>\d+-\d+)/seed-(?P<seed>\d+)/scores"
+    ),
+}
+
+
+class ExpectedCost(Settings):
+    """What a wrong voxel costs, and how likely a voxel is new lesion (see msdiff.metrics.voxel.expected_cost)."""
+
+    cost_false_positive: Annotated[float, Field(gt=0)]
+    cost_false_negative: Annotated[float, Field(gt=0)]
+    prior_negative: Annotated[float, Field(gt=0, lt=1)]
+    prior_positive: Annotated[float, Field(gt=0, lt=1)]
+
+
+class TableSettings(Settings):
+    """Section `tables` of the config: intervals, the cost of an error, and how many patients a figure shows."""
+
+    confidence_level: Annotated[float, Field(gt=0, lt=1)]
+    bootstrap_resamples: Annotated[int, Field(ge=1)]
+    bootstrap_seed: Annotated[int, Field(ge=0)]
+    expected_cost: ExpectedCost
+    figure_patients: Annotated[int, Field(ge=1)]
+
+
+def with_intervals(metrics: Iterable[str]) -> list[str]:
+    """Column names of estimates: each metric followed by its interval's ends.
+
+    >>> with_intervals(["dice"])
+    ['dice', 'dice_lo', 'dice_hi']
+    """
+    return [f"{metric}{end}" for metric in metrics for end in ("", "_lo", "_hi")]
+
+
+def keys_of(path: str | Path, kind: str) -> dict[str, str]:
+    """The cohort, generator, architecture, mix and seed that the path of a result of this kind (PATHS) carries.
+
+    >>> keys_of("results/segmentation/phantom/long_ms_diff/unet/1-2/seed-0/scores", "scores")
+    {'cohort': 'phantom', 'generator': 'long_ms_diff', 'architecture': 'unet', 'mix': '1-2', 'seed': '0'}
+
+    Raises BadInput where the path has another form.
+    """
+    match = re.search(rf"(?:^|/){PATHS[kind]}$", Path(path).as_posix())
+    if match is None:
+        form = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", PATHS[kind]).replace("\\", "")
+        raise BadInput(f"{path}: expected a path that ends in {form}; keep the results' folders as they were written")
+    return match.groupdict()
+
+
+def read_list(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Read a tab-separated list; empty cells are missing.
+
+    Raises BadInput where the file cannot be read, or lacks one of `columns`.
+    """
+    try:
+        frame = pd.read_csv(path, sep="\t")
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: expected a tab-separated table, cannot read it ({error})") from error
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise BadInput(
+            f"{path}: expected the columns {', '.join(columns)}, {', '.join(missing)} missing; write it again"
+        )
+    return frame
+
+
+def assemble(
+    ours: Sequence[Mapping[str, Any]], papers: Sequence[Mapping[str, Any]], columns: list[str]
+) -> pd.DataFrame:
+    """One table: our rows, then the papers', marked in the first column; a column without a value is missing."""
+    rows = [{"source": OURS, **row} for row in ours] + [{"source": PAPER, **row} for row in papers]
+    return pd.DataFrame(rows, columns=["source", *columns])
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as CSV, numbers with six significant digits."""
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, index=False, float_format=NUMBER_FORMAT, lineterminator="\n")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a table; keys stay text, missing values are NaN."""
+    try:
+        return pd.read_csv(path, dtype={"source": str, "cohort": str, "arm": str, "real_synthetic": str})
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path}: expected a table in CSV, cannot read it ({error})") from error

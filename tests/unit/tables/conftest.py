@@ -1,0 +1,21 @@
+import pytest
+
+from msdiff import settings
+from msdiff.tables.layout import TableSettings
+
+
+@pytest.fixture
+def table_settings():
+    values = {
+        "confidence_level": 0.95,
+        "bootstrap_resamples": 200,
+        "bootstrap_seed": 7,
+        "expected_cost": {
+            "cost_false_positive": 10,
+            "cost_false_negative": 1,
+            "prior_negative": 0.99,
+            "prior_positive": 0.01,
+        },
+        "figure_patients": 3,
+    }
+    return settings.check(TableSettings, values)

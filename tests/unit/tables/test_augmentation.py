@@ -1,0 +1,149 @@
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from msdiff.cli import augmentation as command
+from msdiff.errors import BadInput
+from msdiff.tables.augmentation import COLUMNS, Mix, augmentation_table, read_mix, read_run
+from msdiff.tables.layout import OURS, PAPER, read_table
+
+# TABLES: key columns, then value columns, every estimate with its interval.
+PROMISED = [
+    *("source", "cohort", "generator", "architecture", "real_synthetic", "n", "seeds", "n_real", "n_synthetic"),
+    *("dice", "precision", "recall", "correct", "false_positives", "false_negatives"),
+    *("lesion_precision", "lesion_recall", "lesion_f1", "lesion_f2", "false_positives_per_patient", "expected_cost"),
+]
+SEED_0 = """\
+subject\ttp\tfp\tfn\ttn\tdice\tcorrect\tfalse_positives\tfalse_negatives\ttrue_lesions
+sub-1\t30\t10\t10\t950\t0.75\t3\t1\t1\t4
+sub-2\t0\t0\t20\t980\t0\t0\t0\t2\t2
+sub-3\t0\t0\t0\t1000\t\t0\t0\t0\t0
+"""
+SEED_1 = """\
+subject\ttp\tfp\tfn\ttn\tdice\tcorrect\tfalse_positives\tfalse_negatives\ttrue_lesions
+sub-3\t0\t20\t0\t980\t0\t0\t2\t0\t0
+sub-1\t20\t0\t20\t960\t0.6666667\t2\t0\t2\t4
+sub-2\t10\t10\t10\t970\t0.5\t1\t1\t1\t2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    base = tmp_path / "segmentation" / "phantom" / "long_ms_diff"
+    for architecture, seed in itertools.product(("unet", "bit_resnet50"), (0, 1)):
+        scores = base / architecture / "1-2" / f"seed-{seed}" / "scores"
+        scores.mkdir(parents=True)
+        (scores / "patients.tsv").write_text(SEED_1 if seed else SEED_0)
+    (base / "mixes").mkdir()
+    for seed in (0, 1):
+        mix = pd.DataFrame({"source": ["real"] * 10 + ["synthetic"] * (20 + seed), "slice": 3})
+        mix.to_csv(base / "mixes" / f"1-2_seed-{seed}.tsv", sep="\t", index=False)
+    return base
+
+
+def read_all(folder):
+    runs = [read_run(path) for path in sorted(folder.glob("*/*/*/scores"))]
+    return runs, dict(read_mix(path) for path in sorted(folder.glob("mixes/*.tsv")))
+
+
+def test_columns_are_those_promised(folder, table_settings):
+    table = augmentation_table(*read_all(folder), table_settings)
+    assert [column for column in table.columns if not column.endswith(("_lo", "_hi"))] == PROMISED
+    assert ["source", *COLUMNS] == list(table.columns)
+
+
+def test_known_answers_over_two_seeds(folder, table_settings):
+    table = augmentation_table(*read_all(folder), table_settings)
+    ours = table[table["source"] == OURS]
+    assert ours["architecture"].tolist() == ["bit_resnet50", "unet"]
+    row = ours.iloc[1]
+    assert (row["cohort"], row["generator"], row["real_synthetic"]) == ("phantom", "long_ms_diff", "1:2")
+    assert (row["n"], row["seeds"], row["n_real"], row["n_synthetic"]) == (3, 2, 10, 20.5)
+    # Voxels over both seeds: tp 60, fp 40, fn 60, tn 5840.
+    assert row["precision"] == pytest.approx(60 / 100)
+    assert row["recall"] == pytest.approx(60 / 120)
+    assert row["expected_cost"] == pytest.approx(990 * 40 / 5880 + 60 / 120)
+    # The empty patient without a prediction has no Dice in seed 0, and 0 in seed 1.
+    assert row["dice"] == pytest.approx(np.mean([(0.75 + 2 / 3) / 2, 0.25, 0]))
+    # Lesions over both seeds: correct 6, false positives 4, false negatives 6; as counts, the mean over seeds.
+    assert (row["correct"], row["false_positives"], row["false_negatives"]) == (3, 2, 3)
+    assert row["lesion_precision"] == pytest.approx(6 / 10)
+    assert row["lesion_recall"] == pytest.approx(6 / 12)
+    assert row["lesion_f1"] == pytest.approx(2 * 0.6 * 0.5 / 1.1)
+    assert row["lesion_f2"] == pytest.approx(5 * 0.6 * 0.5 / (4 * 0.6 + 0.5))
+    assert row["false_positives_per_patient"] == pytest.approx(2 / 3)
+
+
+def test_intervals_hold_their_estimate(folder, table_settings):
+    table = augmentation_table(*read_all(folder), table_settings)
+    row = table[table["source"] == OURS].iloc[0]
+    for metric in ("dice", "precision", "recall", "correct", "lesion_f1", "expected_cost"):
+        assert row[f"{metric}_lo"] <= row[metric] <= row[f"{metric}_hi"]
+        assert row[f"{metric}_lo"] < row[f"{metric}_hi"]
+
+
+def test_papers_rows_have_no_interval(folder, table_settings):
+    table = augmentation_table(*read_all(folder), table_settings)
+    papers = table[table["source"] == PAPER]
+    assert papers["real_synthetic"].tolist() == ["1:0", "1:1", "1:2", "1:3"]
+    assert papers.filter(regex="_(lo|hi)$").isna().all(axis=None)
+    assert papers["n"].eq(30).all()
+
+
+def test_order_of_files_does_not_matter(folder, table_settings):
+    runs, mixes = read_all(folder)
+    there = augmentation_table(runs, mixes, table_settings)
+    back = augmentation_table(runs[::-1], dict(reversed(mixes.items())), table_settings)
+    pd.testing.assert_frame_equal(there, back)
+
+
+def test_lost_lesions_are_an_error_that_names_the_row(folder, table_settings):
+    path = folder / "unet" / "1-2" / "seed-1" / "scores" / "patients.tsv"
+    path.write_text(path.read_text().replace("2\t0\t2\t4\n", "2\t0\t1\t4\n"))
+    with pytest.raises(
+        BadInput, match=r"phantom, long_ms_diff, unet, 1:2, seed 1: .* = 4 true lesions in sub-1, got 3"
+    ):
+        augmentation_table(*read_all(folder), table_settings)
+
+
+def test_rows_over_other_lesions_are_an_error(folder, table_settings):
+    path = folder / "unet" / "1-2" / "seed-1" / "scores" / "patients.tsv"
+    path.write_text(path.read_text().replace("2\t0\t2\t4\n", "2\t0\t3\t5\n"))
+    with pytest.raises(BadInput, match=r"unet, 1:2, seed 1: expected the patients and true lesions .* got 7 in 3"):
+        augmentation_table(*read_all(folder), table_settings)
+
+
+def test_a_missing_mix_is_an_error(folder, table_settings):
+    runs, mixes = read_all(folder)
+    mixes.pop(("phantom", "long_ms_diff", "1:2", "1"))
+    with pytest.raises(BadInput, match="ratio 1:2, seed 1"):
+        augmentation_table(runs, mixes, table_settings)
+
+
+def test_a_mix_counts_its_slices(folder):
+    key, mix = read_mix(folder / "mixes" / "1-2_seed-1.tsv")
+    assert key == ("phantom", "long_ms_diff", "1:2", "1")
+    assert mix == Mix(10, 21)
+
+
+def test_a_patient_twice_is_an_error(folder):
+    path = folder / "unet" / "1-2" / "seed-1" / "scores"
+    (path / "patients.tsv").write_text(SEED_1 + SEED_1.splitlines()[1] + "\n")
+    with pytest.raises(BadInput, match="one row per test patient"):
+        read_run(path)
+
+
+def test_command_writes_the_table(folder, tmp_path, table_settings):
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    scores = [str(path) for path in folder.glob("*/*/*/scores")]
+    mixes = [str(path) for path in folder.glob("mixes/*.tsv")]
+    options = ["--out", str(tmp_path / "augmentation.csv"), "--settings", json.dumps(table_settings.model_dump())]
+    command.run(parser.parse_args(["--scores", *scores, "--mixes", *mixes, *options]))
+    table = read_table(tmp_path / "augmentation.csv")
+    assert table["source"].tolist() == [OURS, OURS, PAPER, PAPER, PAPER, PAPER]

@@ -1,0 +1,85 @@
+import pandas as pd
+import pytest
+
+from msdiff import settings
+from msdiff.errors import BadInput, BadSettings
+from msdiff.tables.layout import TableSettings, assemble, keys_of, read_list, read_table, with_intervals, write_table
+
+SETTINGS = {
+    "confidence_level": 0.95,
+    "bootstrap_resamples": 10,
+    "bootstrap_seed": 0,
+    "expected_cost": {
+        "cost_false_positive": 10,
+        "cost_false_negative": 1,
+        "prior_negative": 0.99,
+        "prior_positive": 0.01,
+    },
+    "figure_patients": 6,
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "keys"),
+    [
+        ("results/preprocessed/phantom/stack", "stack", {"cohort": "phantom"}),
+        (
+            "/data/results/synthesis/open_ms/long_ms_diff/image_scores.tsv",
+            "image_scores",
+            {"cohort": "open_ms", "generator": "long_ms_diff"},
+        ),
+        (
+            "a/phantom/long_ms_diff/mixes/1-2_seed-11.tsv",
+            "mix",
+            {"cohort": "phantom", "generator": "long_ms_diff", "mix": "1-2", "seed": "11"},
+        ),
+        (
+            "phantom/long_ms_diff/unet/1-0/seed-2/scores",
+            "scores",
+            {"cohort": "phantom", "generator": "long_ms_diff", "architecture": "unet", "mix": "1-0", "seed": "2"},
+        ),
+    ],
+)
+def test_a_path_carries_its_keys(path, kind, keys):
+    assert keys_of(path, kind) == keys
+
+
+def test_a_path_of_another_form_is_refused():
+    with pytest.raises(
+        BadInput, match=r"ends in \{cohort\}/\{generator\}/\{architecture\}/\{mix\}/seed-\{seed\}/scores"
+    ):
+        keys_of("results/scores", "scores")
+
+
+def test_intervals_follow_their_estimate():
+    assert with_intervals(["a", "b"]) == ["a", "a_lo", "a_hi", "b", "b_lo", "b_hi"]
+
+
+def test_numbers_have_six_digits_and_missing_is_empty(tmp_path):
+    table = assemble([{"rule": "a", "x": 1 / 3, "n": 4}], [{"rule": "b", "n": 20000}], ["rule", "x", "n"])
+    write_table(table, tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_text() == "source,rule,x,n\nmsdiff,a,0.333333,4\npaper,b,,20000\n"
+
+
+def test_a_ratio_stays_text(tmp_path):
+    write_table(assemble([{"real_synthetic": "1:0"}], [], ["real_synthetic"]), tmp_path / "table.csv")
+    assert read_table(tmp_path / "table.csv")["real_synthetic"].tolist() == ["1:0"]
+
+
+def test_a_list_without_a_column_is_refused(tmp_path):
+    pd.DataFrame({"subject": ["sub-1"]}).to_csv(tmp_path / "list.tsv", sep="\t", index=False)
+    with pytest.raises(BadInput, match="dice missing"):
+        read_list(tmp_path / "list.tsv", ["subject", "dice"])
+
+
+def test_a_list_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="cannot read it"):
+        read_list(tmp_path / "list.tsv", [])
+
+
+def test_settings_are_all_named():
+    assert settings.check(TableSettings, SETTINGS).bootstrap_resamples == 10
+    with pytest.raises(BadSettings, match="bootstrap_resamples"):
+        settings.check(TableSettings, SETTINGS | {"bootstrap_resamples": 0})
+    with pytest.raises(BadSettings, match="missing key 'bootstrap_seed'"):
+        settings.check(TableSettings, {key: value for key, value in SETTINGS.items() if key != "bootstrap_seed"})
