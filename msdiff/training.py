@@ -48,10 +48,16 @@ SAMPLER, AUGMENTATION, NOISE, DROPOUT, INITIAL = range(5)
 
 
 class TrainingSettings(Settings):
-    """How long and how fast to train."""
+    """How long and how fast to train.
+
+    micro_batches       a batch goes through the network in this many parts, of nearly one size, to fit into memory
+    validate_every      steps, 0 for never
+    keep                the weights of the last step, or the best by the validation's score
+    """
 
     steps: PositiveInt
     batch_size: PositiveInt
+    micro_batches: PositiveInt
     learning_rate: PositiveFloat
     weight_decay: NonNegativeFloat
     warm_up_steps: NonNegativeInt
@@ -107,6 +113,15 @@ def initialised(build: Callable[[], M], seed: int) -> M:
     """Build a module whose initial weights depend on the seed only; the global generator is left as it was."""
     with _global_generator(seed, 0, INITIAL):
         return build()
+
+
+def processor(threads: int) -> torch.device:
+    """The accelerator, where there is one, else the CPU with this many threads."""
+    torch.set_num_threads(threads)
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.backends.cudnn.benchmark = True
+    return torch.device("cuda")
 
 
 def train(
@@ -248,18 +263,23 @@ class _State:
         self.modules.train()
         noise = torch.Generator().manual_seed(_seed(seed, self.step, NOISE))
         autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16")
-        with _global_generator(seed, self.step, DROPOUT), autocast:
-            scalars = task.loss(batch, noise)
         self.optimiser.zero_grad(set_to_none=True)
-        scalars["loss"].backward()  # type: ignore[no-untyped-call]
+        scalars: dict[str, Tensor] = {}
+        with _global_generator(seed, self.step, DROPOUT):
+            for part, share in _parts(batch, settings.micro_batches):
+                with autocast:
+                    values = task.loss(part, noise)
+                (values["loss"] * share).backward()  # type: ignore[no-untyped-call]
+                for name, value in values.items():
+                    scalars[name] = scalars.get(name, torch.zeros_like(value.detach())) + value.detach() * share
         norm = nn.utils.clip_grad_norm_(self.modules.parameters(), settings.clip_norm)
         self.optimiser.step()
         decay = min(settings.ema_decay, (1 + self.step) / (10 + self.step))
         average(self.ema, self.modules.state_dict(), decay)
         # Summed on the device: reading each step's loss would make the accelerator wait for this loop.
         for name, value in (scalars | {"gradient_norm": norm}).items():
-            detached = value.detach().to(torch.float64)
-            self.sums[name] = self.sums[name] + detached if name in self.sums else detached
+            value = value.detach().to(torch.float64)
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.step += 1
 
     def write_row(self, seconds: float, validation: dict[str, float]) -> None:
@@ -361,6 +381,14 @@ def _batches(
             while len(ahead) < min(PREFETCHED_BATCHES, steps - step):
                 ahead.append(pool.submit(prepare, step + len(ahead)))
             yield step, ahead.pop(0).result()
+
+
+def _parts(batch: dict[str, Tensor], number: int) -> Iterator[tuple[dict[str, Tensor], float]]:
+    """A batch cut along its first axis, and each part's share of it."""
+    size = len(next(iter(batch.values())))
+    cut = {name: torch.tensor_split(tensor, min(number, size)) for name, tensor in batch.items()}
+    for parts in zip(*cut.values(), strict=True):
+        yield dict(zip(cut, parts, strict=True)), len(parts[0]) / size
 
 
 def _seed(seed: int, step: int, stream: int) -> int:

@@ -19,6 +19,7 @@ from msdiff.settings import check
 SETTINGS = {
     "steps": 6,
     "batch_size": 4,
+    "micro_batches": 1,
     "learning_rate": 0.01,
     "weight_decay": 0.01,
     "warm_up_steps": 2,
@@ -264,3 +265,16 @@ def test_training_leaves_the_global_generator_alone(tmp_path):
 
 def test_bf16_runs(tmp_path):
     assert np.isfinite(run(tmp_path, changes={"precision": "bf16"}).history["loss"]).all()
+
+
+def test_a_batch_in_parts_gives_the_same_gradients(tmp_path):
+    def task():
+        made = Denoise()
+        made.modules = training.initialised(lambda: nn.Sequential(nn.Conv2d(1, 1, 3, padding=1)), 7)
+        made.loss = lambda batch, generator: {"loss": ((made.modules(batch["image"]) - batch["image"]) ** 2).mean()}
+        return made
+
+    whole, parts = (run(tmp_path / str(n), task(), {"micro_batches": n}) for n in (1, 3))
+    np.testing.assert_allclose(whole.history["loss"], parts.history["loss"], rtol=1e-5)
+    for name, tensor in whole.tensors.items():
+        torch.testing.assert_close(tensor, parts.tensors[name], rtol=1e-4, atol=1e-6)
