@@ -12,13 +12,8 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument(
-        "--scores",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="lists of scored samples .../{cohort}/{generator}/image_scores.tsv",
-    )
+    parser.add_argument("--cohort", required=True, help="name of the cohort, for the table's column")
+    parser.add_argument("--scores", type=Path, nargs="+", required=True, help="lists of scored samples")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
     parser.add_argument("--settings", required=True, help="section tables of the config, as JSON")
 
@@ -30,6 +25,6 @@ def run(arguments: argparse.Namespace) -> None:
     chosen = settings.read(TableSettings, arguments.settings, "tables")
     scores = read_scores(arguments.scores)
     logger.info("table of %d scores of %d patients", len(scores), scores["subject"].nunique())
-    table = image_quality_table(scores, chosen)
+    table = image_quality_table(scores, arguments.cohort, chosen)
     write_table(table, arguments.out)
     logger.info("wrote %s: %d rows", arguments.out, len(table))

@@ -39,9 +39,9 @@ SCORE_COLUMNS = ["subject", *VOXELS, "dice", *LESIONS, "true_lesions"]
 
 
 class Run(NamedTuple):
-    """One trained detector's scores: its keys, its seed, and one row per test patient (SCORE_COLUMNS)."""
+    """One trained detector's scores: its keys after the cohort, its seed, one row per test patient (SCORE_COLUMNS)."""
 
-    keys: tuple[str, ...]
+    keys: tuple[str, str, str]
     seed: str
     patients: pd.DataFrame
 
@@ -63,20 +63,19 @@ LESION_RATIOS: dict[str, Callable[[LesionCounts], float]] = {
 
 
 def augmentation_table(
-    runs: Sequence[Run], mixes: Mapping[tuple[str, str, str, str], Mix], settings: TableSettings
+    runs: Sequence[Run], mixes: Mapping[tuple[str, str, str], Mix], cohort: str, settings: TableSettings
 ) -> pd.DataFrame:
-    """The table of our detectors and the paper's rows.
+    """The table of one cohort's detectors, and the paper's rows.
 
-    `mixes` gives the slices of (cohort, generator, ratio, seed). Raises BadInput where Correct + false negatives is
-    not the number of true lesions, where the runs of a cohort differ in their patients or true lesions, or where a
-    run's mix is not given.
+    `mixes` gives the slices of (generator, ratio, seed). Raises BadInput where Correct + false negatives is not the
+    number of true lesions, where the runs differ in their patients or true lesions, or where a run's mix is not given.
     """
     _check_true_lesions(runs)
-    groups: dict[tuple[str, ...], list[Run]] = {}
+    groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in sorted(runs, key=lambda run: (run.keys, run.seed)):
         groups.setdefault(run.keys, []).append(run)
     ours = [
-        {**dict(zip(KEYS, keys, strict=True)), **_slices(group, mixes), **_row(group, settings)}
+        {**dict(zip(KEYS, (cohort, *keys), strict=True)), **_slices(group, mixes), **_row(group, settings)}
         for keys, group in groups.items()
     ]
     return assemble(ours, [paper_row(row) for row in published.AUGMENTATION], COLUMNS)
@@ -90,25 +89,25 @@ def paper_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_run(folder: str | Path) -> Run:
-    """A detector's scores; its keys stand in the path (.../cohort/generator/architecture/mix/seed-N/scores)."""
+    """A detector's scores; its keys stand in the path (.../generator/architecture/mix/seed-N/scores)."""
     keys = keys_of(folder, "scores")
     patients = read_list(Path(folder) / "patients.tsv", SCORE_COLUMNS)
     if patients.empty or patients["subject"].duplicated().any():
         raise BadInput(f"{folder}/patients.tsv: expected one row per test patient; score the detector again")
-    row = (keys["cohort"], keys["generator"], keys["architecture"], keys["mix"].replace("-", ":"))
+    row = (keys["generator"], keys["architecture"], keys["mix"].replace("-", ":"))
     return Run(row, keys["seed"], patients.sort_values("subject", ignore_index=True))
 
 
-def read_mix(path: str | Path) -> tuple[tuple[str, str, str, str], Mix]:
-    """The slices of a training mix, by the cohort, generator, ratio and seed in its path."""
+def read_mix(path: str | Path) -> tuple[tuple[str, str, str], Mix]:
+    """The slices of a training mix, by the generator, ratio and seed in its path."""
     keys = keys_of(path, "mix")
-    synthetic = read_list(path, ["source"])["source"] == "synthetic"
-    key = (keys["cohort"], keys["generator"], keys["mix"].replace("-", ":"), keys["seed"])
+    synthetic = read_list(path, ["kind"])["kind"] == "synthetic"
+    key = (keys["generator"], keys["mix"].replace("-", ":"), keys["seed"])
     return key, Mix(int((~synthetic).sum()), int(synthetic.sum()))
 
 
 def _check_true_lesions(runs: Sequence[Run]) -> None:
-    expected: dict[str, pd.Series] = {}
+    expected: pd.Series | None = None
     for run in runs:
         row = ", ".join(run.keys) + f", seed {run.seed}"
         true_lesions = run.patients.set_index("subject")["true_lesions"].sort_index()
@@ -119,22 +118,23 @@ def _check_true_lesions(runs: Sequence[Run]) -> None:
                 f"scores of {row}: expected correct + false negatives = {true_lesions[subject]} true lesions in "
                 f"{subject}, got {sums[subject]}; score the detector again"
             )
-        if not true_lesions.equals(expected.setdefault(run.keys[0], true_lesions)):
+        expected = true_lesions if expected is None else expected
+        if not true_lesions.equals(expected):
             raise BadInput(
-                f"scores of {row}: expected the patients and true lesions of the cohort's other detectors "
-                f"({expected[run.keys[0]].sum()} lesions in {len(expected[run.keys[0]])} patients), got "
+                f"scores of {row}: expected the patients and true lesions of the other detectors "
+                f"({expected.sum()} lesions in {len(expected)} patients), got "
                 f"{true_lesions.sum()} in {len(true_lesions)}; score all detectors on the same patients and settings"
             )
 
 
-def _slices(group: Sequence[Run], mixes: Mapping[tuple[str, str, str, str], Mix]) -> dict[str, float]:
+def _slices(group: Sequence[Run], mixes: Mapping[tuple[str, str, str], Mix]) -> dict[str, float]:
     """The columns n_real and n_synthetic: mean numbers of slices over the seeds."""
     sizes = []
     for run in group:
-        cohort, generator, _, ratio = run.keys
-        if (cohort, generator, ratio, run.seed) not in mixes:
-            raise BadInput(f"no mix given for {cohort}, {generator}, ratio {ratio}, seed {run.seed}; add it to --mixes")
-        sizes.append(mixes[cohort, generator, ratio, run.seed])
+        generator, _, ratio = run.keys
+        if (generator, ratio, run.seed) not in mixes:
+            raise BadInput(f"no mix given for {generator}, ratio {ratio}, seed {run.seed}; add it to --mixes")
+        sizes.append(mixes[generator, ratio, run.seed])
     return {name: float(np.mean([getattr(size, name) for size in sizes])) for name in Mix._fields}
 
 

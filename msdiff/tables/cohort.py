@@ -4,8 +4,6 @@ A patient's count at a session is the number of components of the change mask si
 mean over the arm's patients, and the share of them with at least one.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 
@@ -19,15 +17,11 @@ PUBLISHED_SESSIONS = ["w048", "w096"]
 ARMS = [row["arm"] for row in published.COHORT if row["arm"] != ALL_ARMS]
 
 
-def cohort_table(slices: Mapping[str, pd.DataFrame], settings: TableSettings) -> pd.DataFrame:
-    """One row per arm, and one for all, of each cohort's index of slices (see msdiff.cohort.stacks)."""
-    counts = {cohort: _counts(frame) for cohort, frame in slices.items()}
-    sessions = sorted({*PUBLISHED_SESSIONS, *(session for frame in counts.values() for session in frame.columns)})
-    rows = [
-        {"cohort": cohort, "arm": arm, **_row(group, sessions, settings)}
-        for cohort, frame in sorted(counts.items())
-        for arm, group in _arms(frame)
-    ]
+def cohort_table(slices: pd.DataFrame, cohort: str, settings: TableSettings) -> pd.DataFrame:
+    """One row per arm, and one for all, of a cohort's index of slices (see msdiff.cohort.stacks), and the paper's."""
+    counts = _counts(slices)
+    sessions = sorted({*PUBLISHED_SESSIONS, *counts.columns})
+    rows = [{"cohort": cohort, "arm": arm, **_row(group, sessions, settings)} for arm, group in _arms(counts)]
     return assemble(rows, published.COHORT, columns(sessions))
 
 

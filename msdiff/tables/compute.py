@@ -23,16 +23,17 @@ MB_PER_GB = 1024
 def compute_table(benchmarks: str | Path) -> pd.DataFrame:
     """One row per rule with a benchmark, and the paper's; jobs are added, memory is the largest of any job.
 
-    `benchmarks` is a folder of one folder per rule. GPU hours are wall hours times the job's `gpu` resource, which
+    `benchmarks` holds one folder, or one file, per rule. GPU hours are wall hours times the job's `gpu` resource, which
     Snakemake records in extended benchmarks; without that record they are missing. Raises BadInput where there is no
     benchmark, or one cannot be read.
     """
     rows: dict[str, list[dict[str, float]]] = {}
-    for path in sorted(Path(benchmarks).glob("*/**/*.tsv")):
-        rule = path.relative_to(benchmarks).parts[0]
+    for path in sorted(Path(benchmarks).glob("**/*.tsv")):
+        # A rule without wildcards has one file, <rule>.tsv.
+        rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
         rows.setdefault(rule, []).extend(_jobs(path))
     if not rows:
-        raise BadInput(f"{benchmarks}: expected benchmark files <rule>/**/*.tsv, got none; run the workflow first")
+        raise BadInput(f"{benchmarks}: expected benchmark files <rule>/**.tsv, got none; run the workflow first")
     ours = [
         {
             "rule": rule,

@@ -12,39 +12,41 @@ import pandas as pd
 
 from msdiff.errors import BadInput
 from msdiff.tables.estimates import estimate
-from msdiff.tables.layout import TableSettings, assemble, keys_of, read_list, with_intervals
+from msdiff.tables.layout import TableSettings, assemble, read_list, with_intervals
 
 KEYS = ["cohort", "generator", "region"]
 METRICS = ["mse", "mae", "psnr", "ms_ssim", "lesion_contrast_ratio", "adherence_dice"]
 COLUMNS = [*KEYS, "n", *with_intervals(METRICS)]
+SCORE_COLUMNS = ["subject", "sample", "generator", "region", *METRICS]
 # In this order in the table; others follow by name.
 REGIONS = ["brain", "lesion", "ring", "outside"]
 
 
-def image_quality_table(scores: pd.DataFrame, settings: TableSettings) -> pd.DataFrame:
-    """One row per cohort, generator and region of the scores (columns KEYS, subject, sample and METRICS)."""
-    scores = scores.drop_duplicates([*KEYS, "subject", "sample"])
+def image_quality_table(scores: pd.DataFrame, cohort: str, settings: TableSettings) -> pd.DataFrame:
+    """One row per generator and region of a cohort's scores (SCORE_COLUMNS)."""
+    # The baselines stand in the scores of every generator.
+    scores = scores.drop_duplicates(["generator", "region", "subject", "sample"])
     # Two images that agree exactly have an infinite ratio, which no mean survives.
     values = scores[METRICS].astype(float).replace([np.inf, -np.inf], np.nan)
-    patients = values.groupby([scores[key] for key in [*KEYS, "subject"]]).mean()
+    patients = values.groupby([scores["generator"], scores["region"], scores["subject"]]).mean()
     rows = []
-    for keys, group in patients.groupby(level=KEYS):
-        row = dict(zip(KEYS, keys, strict=True)) | {"n": len(group)}
+    for keys, group in patients.groupby(level=["generator", "region"]):
+        row = dict(zip(KEYS, (cohort, *keys), strict=True)) | {"n": len(group)}
         for metric in METRICS:
             row |= estimate(metric, group[metric].to_numpy(), settings)
         rows.append(row)
-    rows.sort(key=lambda row: (row["cohort"], row["generator"], *_region_order(row["region"])))
+    rows.sort(key=lambda row: (row["generator"], *_region_order(row["region"])))
     return assemble(rows, [], COLUMNS)
 
 
 def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """The scores of one or more generators; the cohort stands in the path (.../cohort/generator/image_scores.tsv)."""
+    """The scores of one or more generators."""
     frames = []
     for path in paths:
-        frame = read_list(path, ["subject", "sample", "generator", "region", *METRICS])
+        frame = read_list(path, SCORE_COLUMNS)
         if frame.empty:
             raise BadInput(f"{path}: expected at least one scored sample, got none; draw held-out samples first")
-        frames.append(frame.assign(cohort=keys_of(path, "image_scores")["cohort"]))
+        frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 

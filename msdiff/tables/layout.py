@@ -20,14 +20,10 @@ OURS, PAPER = "msdiff", "paper"
 # Enough for a comparison with a paper's three digits, few enough to hide the last bits of a platform.
 NUMBER_FORMAT = "%.6g"
 
-# Where results lie, and which keys of a table their paths carry.
+# How the path of a result ends, and which keys of a table it carries.
 PATHS = {
-    "stack": r"(?P<cohort>[^/]+)/stack",
-    "image_scores": r"(?P<cohort>[^/]+)/(?P<generator>[^/]+)/image_scores\.tsv",
-    "mix": r"(?P<cohort>[^/]+)/(?P<generator>[^/]+)/mixes/(?P<mix>\d+-\d+)_seed-(?P<seed>\d+)\.tsv",
-    "scores": (
-        r"(?P<cohort>[^/]+)/(?P<generator>[^/]+)/(?P<architecture>[^/]+)/(?P<mix>\d+-\d+)/seed-(?P<seed>\d+)/scores"
-    ),
+    "mix": r"(?P<generator>[^/]+)/mixes/(?P<mix>\d+-\d+)_seed-(?P<seed>\d+)\.tsv",
+    "scores": r"(?P<generator>[^/]+)/(?P<architecture>[^/]+)/(?P<mix>\d+-\d+)/seed-(?P<seed>\d+)/scores",
 }
 
 
@@ -60,10 +56,10 @@ def with_intervals(metrics: Iterable[str]) -> list[str]:
 
 
 def keys_of(path: str | Path, kind: str) -> dict[str, str]:
-    """The cohort, generator, architecture, mix and seed that the path of a result of this kind (PATHS) carries.
+    """The generator, architecture, mix and seed that the path of a result of this kind (PATHS) carries.
 
     >>> keys_of("results/segmentation/phantom/long_ms_diff/unet/1-2/seed-0/scores", "scores")
-    {'cohort': 'phantom', 'generator': 'long_ms_diff', 'architecture': 'unet', 'mix': '1-2', 'seed': '0'}
+    {'generator': 'long_ms_diff', 'architecture': 'unet', 'mix': '1-2', 'seed': '0'}
 
     Raises BadInput where the path has another form.
     """

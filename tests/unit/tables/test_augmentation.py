@@ -39,7 +39,7 @@ def folder(tmp_path):
         (scores / "patients.tsv").write_text(SEED_1 if seed else SEED_0)
     (base / "mixes").mkdir()
     for seed in (0, 1):
-        mix = pd.DataFrame({"source": ["real"] * 10 + ["synthetic"] * (20 + seed), "slice": 3})
+        mix = pd.DataFrame({"kind": ["real"] * 10 + ["synthetic"] * (20 + seed), "slice": 3})
         mix.to_csv(base / "mixes" / f"1-2_seed-{seed}.tsv", sep="\t", index=False)
     return base
 
@@ -50,13 +50,13 @@ def read_all(folder):
 
 
 def test_columns_are_those_promised(folder, table_settings):
-    table = augmentation_table(*read_all(folder), table_settings)
+    table = augmentation_table(*read_all(folder), "phantom", table_settings)
     assert [column for column in table.columns if not column.endswith(("_lo", "_hi"))] == PROMISED
     assert ["source", *COLUMNS] == list(table.columns)
 
 
 def test_known_answers_over_two_seeds(folder, table_settings):
-    table = augmentation_table(*read_all(folder), table_settings)
+    table = augmentation_table(*read_all(folder), "phantom", table_settings)
     ours = table[table["source"] == OURS]
     assert ours["architecture"].tolist() == ["bit_resnet50", "unet"]
     row = ours.iloc[1]
@@ -78,7 +78,7 @@ def test_known_answers_over_two_seeds(folder, table_settings):
 
 
 def test_intervals_hold_their_estimate(folder, table_settings):
-    table = augmentation_table(*read_all(folder), table_settings)
+    table = augmentation_table(*read_all(folder), "phantom", table_settings)
     row = table[table["source"] == OURS].iloc[0]
     for metric in ("dice", "precision", "recall", "correct", "lesion_f1", "expected_cost"):
         assert row[f"{metric}_lo"] <= row[metric] <= row[f"{metric}_hi"]
@@ -86,7 +86,7 @@ def test_intervals_hold_their_estimate(folder, table_settings):
 
 
 def test_papers_rows_have_no_interval(folder, table_settings):
-    table = augmentation_table(*read_all(folder), table_settings)
+    table = augmentation_table(*read_all(folder), "phantom", table_settings)
     papers = table[table["source"] == PAPER]
     assert papers["real_synthetic"].tolist() == ["1:0", "1:1", "1:2", "1:3"]
     assert papers.filter(regex="_(lo|hi)$").isna().all(axis=None)
@@ -95,8 +95,8 @@ def test_papers_rows_have_no_interval(folder, table_settings):
 
 def test_order_of_files_does_not_matter(folder, table_settings):
     runs, mixes = read_all(folder)
-    there = augmentation_table(runs, mixes, table_settings)
-    back = augmentation_table(runs[::-1], dict(reversed(mixes.items())), table_settings)
+    there = augmentation_table(runs, mixes, "phantom", table_settings)
+    back = augmentation_table(runs[::-1], dict(reversed(mixes.items())), "phantom", table_settings)
     pd.testing.assert_frame_equal(there, back)
 
 
@@ -104,28 +104,28 @@ def test_lost_lesions_are_an_error_that_names_the_row(folder, table_settings):
     path = folder / "unet" / "1-2" / "seed-1" / "scores" / "patients.tsv"
     path.write_text(path.read_text().replace("2\t0\t2\t4\n", "2\t0\t1\t4\n"))
     with pytest.raises(
-        BadInput, match=r"phantom, long_ms_diff, unet, 1:2, seed 1: .* = 4 true lesions in sub-1, got 3"
+        BadInput, match=r"scores of long_ms_diff, unet, 1:2, seed 1: .* = 4 true lesions in sub-1, got 3"
     ):
-        augmentation_table(*read_all(folder), table_settings)
+        augmentation_table(*read_all(folder), "phantom", table_settings)
 
 
 def test_rows_over_other_lesions_are_an_error(folder, table_settings):
     path = folder / "unet" / "1-2" / "seed-1" / "scores" / "patients.tsv"
     path.write_text(path.read_text().replace("2\t0\t2\t4\n", "2\t0\t3\t5\n"))
     with pytest.raises(BadInput, match=r"unet, 1:2, seed 1: expected the patients and true lesions .* got 7 in 3"):
-        augmentation_table(*read_all(folder), table_settings)
+        augmentation_table(*read_all(folder), "phantom", table_settings)
 
 
 def test_a_missing_mix_is_an_error(folder, table_settings):
     runs, mixes = read_all(folder)
-    mixes.pop(("phantom", "long_ms_diff", "1:2", "1"))
+    mixes.pop(("long_ms_diff", "1:2", "1"))
     with pytest.raises(BadInput, match="ratio 1:2, seed 1"):
-        augmentation_table(runs, mixes, table_settings)
+        augmentation_table(runs, mixes, "phantom", table_settings)
 
 
 def test_a_mix_counts_its_slices(folder):
     key, mix = read_mix(folder / "mixes" / "1-2_seed-1.tsv")
-    assert key == ("phantom", "long_ms_diff", "1:2", "1")
+    assert key == ("long_ms_diff", "1:2", "1")
     assert mix == Mix(10, 21)
 
 
@@ -144,6 +144,6 @@ def test_command_writes_the_table(folder, tmp_path, table_settings):
     scores = [str(path) for path in folder.glob("*/*/*/scores")]
     mixes = [str(path) for path in folder.glob("mixes/*.tsv")]
     options = ["--out", str(tmp_path / "augmentation.csv"), "--settings", json.dumps(table_settings.model_dump())]
-    command.run(parser.parse_args(["--scores", *scores, "--mixes", *mixes, *options]))
+    command.run(parser.parse_args(["--cohort", "phantom", "--scores", *scores, "--mixes", *mixes, *options]))
     table = read_table(tmp_path / "augmentation.csv")
     assert table["source"].tolist() == [OURS, OURS, PAPER, PAPER, PAPER, PAPER]

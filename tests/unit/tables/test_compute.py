@@ -21,7 +21,7 @@ def folder(tmp_path):
         "register/phantom/sub-1.tsv": benchmark(1800, 1024, "{'mem_mb': 1000, 'gpu': 0}"),
         "register/phantom/sub-2.tsv": benchmark(5400, 3072, "{'mem_mb': 1000}"),
         "train_generator/phantom.tsv": benchmark(7200, 2048, "{'mem_mb': 1000, 'gpu': 4}"),
-        "stack_scans/phantom.tsv": benchmark(36, "NA"),
+        "stack_scans.tsv": benchmark(36, "NA"),
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

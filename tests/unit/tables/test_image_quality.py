@@ -21,17 +21,17 @@ def scores():
                 rows.append((subject, sample, generator, region, mae * factor, mae, 20.0, 0.9, contrast, np.nan))
     names = ["subject", "sample", "generator", "region"]
     metrics = ["mae", "mse", "psnr", "ms_ssim", "lesion_contrast_ratio", "adherence_dice"]
-    return pd.DataFrame(rows, columns=names + metrics).assign(cohort="phantom")
+    return pd.DataFrame(rows, columns=names + metrics)
 
 
 def test_columns_are_those_promised(scores, table_settings):
-    table = image_quality_table(scores, table_settings)
+    table = image_quality_table(scores, "phantom", table_settings)
     assert [column for column in table.columns if not column.endswith(("_lo", "_hi"))] == PROMISED
     assert ["source", *COLUMNS] == list(table.columns)
 
 
 def test_the_patient_is_the_unit(scores, table_settings):
-    table = image_quality_table(scores, table_settings).set_index(["generator", "region"])
+    table = image_quality_table(scores, "phantom", table_settings).set_index(["generator", "region"])
     # sub-1 has two samples, 0.1 and 0.3, sub-2 one of 0.4.
     assert table.loc[("long_ms_diff", "brain"), "mae"] == pytest.approx(0.3)
     assert table.loc[("copy_baseline", "brain"), "mae"] == pytest.approx(0.6)
@@ -41,42 +41,43 @@ def test_the_patient_is_the_unit(scores, table_settings):
 
 
 def test_a_metric_without_values_is_missing(scores, table_settings):
-    table = image_quality_table(scores, table_settings).set_index(["generator", "region"])
+    table = image_quality_table(scores, "phantom", table_settings).set_index(["generator", "region"])
     assert table["adherence_dice"].isna().all()
     assert np.isnan(table.loc[("long_ms_diff", "brain"), "lesion_contrast_ratio"])
     assert table.loc[("long_ms_diff", "lesion"), "lesion_contrast_ratio"] == pytest.approx(0.9)
 
 
 def test_regions_stand_in_their_order(scores, table_settings):
-    table = image_quality_table(scores, table_settings)
+    table = image_quality_table(scores, "phantom", table_settings)
     assert table["region"].tolist() == ["brain", "lesion"] * 2
 
 
 def test_order_of_rows_does_not_matter(scores, table_settings):
     shuffled = scores.sample(frac=1, random_state=1)
     pd.testing.assert_frame_equal(
-        image_quality_table(scores, table_settings), image_quality_table(shuffled, table_settings)
+        image_quality_table(scores, "phantom", table_settings), image_quality_table(shuffled, "phantom", table_settings)
     )
 
 
 def test_scores_given_twice_count_once(scores, table_settings):
     twice = pd.concat([scores, scores])
     pd.testing.assert_frame_equal(
-        image_quality_table(scores, table_settings), image_quality_table(twice, table_settings)
+        image_quality_table(scores, "phantom", table_settings), image_quality_table(twice, "phantom", table_settings)
     )
 
 
 def test_an_exact_image_does_not_make_the_mean_infinite(scores, table_settings):
     exact = scores.assign(psnr=[np.inf, *[20.0] * (len(scores) - 1)])
-    assert image_quality_table(exact, table_settings)["psnr"].eq(20).all()
+    assert image_quality_table(exact, "phantom", table_settings)["psnr"].eq(20).all()
 
 
-def test_scores_come_from_a_cohorts_folder(scores, tmp_path):
-    folder = tmp_path / "synthesis" / "phantom" / "long_ms_diff"
-    folder.mkdir(parents=True)
-    scores.drop(columns="cohort").to_csv(folder / "image_scores.tsv", sep="\t", index=False)
-    frame = read_scores([folder / "image_scores.tsv"])
-    assert frame["cohort"].eq("phantom").all()
-    scores.head(0).to_csv(folder / "image_scores.tsv", sep="\t", index=False)
+def test_scores_of_generators_are_joined(scores, tmp_path):
+    for name in ("a.tsv", "b.tsv"):
+        scores.to_csv(tmp_path / name, sep="\t", index=False)
+    assert len(read_scores([tmp_path / "a.tsv", tmp_path / "b.tsv"])) == 2 * len(scores)
+
+
+def test_empty_scores_are_an_error(scores, tmp_path):
+    scores.head(0).to_csv(tmp_path / "image_scores.tsv", sep="\t", index=False)
     with pytest.raises(BadInput, match="at least one scored sample"):
-        read_scores([folder / "image_scores.tsv"])
+        read_scores([tmp_path / "image_scores.tsv"])
