@@ -39,14 +39,33 @@ def save_shard(shard: Shard, folder: str | Path) -> None:
         shard.manifest.to_csv(temporary / "manifest.tsv", sep="\t", index=False)
 
 
-def load_shard(folder: str | Path) -> Shard:
-    """Read a shard; BadInput where the folder is not one."""
+class MappedShard(NamedTuple):
+    """A shard as it lies on disk, mapped and not read: `slices` reads and decodes some of it."""
+
+    scaled: NDArray[np.uint16]
+    packed: NDArray[np.uint8]
+    manifest: pd.DataFrame
+
+    def slices(self, index: slice | NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Follow-ups (sample, y, x) in [-1, 1] and change masks (sample, y, x) of the samples at `index`."""
+        scaled = np.asarray(self.scaled[index])
+        mask = np.unpackbits(self.packed[index], axis=-1, count=scaled.shape[-1]).astype(bool)
+        return (scaled / TOP * 2 - 1).astype(np.float32), mask
+
+
+def map_shard(folder: str | Path) -> MappedShard:
+    """Open a shard without reading its images; BadInput where the folder is not one."""
     folder = Path(folder)
     try:
-        scaled = np.load(folder / "follow_up.npy")
-        packed = np.load(folder / "change_mask.npy")
+        scaled = np.load(folder / "follow_up.npy", mmap_mode="r")
+        packed = np.load(folder / "change_mask.npy", mmap_mode="r")
         manifest = pd.read_csv(folder / "manifest.tsv", sep="\t", keep_default_na=False)
     except (OSError, ValueError) as error:
         raise BadInput(f"{folder}: expected a shard of samples, cannot read it ({error})") from error
-    mask = np.unpackbits(packed, axis=-1, count=scaled.shape[-1]).astype(bool)
-    return Shard((scaled / TOP * 2 - 1).astype(np.float32), mask, manifest)
+    return MappedShard(scaled, packed, manifest)
+
+
+def load_shard(folder: str | Path) -> Shard:
+    """Read a shard; BadInput where the folder is not one."""
+    mapped = map_shard(folder)
+    return Shard(*mapped.slices(slice(None)), mapped.manifest)

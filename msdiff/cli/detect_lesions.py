@@ -1,0 +1,40 @@
+"""Find new lesions in the patients of a split and score them: voxel by voxel and lesion by lesion."""
+
+import argparse
+import logging
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
+    parser.add_argument("--weights", type=Path, required=True, help="weights of a detector")
+    parser.add_argument("--split", required=True, help="train, validation or test")
+    parser.add_argument("--out", type=Path, required=True, help="folder of scores to write")
+    parser.add_argument("--threads", type=int, required=True, help="threads of the processor to use")
+    parser.add_argument("--settings", required=True, help="JSON: segmentation.detection")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Predict every slice of the split's pairs, and score the volumes."""
+    from functools import partial
+
+    import torch
+
+    from msdiff.cohort.stacks import load_stack
+    from msdiff.segmentation.detection import DetectionSettings, detect_lesions, save_scores
+    from msdiff.segmentation.detectors import change_probability, load_detector
+    from msdiff.settings import read
+
+    settings = read(DetectionSettings, arguments.settings)
+    torch.set_num_threads(arguments.threads)
+    stack = load_stack(arguments.stack)
+    network, contrast = load_detector(arguments.weights)
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    scores = detect_lesions(stack, arguments.split, partial(change_probability, network), contrast, settings)
+    save_scores(scores, stack, arguments.out)
+    found, true = scores.patients[["correct", "true_lesions"]].sum()
+    wrong = scores.patients["false_positives"].sum()
+    log.info("wrote %s: %d of %d true lesions found, %d false positives", arguments.out, found, true, wrong)
