@@ -1,0 +1,32 @@
+"""The same bits for a sample whatever stands beside it.
+
+The matrix products and convolutions of a batch of one are done by other kernels than those of a batch of eight, and
+round otherwise (on the CPU, in float32, by about 1e-6). In batches of one fixed size every sample is computed alike, at
+any place in the batch: tests/unit/networks/test_batches.py holds this for the sizes in use. It holds for one number of
+threads; an even size also keeps the bits when two threads take a half each.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def in_batches(function: Callable[..., Tensor], size: int, *inputs: Tensor) -> Tensor:
+    """function(*inputs) (B, ...), computed on batches of exactly `size`; the last is filled up by repeating its end.
+
+    Parameters
+    ----------
+    function
+        Treats each row of its inputs by itself, as a network in evaluation mode does.
+    size
+        Rows computed at once, at least 1. It may change the last bits of the result, so take one size for all shards.
+    inputs
+        (B, ...) each, B at least 1.
+    """
+    rows = len(inputs[0])
+    results = []
+    for start in range(0, rows, size):
+        taken = torch.arange(start, start + size, device=inputs[0].device).clamp(max=rows - 1)
+        results.append(function(*(tensor[taken] for tensor in inputs)))
+    return torch.cat(results)[:rows]
