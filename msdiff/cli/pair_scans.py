@@ -1,0 +1,39 @@
+"""Check a scan sheet, assign patients to train, validation and test, and pair baselines with follow-ups."""
+
+import argparse
+import logging
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--sheet", required=True, type=Path, help="scan sheet (TSV)")
+    parser.add_argument("--contrasts", required=True, nargs="+", help="contrasts of the run; the first must be there")
+    parser.add_argument("--scans", required=True, type=Path, help="checked sheet to write, with splits (TSV)")
+    parser.add_argument("--pairs", required=True, type=Path, help="list of pairs to write (TSV)")
+    parser.add_argument("--settings", required=True, help='JSON: {"split": {...}, "pairs": {...}}')
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the checked sheet and the pairs."""
+    from msdiff.cohort.pairs import PairSettings, pair_scans
+    from msdiff.cohort.sheets import read_sheet, write_sheet, write_table
+    from msdiff.cohort.splits import SplitSettings, assign_splits
+    from msdiff.settings import Settings, read
+
+    class Both(Settings):
+        split: SplitSettings
+        pairs: PairSettings
+
+    settings = read(Both, arguments.settings)
+    scans = read_sheet(arguments.sheet, arguments.contrasts)
+    patients = scans.groupby("subject", as_index=False).first()
+    splits = dict(zip(patients["subject"], assign_splits(patients, settings.split), strict=True))
+    scans["split"] = scans["subject"].map(splits)
+    pairs = pair_scans(scans, settings.pairs)
+    write_sheet(scans, arguments.scans)
+    write_table(pairs, arguments.pairs)
+    by_split = pairs["split"].value_counts().to_dict()
+    logger.info("wrote %s and %s: %d pairs, %s", arguments.scans, arguments.pairs, len(pairs), by_split)

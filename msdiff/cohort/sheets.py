@@ -1,0 +1,148 @@
+"""Scan sheets: tab-separated, one row per scan of a patient.
+
+    subject                 sub- and letters or digits
+    session                 ses- and letters or digits; sorts by name as by time
+    days                    whole number, since the patient's first scan
+    flair, t1w, ...         images by contrast (CONTRASTS)
+    lesion_mask             all lesions that stand at this scan, on the FLAIR grid
+    change_mask             what changed since the patient's session before it, on the FLAIR grid
+    change_mask_transform   ITK affine of this scan's FLAIR to the space the change mask lies in, where that is another
+    enhancing_mask          lesions that take up gadolinium, on the FLAIR grid
+    brain_mask              on the FLAIR grid
+    arm                     treatment, free text
+    split                   train, validation or test
+
+An empty cell means: not there. Paths are absolute, or relative to the sheet's folder. Columns that are not needed may
+be left out.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from msdiff.errors import BadInput
+from msdiff.writing import whole_file
+
+CONTRASTS = ("flair", "t1w", "t2w", "pdw", "t1ce")
+MASKS = ("lesion_mask", "change_mask", "change_mask_transform", "enhancing_mask", "brain_mask")
+REQUIRED = ("subject", "session", "days")
+SPLITS = ("train", "validation", "test")
+PATTERNS = {"subject": r"sub-[A-Za-z0-9]+", "session": r"ses-[A-Za-z0-9]+", "days": r"[0-9]{1,6}"}
+
+
+def read_sheet(path: str | Path, contrasts: Sequence[str], check_files: bool = True) -> pd.DataFrame:
+    """Read and check a sheet for the contrasts a run asks for, of which the first must be there in every scan.
+
+    Returns rows sorted by subject and session, all columns of the module's list that matter here: `subject`, `session`,
+    `days` (int), the contrasts, the masks, `arm`, `split`. Strings are empty where something is missing; paths are
+    absolute. Files are looked for unless `check_files` is false (scans that are yet to be drawn).
+
+    Raises BadInput with one line that names sheet, row and column.
+    """
+    path = Path(path)
+    table = _read(path)
+    _check_columns(path, table, contrasts)
+    for column in (*contrasts, *MASKS, "arm", "split"):
+        if column not in table:
+            table[column] = ""
+    _check_cells(path, table, contrasts[0])
+    table["days"] = table["days"].astype(int)
+    table = table.sort_values(["subject", "session"], kind="stable").reset_index(drop=True)
+    _check_patients(path, table)
+    for column in (*contrasts, *MASKS):
+        table[column] = [_resolve(path.parent, cell) for cell in table[column]]
+        if check_files:
+            for row, cell in zip(table.itertuples(), table[column], strict=True):
+                if cell and not Path(cell).is_file():
+                    raise _fault(path, row, column, f"no such file: {cell}", "correct the path, or empty the cell")
+    return table[[*REQUIRED, *contrasts, *MASKS, "arm", "split"]]
+
+
+def write_sheet(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a sheet whose paths are absolute or relative to the working folder; they become relative to its folder."""
+    path = Path(path)
+    table = table.copy()
+    for column in table.columns.intersection([*CONTRASTS, *MASKS]):
+        table[column] = [os.path.relpath(cell, path.parent) if cell else "" for cell in table[column]]
+    write_table(table, path)
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a working list as tab-separated text."""
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, sep="\t", index=False)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, comment="#", skip_blank_lines=True)
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such sheet; write one by index-scans, or correct the path") from error
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise BadInput(f"{path}: expected a tab-separated sheet, cannot read it ({reason})") from error
+    if table.empty:
+        raise BadInput(f"{path}: expected one row per scan, got none")
+    # A row with fewer cells than the header has leaves true gaps, which pandas fills with NaN all the same.
+    return table.fillna("").apply(lambda column: column.str.strip())
+
+
+def _check_columns(path: Path, table: pd.DataFrame, contrasts: Sequence[str]) -> None:
+    known = {*REQUIRED, *CONTRASTS, *contrasts, *MASKS, "arm", "split"}
+    for column in table.columns:
+        if column not in known:
+            raise BadInput(f"{path}: unknown column {column!r}; expected some of {', '.join(sorted(known))}")
+    for column in REQUIRED:
+        if column not in table:
+            raise BadInput(f"{path}: missing column {column!r}; are the columns separated by tabs?")
+    if not table.columns.isin([*CONTRASTS, *contrasts]).any():
+        raise BadInput(f"{path}: expected a column for a contrast ({', '.join(contrasts)}), got none")
+    for contrast in contrasts:
+        if contrast not in table:
+            raise BadInput(
+                f"{path}: missing column {contrast!r}, a contrast the configuration asks for; add the column"
+            )
+
+
+def _check_cells(path: Path, table: pd.DataFrame, first_contrast: str) -> None:
+    for column, pattern in PATTERNS.items():
+        for row in table[~table[column].str.fullmatch(pattern)].itertuples():
+            raise _fault(path, row, column, f"expected {pattern}, got {getattr(row, column)!r}", "correct the cell")
+    for row in table[~table["split"].isin(["", *SPLITS])].itertuples():
+        raise _fault(path, row, "split", f"expected {', '.join(SPLITS)} or nothing, got {row.split!r}", "correct it")
+    for row in table[table[first_contrast] == ""].itertuples():
+        raise _fault(
+            path, row, first_contrast, "expected a file, got an empty cell", "leave the scan out or add its path"
+        )
+    for row in table[(table["change_mask_transform"] != "") & (table["change_mask"] == "")].itertuples():
+        raise _fault(path, row, "change_mask_transform", "a transform without a change_mask", "add the mask")
+    for row in table[table.duplicated(["subject", "session"])].itertuples():
+        raise _fault(path, row, "session", "the scan is listed twice", "remove one of the rows")
+
+
+def _check_patients(path: Path, table: pd.DataFrame) -> None:
+    for subject, scans in table.groupby("subject"):
+        if len(scans) < 2:
+            raise _fault(
+                path, next(scans.itertuples()), "session", "the patient has no follow-up", "add one, or leave it out"
+            )
+        for column in ("split", "arm"):
+            if scans[column].nunique() > 1:
+                several = ", ".join(repr(value) for value in scans[column].unique())
+                row = next(scans[scans[column] != scans[column].iloc[0]].itertuples())
+                raise _fault(path, row, column, f"one patient in several: {several}", f"give {subject} one {column}")
+        backwards = scans[scans["days"].diff() <= 0]
+        for row in backwards.itertuples():
+            reason = f"expected more days than at the session before, got {row.days}"
+            raise _fault(path, row, "days", reason, "sessions sort by name as by time")
+
+
+def _resolve(folder: Path, cell: str) -> str:
+    return os.path.abspath(folder / cell) if cell else ""
+
+
+def _fault(path: Path, row: object, column: str, reason: str, remedy: str) -> BadInput:
+    subject, session = getattr(row, "subject", "?"), getattr(row, "session", "?")
+    return BadInput(f"{path}: {subject} {session}, column {column}: {reason}; {remedy}")
