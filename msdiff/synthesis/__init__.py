@@ -1,1 +1,44 @@
-"""Generators of follow-up scans: what each adds to the diffusion core."""
+"""Generators of follow-up scans: training, plans, draws and scores.
+
+A generator is two functions, listed here by its name or given as `module:function` from elsewhere:
+
+    TRAIN   (stack, settings, auxiliary, checkpoints, minutes, device) -> Generator
+            settings are plain values of its section of the config, checked by the generator itself; auxiliary is the
+            path of a trained detector's weights
+    DRAW    (tensors, description, device) -> draw(baseline, change_mask, scalars, seeds, sampler)
+            baseline (B, 1, H, W) in [-1, 1], change_mask (B, 1, H, W) of 0 and 1, scalars (B, 3) in mm3, a number and
+            0 or 1, one seed per sample, a SamplerSettings; returns follow-ups (B, 1, H, W); all on the CPU. A sample
+            depends on its own inputs and seed only; bit for bit on a CPU, within rounding on an accelerator
+"""
+
+from typing import Annotated, Any, NamedTuple
+
+import pandas as pd
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from msdiff.settings import Choice, Settings
+
+TRAIN = {"long_ms_diff": "msdiff.synthesis.long_ms_diff:train_generator"}
+DRAW = {"long_ms_diff": "msdiff.synthesis.long_ms_diff:load_generator"}
+
+
+class Generator(NamedTuple):
+    """A trained generator: tensors and the description that makes its weights file enough, and its history."""
+
+    tensors: dict[str, Tensor]
+    description: dict[str, Any]
+    history: pd.DataFrame
+
+
+class SamplerSettings(Settings):
+    """Section `synthesis.sampler`: how a follow-up is drawn from noise.
+
+    sampler             a sampler of msdiff.diffusion.sampler and its options
+    steps               evaluations of the network, twice as many with guidance
+    guidance_weight     0 is the plain conditional model; others need a training with guidance dropout
+    """
+
+    sampler: Choice
+    steps: PositiveInt
+    guidance_weight: Annotated[float, Field(ge=0)]

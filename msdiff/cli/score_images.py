@@ -1,0 +1,37 @@
+"""Compare generated with real follow-ups of held-out patients: one row per sample, image and region."""
+
+import argparse
+import logging
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
+    parser.add_argument("--shards", type=Path, nargs="+", required=True, help="shards of purpose held_out")
+    parser.add_argument("--detector", type=Path, required=True, help="weights of a detector that trained no generator")
+    parser.add_argument("--scores", type=Path, required=True, help="scores to write (TSV)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the processor to use")
+    parser.add_argument("--settings", required=True, help="JSON: section synthesis.scoring")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Score all shards."""
+    from msdiff.cohort.samples import load_shard
+    from msdiff.cohort.stacks import load_stack
+    from msdiff.settings import read
+    from msdiff.synthesis.long_ms_diff import load_detector
+    from msdiff.synthesis.scoring import ScoringSettings, score_images
+    from msdiff.training import processor
+    from msdiff.writing import whole_file
+
+    settings = read(ScoringSettings, arguments.settings)
+    processor(arguments.threads)
+    detector, contrast = load_detector(arguments.detector)
+    shards = [load_shard(folder) for folder in arguments.shards]
+    scores = score_images(load_stack(arguments.stack), shards, contrast, detector, settings)
+    with whole_file(arguments.scores) as temporary:
+        scores.to_csv(temporary, sep="\t", index=False)
+    log.info("wrote %s: %d rows", arguments.scores, len(scores))

@@ -1,0 +1,114 @@
+"""Generated against real follow-ups of held-out patients: one row per sample, image and region.
+
+The images that are compared with the real follow-up are the generator's, and what any generator must beat or cannot
+beat (column `generator`):
+
+    copy_baseline       the baseline as it is
+    blurred_baseline    the baseline behind a Gaussian filter: little noise, no new lesion
+    noise_floor         real baseline against real follow-up outside the change: two acquisitions of the same tissue
+    real_follow_up      the real one: only the detector's adherence is of interest, and the most a generator can get
+
+Regions: brain, lesion (the change mask), ring (around it) and outside (brain less lesion and ring). The ratio of lesion
+contrasts and adherence, the Dice of a detector's finding and the asked change mask, are of a sample and stand with its
+lesion. The detector must not be the one whose loss trained the generator.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import PositiveFloat
+from scipy.ndimage import gaussian_filter
+from torch import nn
+
+from msdiff.cohort.samples import Shard
+from msdiff.cohort.stacks import Stack
+from msdiff.errors import BadInput
+from msdiff.metrics import image as likeness
+from msdiff.metrics.voxel import confusion, dice
+from msdiff.settings import Settings
+
+log = logging.getLogger(__name__)
+
+METRICS = ["mse", "mae", "psnr", "ms_ssim", "lesion_contrast_ratio", "adherence_dice"]
+COLUMNS = ["subject", "sample", "generator", "region", *METRICS]
+
+
+class ScoringSettings(Settings):
+    """Section `synthesis.scoring`.
+
+    ring_width_mm           of the surround that a lesion's contrast is measured against
+    blur_sigma_mm           of blurred_baseline
+    detection_threshold     on the detector's probability
+    """
+
+    ring_width_mm: PositiveFloat
+    blur_sigma_mm: PositiveFloat
+    detection_threshold: PositiveFloat
+
+
+def score_images(
+    stack: Stack, shards: Sequence[Shard], contrast: str, detector: nn.Module, settings: ScoringSettings
+) -> pd.DataFrame:
+    """Rows (COLUMNS) of all samples of the shards, in the contrast of generator and detector.
+
+    Raises BadInput where a sample has no real follow-up or is not of the stack.
+    """
+    rows: list[dict[str, object]] = []
+    images, brains = stack.array(contrast), stack.array("brain_mask")
+    spacing_mm = stack.grid.spacing_mm[:2][::-1]
+    for shard in shards:
+        if (shard.manifest["follow_up_row"] < 0).any():
+            raise BadInput("shards: expected samples with a real follow-up, of purpose held_out, got one without")
+        if shard.follow_up.shape[1:] != images.shape[2:]:
+            raise BadInput(
+                f"shards: expected slices of the stack's size {images.shape[2:]}, got {shard.follow_up.shape[1:]}"
+            )
+        for generated, mask, row in zip(
+            shard.follow_up, shard.change_mask, shard.manifest.to_dict("records"), strict=True
+        ):
+            baseline = images[row["baseline_row"], row["slice"]].astype(np.float32)
+            real = images[row["follow_up_row"], row["slice"]].astype(np.float32)
+            brain = brains[row["baseline_row"], row["slice"]] > 0
+            blurred = gaussian_filter(baseline, settings.blur_sigma_mm / spacing_mm)
+            candidates = {
+                row["generator"]: generated,
+                "copy_baseline": baseline,
+                "blurred_baseline": np.where(brain, blurred, baseline),
+                "noise_floor": baseline,
+                "real_follow_up": real,
+            }
+            regions = likeness.regions(brain, mask, settings.ring_width_mm, spacing_mm.tolist())
+            regions["outside"] &= ~regions["ring"]
+            named = {"subject": row["baseline_subject"], "sample": row["sample"]}
+            for generator, image in candidates.items():
+                for region in _REGIONS.get(generator, tuple(regions)):
+                    values = dict.fromkeys(METRICS, np.nan)
+                    if generator != "real_follow_up":
+                        values |= {name: getattr(likeness, name)(image, real, regions[region]) for name in METRICS[:4]}
+                    if region == "lesion":
+                        found = _detected(detector, baseline, image, settings.detection_threshold) & brain
+                        values["lesion_contrast_ratio"] = likeness.lesion_contrast_ratio(
+                            image, real, regions["lesion"], regions["ring"]
+                        )
+                        values["adherence_dice"] = dice(confusion(found, regions["lesion"], brain), empty=np.nan)
+                    rows.append(named | {"generator": generator, "region": region} | values)
+    if not rows:
+        raise BadInput("shards: expected at least one sample, got none; draw held-out samples first")
+    log.info("scored %d samples", len({row["sample"] for row in rows}))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+_REGIONS = {"noise_floor": ("outside",), "real_follow_up": ("lesion",)}
+
+
+def _detected(
+    detector: nn.Module, baseline: NDArray[np.float32], follow_up: NDArray[np.float32], threshold: float
+) -> NDArray[np.bool_]:
+    """The detector's finding (y, x)."""
+    pair = (torch.from_numpy(np.ascontiguousarray(image))[None, None].float() for image in (baseline, follow_up))
+    with torch.no_grad():
+        return np.asarray(torch.sigmoid(detector(*pair))[0, 0].numpy() > threshold)

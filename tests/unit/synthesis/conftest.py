@@ -1,0 +1,182 @@
+"""A small stack of patients, and settings of a tiny generator."""
+
+import copy
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from msdiff.cohort.stacks import load_stack
+from msdiff.networks.detectors import build
+from msdiff.networks.weights import save_weights
+
+SHAPE = (16, 16, 3)
+SPLITS = ["train"] * 4 + ["validation", "test", "test"]
+
+SETTINGS = {
+    "generator": "long_ms_diff",
+    "seed": 0,
+    "contrast": "flair",
+    "positive_fraction": 0.5,
+    "scalars": "scan",
+    "flip": 0.5,
+    "dropout": {"baseline": 0.5, "baseline_mode": "noise", "guidance": 0.0},
+    "network": {
+        "channels": [8, 8],
+        "residual_blocks": 1,
+        "attention": [False, False],
+        "head_channels": 8,
+        "norm_groups": 4,
+    },
+    "objective": {
+        "prediction": "v",
+        "schedule": {"backend": "cosine", "options": {"offset": 0.008, "logsnr_min": -20.0, "logsnr_max": 20.0}},
+        "weight": {"backend": "min_snr", "options": {"gamma": 5.0}},
+        "lesion_weight": 2.0,
+        "variance": {"backend": "fixed", "options": {}},
+    },
+    "auxiliary": {"maximum_time": 0.6, "balance": {"backend": "kendall", "options": {}}},
+    "training": {
+        "steps": 4,
+        "batch_size": 4,
+        "micro_batches": 1,
+        "learning_rate": 0.01,
+        "weight_decay": 0.0,
+        "warm_up_steps": 1,
+        "decay": "none",
+        "ema_decay": 0.9,
+        "clip_norm": 1.0,
+        "precision": "fp32",
+        "log_every": 2,
+        "checkpoint_every": 2,
+        "validate_every": 0,
+        "keep": "last",
+    },
+}
+
+SAMPLER = {
+    "sampler": {"backend": "dpm_solver_2m", "options": {"spacing": "t", "clip": [-1.0, 1.0]}},
+    "steps": 2,
+    "guidance_weight": 0.0,
+}
+
+PLAN = {
+    "seed": 0,
+    "scalars": "scan",
+    "white_matter_margin_mm": 3.0,
+    "mass": {"count": 8, "slice_window": 1, "minimum_surviving_fraction": 0.3, "tries": 100},
+    "held_out": {"split": "test", "slices_per_pair": 2},
+}
+
+
+def changed(settings, **changes):
+    """Settings with keys replaced; a double underscore goes one level down."""
+    settings = copy.deepcopy(settings)
+    for path, value in changes.items():
+        *above, last = path.split("__")
+        section = settings
+        for key in above:
+            section = section[key]
+        section[last] = value
+    return settings
+
+
+def draw_stack(folder, *, splits=SPLITS, changes=True, lesions=True):
+    """Brains of white matter in a rim of cortex; a bright square appears in two of three slices of every patient."""
+    folder.mkdir()
+    x, y, z = SHAPE
+    rng = np.random.default_rng(0)
+    arrays = {
+        "flair": np.full((2 * len(splits), z, y, x), -1.0, dtype=np.float16),
+        **{
+            name: np.zeros((2 * len(splits), z, y, x), dtype=np.uint8)
+            for name in ("brain_mask", "change_mask", "lesion_mask", "regions")
+        },
+    }
+    scans, slices = [], []
+    for pair, split in enumerate(splits):
+        subject, rows = f"sub-{pair + 1:04d}", (2 * pair, 2 * pair + 1)
+        for row, session, days in zip(rows, ("ses-w000", "ses-w048"), (0, 336), strict=True):
+            arrays["brain_mask"][row, :, 1:15, 1:15] = 1
+            arrays["regions"][row, :, 1:15, 1:15] = 3
+            arrays["regions"][row, :, 4:12, 4:12] = 2
+            arrays["flair"][row, :, 1:15, 1:15] = rng.normal(0, 0.1, (z, 14, 14))
+            arrays["lesion_mask"][row, :, 5:7, 5:7] = 1
+            scans.append({"row": row, "subject": subject, "session": session, "days": days, "arm": "", "split": split})
+        if changes:
+            corner = int(rng.integers(6, 10))
+            arrays["change_mask"][rows[1], :2, corner : corner + 3, 8:11] = 1
+            arrays["flair"][rows[1]][arrays["change_mask"][rows[1]] > 0] = 0.8
+        change = arrays["change_mask"][rows[1]]
+        for number in range(z):
+            voxels = int(change[number].sum())
+            slices.append(
+                {
+                    "pair": pair,
+                    "subject": subject,
+                    "arm": "",
+                    "split": split,
+                    "baseline_session": "ses-w000",
+                    "follow_up_session": "ses-w048",
+                    "interval_days": 336,
+                    "baseline_row": rows[0],
+                    "follow_up_row": rows[1],
+                    "slice": number,
+                    "brain_voxels": 196,
+                    "change_voxels": voxels,
+                    "slice_change_mm3": voxels * 54.0,
+                    "slice_change_count": int(voxels > 0),
+                    "scan_change_mm3": float(change.sum()) * 54.0,
+                    "scan_change_count": int(change.any()) + pair % 2 * int(change.any()),
+                }
+            )
+    if not lesions:
+        del arrays["lesion_mask"]
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    pd.DataFrame(scans).to_csv(folder / "scans.tsv", sep="\t", index=False)
+    pd.DataFrame(slices).to_csv(folder / "slices.tsv", sep="\t", index=False)
+    affine = np.diag([3.0, 3.0, 6.0, 1.0]).tolist()
+    (folder / "grid.json").write_text(json.dumps({"shape": list(SHAPE), "affine": affine}))
+    return load_stack(folder)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory):
+    return draw_stack(tmp_path_factory.mktemp("synthesis") / "stack")
+
+
+@pytest.fixture(scope="session")
+def detector_path(tmp_path_factory):
+    options = {"widths": [4, 4], "convolutions": [1, 1], "dropout": 0.0}
+    torch.manual_seed(0)
+    description = {"kind": "detector", "architecture": "unet", "network": options, "contrast": "flair"}
+    path = tmp_path_factory.mktemp("detector") / "weights.safetensors"
+    save_weights(build("unet", options).state_dict(), description, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_stack():
+    return draw_stack
+
+
+@pytest.fixture(scope="session")
+def given():
+    """The settings above, with changes: given("plan", seed=1), given("generator", dropout__guidance=0.2)."""
+    sections = {"generator": SETTINGS, "sampler": SAMPLER, "plan": PLAN}
+    return lambda section, **changes: changed(sections[section], **changes)
+
+
+@pytest.fixture(scope="session")
+def generator_path(tmp_path_factory, stack, detector_path):
+    """Weights of a generator trained for a few steps, for guided sampling too."""
+    from msdiff.synthesis.long_ms_diff import train_generator
+
+    folder = tmp_path_factory.mktemp("generator")
+    settings = changed(SETTINGS, dropout__guidance=0.2)
+    trained = train_generator(stack, settings, detector_path, folder / "checkpoints", None, torch.device("cpu"))
+    save_weights(trained.tensors, trained.description, folder / "weights.safetensors")
+    return folder / "weights.safetensors"

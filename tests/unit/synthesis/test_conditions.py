@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+import torch
+
+from msdiff.errors import BadInput
+from msdiff.synthesis import conditions
+
+
+@pytest.mark.parametrize("unit", ["scan", "slice"])
+def test_train_scalars_are_standardised_over_their_unit(stack, unit):
+    slices = conditions.training_slices(stack)
+    statistics = conditions.statistics_of(slices, unit)
+    units = slices.drop_duplicates("pair") if unit == "scan" else slices
+    values = conditions.standardised(conditions.scalars_of(units, unit), statistics)
+    np.testing.assert_allclose(values[:, 1].mean(), 0, atol=1e-6)
+    np.testing.assert_allclose(values[:, 1].std(), 1, atol=1e-6)
+    assert set(values[:, 2]) <= {0.0, 1.0}
+
+
+def test_log_and_units_by_hand(stack):
+    statistics = {name: {"mean": 1.0, "deviation": 2.0} for name in ("change_mm3", "change_count")}
+    values = conditions.standardised(np.array([[np.e - 1, 0.0, 1.0]]), statistics)
+    np.testing.assert_allclose(values, [[0.0, -0.5, 1.0]], atol=1e-6)
+
+
+def test_scalars_fill_planes():
+    joined = conditions.channels(
+        torch.zeros(2, 1, 4, 5), torch.ones(2, 1, 4, 5), torch.tensor([[1.0, 2, 3], [4, 5, 6]])
+    )
+    assert joined.shape == (2, conditions.CHANNELS, 4, 5)
+    assert joined[1, 3].unique().tolist() == [5.0]
+    assert joined[0, 1].unique().tolist() == [1.0]
+
+
+def test_change_masks_empty_in_every_training_patient_are_bad_input(tmp_path, make_stack):
+    with pytest.raises(BadInput, match="all are empty"):
+        conditions.training_slices(make_stack(tmp_path / "stack", changes=False))
+
+
+def test_no_training_patient_is_bad_input(tmp_path, make_stack):
+    with pytest.raises(BadInput, match="split train"):
+        conditions.training_slices(make_stack(tmp_path / "stack", splits=["test", "test"]))

@@ -1,0 +1,198 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from msdiff.errors import BadInput, BadSettings, StaleCheckpoint
+from msdiff.networks.weights import load_weights, save_weights
+from msdiff.settings import check
+from msdiff.synthesis import SamplerSettings
+from msdiff.synthesis import long_ms_diff as module
+
+CPU = torch.device("cpu")
+LEARNED = {"backend": "learned", "options": {"vlb_weight": 0.001, "steps": 1000, "levels": 256}}
+
+
+def make_task(stack, detector_path, settings):
+    return module.LongMSDiff(stack, check(module.LongMSDiffSettings, settings), module.load_detector(detector_path)[0])
+
+
+def train(stack, settings, detector_path, folder, minutes=None):
+    return module.train_generator(stack, settings, detector_path, folder, minutes, CPU)
+
+
+def test_batch_reads_the_slices_it_is_asked_for(stack, detector_path, given):
+    task = make_task(stack, detector_path, given("generator", flip=0.0))
+    batch = task.batch(np.array([1, 2]), np.random.default_rng(0))
+    row = task.slices.iloc[1]
+    np.testing.assert_array_equal(batch["baseline"][0, 0], stack.array("flair")[row["baseline_row"], row["slice"]])
+    np.testing.assert_array_equal(batch["follow_up"][0, 0], stack.array("flair")[row["follow_up_row"], row["slice"]])
+    assert batch["change_mask"].flatten(1).any(1).tolist() == [True, False]
+    flipped = make_task(stack, detector_path, given("generator", flip=1.0)).batch(
+        np.array([1, 2]), np.random.default_rng(0)
+    )
+    for name in ("baseline", "follow_up", "change_mask"):
+        assert torch.equal(flipped[name], batch[name].flip(-1))
+
+
+def test_changed_slices_are_drawn_as_often_as_asked(stack, detector_path, given):
+    task = make_task(stack, detector_path, given("generator", positive_fraction=0.8))
+    positive = (task.slices["change_voxels"] > 0).to_numpy()
+    assert task.weights[positive].sum() == pytest.approx(0.8)
+    assert task.weights.sum() == pytest.approx(1)
+    assert set(task.slices["split"]) == {"train"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"objective__variance": LEARNED, "objective__prediction": "eps"},
+        {"objective__prediction": "x", "objective__weight": {"backend": "unit", "options": {}}},
+        {"auxiliary__balance": {"backend": "gradient_norm", "options": {"delta": 1e-6, "largest": 1e4}}},
+        {"auxiliary__balance": {"backend": "ema_ratio", "options": {"target": 0.1, "decay": 0.9, "largest": 1e4}}},
+        {"auxiliary__maximum_time": 0.0, "dropout__baseline_mode": "zeros", "dropout__guidance": 0.5},
+        {"scalars": "slice", "training__precision": "bf16", "training__micro_batches": 2},
+    ],
+)
+def test_every_variant_trains_and_draws(tmp_path, stack, detector_path, given, changes):
+    trained = train(stack, given("generator", training__steps=2, **changes), detector_path, tmp_path)
+    assert np.isfinite(trained.history["loss"]).all()
+    assert {"reconstruction", "segmentation", "segmentation_weight"} <= set(trained.history)
+    draw = module.load_generator(trained.tensors, trained.description, CPU)
+    sampler = {"sampler": {"backend": "ancestral", "options": {"spacing": "t", "clip": [-1.0, 1.0]}}}
+    chosen = check(SamplerSettings, given("sampler", **sampler))
+    drawn = draw(torch.zeros(2, 1, 16, 16), torch.zeros(2, 1, 16, 16), torch.zeros(2, 3), [1, 2], chosen)
+    assert drawn.shape == (2, 1, 16, 16)
+    assert torch.isfinite(drawn).all()
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_loss_falls(tmp_path, stack, detector_path, given):
+    settings = given("generator", training__steps=80, training__log_every=20, dropout__baseline=0.0)
+    history = train(stack, settings, detector_path, tmp_path).history
+    assert history["squared_error"].iloc[-1] < 0.5 * history["squared_error"].iloc[0]
+
+
+def test_resumed_generator_equals_an_uninterrupted_one(tmp_path, stack, detector_path, given):
+    from msdiff.errors import OutOfTime
+
+    whole = train(stack, given("generator"), detector_path, tmp_path / "whole")
+    with pytest.raises(OutOfTime):
+        train(stack, given("generator"), detector_path, tmp_path / "parts", minutes=1e-6)
+    parts = train(stack, given("generator"), detector_path, tmp_path / "parts")
+    assert all(torch.equal(whole.tensors[name], parts.tensors[name]) for name in whole.tensors)
+
+
+def test_checkpoints_of_other_settings_are_stale(tmp_path, stack, detector_path, given):
+    train(stack, given("generator"), detector_path, tmp_path)
+    with pytest.raises(StaleCheckpoint, match="another network, training list or input files"):
+        train(stack, given("generator", dropout__baseline=0.2), detector_path, tmp_path)
+
+
+def test_segmentation_loss_reaches_the_estimate_only():
+    detector = nn.Module()
+    detector.scale = nn.Parameter(torch.tensor(10.0))
+    detector.forward = lambda baseline, follow_up: (follow_up - baseline - 0.5) * detector.scale
+    detector.requires_grad_(False)
+    mask = torch.zeros(2, 1, 8, 8)
+    mask[0, :, 2:4, 2:4] = 1
+    baseline = torch.zeros(2, 1, 8, 8)
+    estimate = mask.clone().requires_grad_()
+    loss = module.segmentation_loss(detector, baseline, estimate, mask, torch.ones(2))
+    loss.backward()
+    assert estimate.grad.abs().sum() > 0
+    assert detector.scale.grad is None
+    worse = module.segmentation_loss(detector, baseline, torch.zeros_like(mask), mask, torch.ones(2))
+    assert worse > loss
+    # The second sample, whose mask is empty, is judged by cross-entropy alone: no Dice of nothing.
+    empty = module.segmentation_loss(detector, baseline[1:], baseline[1:], mask[1:], torch.ones(1))
+    assert empty.item() == pytest.approx(np.log1p(np.exp(-5.0)), rel=1e-4)
+    # What weighs nothing does not count.
+    alone = module.segmentation_loss(detector, baseline, torch.zeros_like(mask), mask, torch.tensor([0.0, 1.0]))
+    assert alone.item() == pytest.approx(empty.item(), rel=1e-5)
+    assert module.segmentation_loss(detector, baseline[:0], baseline[:0], mask[:0], torch.ones(0)).item() == 0
+
+
+def test_times_are_spread_over_the_unit_interval():
+    time, _ = module._times(8, None, torch.Generator().manual_seed(0))
+    assert sorted((time * 8).long().tolist()) == list(range(8))
+    hybrid = module.HybridSettings(vlb_weight=0.001, steps=10, levels=256)
+    time, index = module._times(4, hybrid, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(time, (index.double() + 1) / 10)
+
+
+def test_baseline_dropout_replaces_the_baseline_and_guidance_the_rest(stack, detector_path, given):
+    batch = {
+        "baseline": torch.full((4, 1, 16, 16), 0.5),
+        "change_mask": torch.ones(4, 1, 16, 16),
+        "scalars": torch.ones(4, 3),
+    }
+    rng = torch.Generator().manual_seed(0)
+    changes = {"dropout__baseline": 1.0, "dropout__guidance": 1.0}
+    condition = make_task(stack, detector_path, given("generator", **changes))._condition(batch, rng)
+    assert condition[:, 0].std().item() == pytest.approx(1, abs=0.1)
+    assert condition[:, 1:].abs().max() == 0
+    changes["dropout__baseline_mode"] = "zeros"
+    condition = make_task(stack, detector_path, given("generator", **changes))._condition(batch, rng)
+    assert condition[:, 0].abs().max() == 0
+    changes = {"dropout__baseline": 0.0, "dropout__guidance": 0.0}
+    condition = make_task(stack, detector_path, given("generator", **changes))._condition(batch, rng)
+    assert torch.equal(condition[:, 0], batch["baseline"][:, 0])
+
+
+def test_samples_do_not_depend_on_their_batch(generator_path, given):
+    draw = module.load_generator(*load_weights(generator_path), CPU)
+    rng = torch.Generator().manual_seed(0)
+    baseline, mask = torch.randn(3, 1, 16, 16, generator=rng), torch.zeros(3, 1, 16, 16)
+    mask[:, :, 5:8, 5:8] = 1
+    scalars = torch.tensor([[100.0, 1, 1], [200, 2, 1], [0, 0, 0]])
+    for weight in (0.0, 1.5):
+        sampler = check(SamplerSettings, given("sampler", guidance_weight=weight))
+        whole = draw(baseline, mask, scalars, [5, 6, 7], sampler)
+        alone = draw(baseline[1:2], mask[1:2], scalars[1:2], [6], sampler)
+        assert torch.equal(whole[1:2], alone)
+        assert not torch.equal(draw(baseline[1:2], mask[1:2], scalars[1:2], [8], sampler), alone)
+
+
+def test_guidance_without_its_dropout_in_training_is_refused(tmp_path, stack, detector_path, given):
+    trained = train(stack, given("generator", training__steps=1), detector_path, tmp_path)
+    draw = module.load_generator(trained.tensors, trained.description, CPU)
+    sampler = check(SamplerSettings, given("sampler", guidance_weight=1.0))
+    with pytest.raises(BadSettings, match="guidance_weight"):
+        draw(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16), torch.zeros(1, 3), [1], sampler)
+
+
+def test_weights_of_another_network_are_one_line_of_bad_input(generator_path):
+    tensors, description = load_weights(generator_path)
+    name = next(name for name in tensors if "conv_in" in name and tensors[name].ndim == 4)
+    tensors[name] = tensors[name][:, :4]
+    with pytest.raises(BadInput, match="6 channels in") as caught:
+        module.load_generator(tensors, description, CPU)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_auxiliary_that_is_no_detector_or_of_another_contrast_is_bad_input(
+    tmp_path, stack, generator_path, detector_path, given
+):
+    with pytest.raises(BadInput, match="expected a detector's weights, got those of a 'generator'"):
+        train(stack, given("generator"), generator_path, tmp_path)
+    tensors, description = load_weights(detector_path)
+    save_weights(tensors, description | {"contrast": "t1w"}, tmp_path / "t1w.safetensors")
+    with pytest.raises(BadInput, match="expected a detector in flair, got one in t1w"):
+        train(stack, given("generator"), tmp_path / "t1w.safetensors", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"objective__variance": {"backend": "free", "options": {}}}, "variance"),
+        ({"objective__prediction": "noise"}, "prediction"),
+        ({"network": {"channels": [8]}}, "missing key"),
+        ({"positive_fraction": 1.5}, "positive_fraction"),
+        ({"auxiliary__balance": {"backend": "luck", "options": {}}}, "balance"),
+    ],
+)
+def test_bad_settings_name_their_key(tmp_path, stack, detector_path, given, changes, word):
+    with pytest.raises(BadSettings, match=word):
+        train(stack, given("generator", **changes), detector_path, tmp_path)

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from msdiff.cohort.samples import Shard
+from msdiff.errors import BadInput
+from msdiff.settings import check
+from msdiff.synthesis.plan import PlanSettings, plan_samples
+from msdiff.synthesis.scoring import COLUMNS, ScoringSettings, score_images
+
+SETTINGS = check(ScoringSettings, {"ring_width_mm": 6.0, "blur_sigma_mm": 3.0, "detection_threshold": 0.5})
+
+
+class Brighter(nn.Module):
+    """Sees as new what is half the range brighter than before."""
+
+    def forward(self, baseline, follow_up):
+        return (follow_up - baseline - 0.5) * 100
+
+
+@pytest.fixture
+def shard(stack, given):
+    """The real follow-ups, as if generated."""
+    manifest = plan_samples(stack, "held_out", check(PlanSettings, given("plan"))).assign(generator="perfect")
+    real, masks = (
+        np.stack([stack.array(name)[row.follow_up_row, row.slice] for row in manifest.itertuples()])
+        for name in ("flair", "change_mask")
+    )
+    return Shard(real.astype(np.float32), masks > 0, manifest)
+
+
+def scores_of(stack, shard):
+    return score_images(stack, [shard], "flair", Brighter(), SETTINGS).set_index(["generator", "region"])
+
+
+def test_a_perfect_generator_and_copies_of_the_baseline(stack, shard):
+    scores = scores_of(stack, shard)
+    assert list(scores.reset_index()[COLUMNS]) == COLUMNS
+    perfect, copy = scores.loc[("perfect", "lesion")], scores.loc[("copy_baseline", "lesion")]
+    assert (perfect["mae"] == 0).all()
+    assert (perfect["lesion_contrast_ratio"] == 1).all()
+    assert (perfect["adherence_dice"] > 0.9).all()
+    assert (copy["adherence_dice"] < 0.1).all()
+    assert (copy["lesion_contrast_ratio"].abs() < 0.3).all()
+    assert scores.loc[("real_follow_up", "lesion"), "adherence_dice"].mean() > 0.9
+    assert set(scores.loc["perfect"].index) == {"brain", "lesion", "ring", "outside"}
+
+
+def test_the_noise_floor_is_the_copys_error_in_unchanged_tissue(stack, shard):
+    scores = scores_of(stack, shard)
+    np.testing.assert_array_equal(
+        scores.loc[("noise_floor", "outside"), "mae"], scores.loc[("copy_baseline", "outside"), "mae"]
+    )
+    assert set(scores.loc["noise_floor"].index) == {"outside"}
+    row = shard.manifest.iloc[0]
+    images = stack.array("flair").astype(np.float32)
+    difference = np.abs(images[row["follow_up_row"], row["slice"]] - images[row["baseline_row"], row["slice"]]) / 2
+    far = stack.array("brain_mask")[row["baseline_row"], row["slice"]] > 0
+    ys, xs = np.nonzero(shard.change_mask[0])
+    yy, xx = np.mgrid[:16, :16]
+    near = np.min(np.hypot(yy[..., None] - ys, xx[..., None] - xs), axis=-1) * 3 <= 6
+    expected = difference[far & ~near].mean()
+    assert scores.loc[("noise_floor", "outside"), "mae"].iloc[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_shards_without_a_real_follow_up_or_of_another_size_are_refused(stack, shard):
+    with pytest.raises(BadInput, match="purpose held_out"):
+        scores_of(stack, shard._replace(manifest=shard.manifest.assign(follow_up_row=-1)))
+    with pytest.raises(BadInput, match="slices of the stack's size"):
+        scores_of(stack, shard._replace(follow_up=np.zeros((len(shard.manifest), 8, 8), np.float32)))
+    with pytest.raises(BadInput, match="at least one sample"):
+        scores_of(stack, Shard(shard.follow_up[:0], shard.change_mask[:0], shard.manifest.head(0)))
+
+
+def test_the_detector_is_not_trained(stack, shard):
+    detector = Brighter()
+    detector.weight = nn.Parameter(torch.ones(1))
+    score_images(stack, [shard], "flair", detector, SETTINGS)
+    assert detector.weight.grad is None
