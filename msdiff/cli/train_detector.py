@@ -22,14 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, or continue from the newest checkpoint."""
-    from msdiff.settings import read
-
-    import torch  # isort: skip
+    import torch
 
     from msdiff.cohort.stacks import load_stack
     from msdiff.networks.weights import save_weights, sha256
     from msdiff.segmentation.detectors import DetectorSettings, train_detector
     from msdiff.segmentation.mixes import load_mix
+    from msdiff.settings import read
     from msdiff.writing import whole_file
 
     settings = read(DetectorSettings, arguments.settings)
