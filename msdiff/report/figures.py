@@ -165,9 +165,9 @@ def draw_preprocessing(stack: Stack, contrast: str, n_patients: int) -> Picture 
         _sides(axes[0, 0])
     caption = (
         f"One patient per row: the {len(chosen)} of {len(worst)} whose baseline and follow-up correlate least inside "
-        f"the brain (r). {ORIENTATION} Yellow: the brain mask. Third panel: baseline and follow-up in alternate squares, "
-        "so that a faulty registration breaks the edges. Fourth: the slice with most change, outlined. Regions: white "
-        "matter light blue, cortex orange, CSF dark blue, other labels green."
+        f"the brain (r). {ORIENTATION} Yellow: the brain mask. Third panel: baseline and follow-up in alternate "
+        "squares, so that a faulty registration breaks the edges. Fourth: the slice with most change, outlined. "
+        "Regions: white matter light blue, cortex orange, CSF dark blue, other labels green."
     )
     return Picture(figure, "Preprocessing: the patients that fit worst", caption)
 

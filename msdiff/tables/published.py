@@ -40,7 +40,8 @@ AUGMENTATION: tuple[dict[str, Any], ...] = tuple(
 )
 
 # Table 1: samples, average NET2 count and active patients in per cent, in the training set; w048 counts from w000,
-# w096 from w048. The table gives no more than the number of samples for all arms together.
+# w096 from w048. Treatments by their efficacy, as the paper's abbreviations: laquinimod, avonex, interferon beta-1a,
+# dimethyl fumarate, ocrelizumab. The table gives no more than the number of samples for all arms together.
 COHORT: tuple[dict[str, Any], ...] = (
     *(
         {
@@ -54,11 +55,11 @@ COHORT: tuple[dict[str, Any], ...] = (
         }
         for arm, n, mean_w048, mean_w096, active_w048, active_w096 in (
             ("placebo", 267, 4.60, 3.33, 63.7, 58.1),
-            ("laquinimod", 184, 5.51, 4.49, 64.7, 57.1),
-            ("avonex", 214, 4.37, 4.37, 54.7, 51.9),
-            ("interferon_beta_1a", 418, 0.63, 1.59, 24.9, 33.7),
-            ("dimethyl_fumarate", 153, 0.60, 1.03, 19.6, 26.1),
-            ("ocrelizumab", 466, 0.07, 0.07, 3.20, 1.50),
+            ("no_efficacy", 184, 5.51, 4.49, 64.7, 57.1),
+            ("low_efficacy", 214, 4.37, 4.37, 54.7, 51.9),
+            ("mild_efficacy", 418, 0.63, 1.59, 24.9, 33.7),
+            ("moderate_efficacy", 153, 0.60, 1.03, 19.6, 26.1),
+            ("high_efficacy", 466, 0.07, 0.07, 3.20, 1.50),
         )
     ),
     {"cohort": NET2_COHORT, "arm": "all", "n": 1702},

@@ -149,7 +149,7 @@ def tables():
     ]  # fmt: skip
     arms = [
         with_limits({"cohort": "phantom", "arm": arm, "n": n}, {"mean_net2_w048": 2.5, "active_percent_w048": 50})
-        for arm, n in (("placebo", 10), ("ocrelizumab", 8), ("all", 18))
+        for arm, n in (("placebo", 10), ("high_efficacy", 8), ("all", 18))
     ]
     rules = [
         {"rule": rule, "jobs": jobs, "wall_hours": hours, "gpu_hours": 0, "max_rss_gb": 1.2}

@@ -1,0 +1,147 @@
+"""Plain sentences about a table: what its numbers show, and what they do not."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from msdiff.report.words import write
+from msdiff.tables.layout import OURS
+
+# Below this number of test patients an interval is wider than any effect in the papers.
+FEW_PATIENTS = 10
+REAL_ONLY = "1:0"
+# Where a generated lesion counts as bright as a real one.
+CONTRAST_RANGE = (0.7, 1.3)
+
+
+def warning(tables: Mapping[str, pd.DataFrame]) -> str:
+    """What the size of the test set forbids to conclude; empty where it is large enough to conclude something."""
+    sizes = {
+        what: int(_ours(tables[name])["n"].min())
+        for name, what in (("augmentation", "test patients"), ("image_quality", "held-out patients"))
+        if name in tables and len(_ours(tables[name]))
+    }
+    small = [f"{n} {what}" for what, n in sizes.items() if n < FEW_PATIENTS]
+    if not small:
+        return ""
+    return (
+        f"This run proves nothing about any method. Its tables rest on {' and '.join(small)}, and with fewer than "
+        f"{FEW_PATIENTS} one patient more or less turns every comparison around. It shows that the workflow runs from "
+        "raw scans to this page, and nothing else."
+    )
+
+
+def say(name: str, table: pd.DataFrame) -> str:
+    """What the rows of this run show and do not show; empty for a table without sentences or rows."""
+    ours = _ours(table)
+    return SENTENCES[name](ours) if name in SENTENCES and len(ours) else ""
+
+
+def about_augmentation(ours: pd.DataFrame) -> str:
+    """Whether synthetic slices helped each detector, by its lesion F1 and the intervals."""
+    sentences = []
+    for (generator, architecture), group in ours.groupby(["generator", "architecture"]):
+        group = group.dropna(subset=["lesion_f1"]).set_index("real_synthetic")
+        name = write(architecture)
+        if len(group) < 2 or REAL_ONLY not in group.index:
+            sentences.append(f"{name}: too few ratios with a lesion F1 to compare.")
+            continue
+        real, best = group.loc[REAL_ONLY], group.loc[group["lesion_f1"].idxmax()]
+        if best.name == REAL_ONLY:
+            sentences.append(
+                f"{name}: no mix with {write(generator)} reached the lesion F1 of real slices alone "
+                f"({_number(real['lesion_f1'])})."
+            )
+            continue
+        apart = best["lesion_f1_lo"] > real["lesion_f1_hi"]
+        verdict = (
+            "; the intervals do not overlap" if apart else "; the intervals overlap, so that chance may explain it"
+        )
+        sentences.append(
+            f"{name}: lesion F1 was highest at {best.name} ({_number(best['lesion_f1'])}, against "
+            f"{_number(real['lesion_f1'])} with real slices alone){verdict}."
+        )
+    sentences.append(_patients(ours, "test"))
+    sentences.append("The papers' numbers come from another cohort, so a row of theirs is no target for ours.")
+    return " ".join(sentences)
+
+
+def about_image_quality(ours: pd.DataFrame) -> str:
+    """Whether the generators put lesions where they were asked to, and whether they beat a copy of the baseline."""
+    sentences = []
+    lesions = ours[ours["region"] == "lesion"].set_index("generator")
+    names = [name for name in lesions.index if not name.endswith("_baseline") and name != "noise_floor"]
+    for name in names:
+        row = lesions.loc[name]
+        contrast = _first(ours, name, "lesion_contrast_ratio")
+        if not np.isnan(contrast):
+            low, high = CONTRAST_RANGE
+            verdict = "about as bright as real ones" if low <= contrast <= high else "not as bright as real ones"
+            sentences.append(f"{write(name)} draws lesions that are {verdict} (contrast ratio {_number(contrast)}).")
+        if "copy_baseline" in lesions.index:
+            copied = lesions.loc["copy_baseline", "mae"]
+            better = "below" if row["mae"] < copied else "not below"
+            sentences.append(
+                f"Inside the change its error is {better} that of a copy of the baseline "
+                f"({_number(row['mae'])} against {_number(copied)})."
+            )
+    sentences.append(_patients(ours, "held-out"))
+    sentences.append("A small error says that an image resembles the real one, not that it is useful or safe to use.")
+    return " ".join(sentences)
+
+
+def about_cohort(ours: pd.DataFrame) -> str:
+    """How much there is to learn from."""
+    total = ours[ours["arm"] == "all"].iloc[0]
+    counts = [
+        f"{_number(total[column])} at {column.removeprefix('mean_net2_')}"
+        for column in ours.columns
+        if column.startswith("mean_net2_") and not column.endswith(("_lo", "_hi")) and not np.isnan(total[column])
+    ]
+    found = f"{int(total['n'])} patients have {' and '.join(counts)} new lesions on average." if counts else ""
+    return f"{found} Arms are compared as they are in the data: a difference between them is no effect of a treatment."
+
+
+def about_compute(ours: pd.DataFrame) -> str:
+    """Where the time went."""
+    slowest = ours.loc[ours["wall_hours"].idxmax()]
+    hours = ours["wall_hours"].sum()
+    share = 100 * slowest["wall_hours"] / hours if hours else 0
+    return (
+        f"{int(ours['jobs'].sum())} jobs took {_duration(hours)} in all, {share:.0f} % of it in "
+        f"{write(slowest['rule'])}. "
+        "Hours on another machine, and at another size of network and cohort, cannot be compared with the paper's."
+    )
+
+
+SENTENCES: dict[str, Callable[[pd.DataFrame], str]] = {
+    "augmentation": about_augmentation,
+    "image_quality": about_image_quality,
+    "cohort": about_cohort,
+    "compute": about_compute,
+}
+
+
+def _ours(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table["source"] == OURS]
+
+
+def _first(ours: pd.DataFrame, generator: str, metric: str) -> float:
+    """The first value of a metric that only some regions have."""
+    values = ours.loc[ours["generator"] == generator, metric].dropna()
+    return float(values.iloc[0]) if len(values) else np.nan
+
+
+def _patients(ours: pd.DataFrame, kind: str) -> str:
+    n = int(ours["n"].min())
+    few = ", too few for any conclusion" if n < FEW_PATIENTS else ""
+    return f"All this rests on {n} {kind} patients{few}."
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"

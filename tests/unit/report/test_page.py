@@ -1,0 +1,165 @@
+import argparse
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import msdiff
+from msdiff.cli import report as command
+from msdiff.errors import BadInput
+from msdiff.report import figures
+from msdiff.report.page import read_tables, render_caption, report_page, table_rows
+from msdiff.report.provenance import record
+
+CONFIG = {
+    "study": "phantom",
+    "segmentation": {"seeds": [0], "detection": {"min_lesion_volume_mm3": 9.0, "matcher": "overlap"}},
+    "tables": {"confidence_level": 0.95, "bootstrap_resamples": 500, "bootstrap_seed": 7},
+}
+CHECKOUT = Path(msdiff.__file__).parents[1]
+
+
+class Page(HTMLParser):
+    """What a page holds: ids, images, anything that a browser would fetch, and tags left open."""
+
+    VOID = ("meta", "img", "br", "link")
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.images, self.loads, self.open, self.links = set(), [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.ids.add(values.get("id"))
+        self.loads += [values[key] for key in ("src", "srcset", "data", "poster") if key in values]
+        self.loads += [values.get("href", "")] if tag == "link" else []
+        self.links += [values["href"]] if tag == "a" else []
+        self.images += [values["src"]] if tag == "img" else []
+        assert tag != "script"
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="session")
+def pictures(stack, shards, histories, tables, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("figures")
+    drawn = {
+        "follow_ups": figures.draw_follow_ups(stack, "flair", shards, 3),
+        "image_quality": figures.draw_image_quality(tables["image_quality"]),
+        "augmentation": figures.draw_augmentation(tables["augmentation"]),
+        "preprocessing": figures.draw_preprocessing(stack, "flair", 3),
+        "losses": figures.draw_histories(histories),
+    }
+    for name, picture in drawn.items():
+        figures.save_picture(picture, folder / f"{name}.png")
+    return {name: folder / f"{name}.png" for name in drawn}
+
+
+@pytest.fixture(scope="session")
+def html(tables, pictures):
+    return report_page(tables, pictures, record(CONFIG), {"train": 12, "validation": 3, "test": 4})
+
+
+def test_the_page_holds_every_table_and_figure(html, tables, pictures):
+    page = Page(html)
+    assert {f"table-{name}" for name in tables} <= page.ids
+    assert {f"figure-{name}" for name in pictures} <= page.ids
+    assert len(page.images) == len(pictures)
+    assert page.open == []
+
+
+def test_nothing_is_loaded_from_elsewhere(html):
+    page = Page(html)
+    assert all(load.startswith("data:image/png;base64,") for load in page.loads)
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL).group(1)
+    assert "url(" not in style
+    assert "@import" not in style
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+
+
+def test_a_small_run_is_warned_of_at_the_top(html, tables, pictures):
+    assert html.index("proves nothing") < html.index("<main>")
+    large = {name: table.assign(n=30) if "n" in table else table for name, table in tables.items()}
+    assert "proves nothing" not in report_page(large, pictures, record(CONFIG), {})
+
+
+def test_the_run_is_summed_up(html):
+    assert "12 train, 3 validation, 4 test" in html
+    assert "18 patients with a follow-up" in html
+    assert "0.07 summed over 19 jobs, 0 GPU hours" in html
+    assert "tables.bootstrap_seed 7" in html
+
+
+def test_conventions_are_printed(html):
+    conventions = html[html.index('id="conventions"') :]
+    for text in ("min_lesion_volume_mm3", "9.0", "matcher", "overlap", "26-connected", "empty masks"):
+        assert text in conventions
+
+
+def test_papers_rows_stand_under_ours_and_look_different(tables):
+    heads, rows = table_rows(tables["augmentation"])
+    assert heads[:5] == ["source", "cohort", "generator", "architecture", "real : synthetic"]
+    marks = [(row.cells[3].text, row.cells[4].text, row.is_paper) for row in rows[:6]]
+    vit = "ViT (ResNet-50)"
+    assert marks == [(vit, f"1:{share}", paper) for share in (0, 1, 2) for paper in (False, True)]
+    assert len(rows) == len(tables["augmentation"])
+
+
+def test_an_estimate_shares_its_cell_with_its_interval(tables):
+    heads, rows = table_rows(tables["augmentation"])
+    assert "dice lo" not in heads
+    ours, paper = rows[0].cells[heads.index("dice")], rows[1].cells[heads.index("dice")]
+    assert (ours.text, ours.interval) == ("0.300", "0.240 to 0.360")
+    assert (paper.text, paper.interval) == ("0.245", "")
+
+
+def test_columns_without_a_value_are_not_shown(tables):
+    heads, _ = table_rows(tables["cohort"][tables["cohort"]["source"] == "msdiff"])
+    assert "mean new lesions, w096" not in heads
+    assert "mean new lesions, w048" in heads
+
+
+def test_markup_in_data_is_text(tables, pictures):
+    tables = {**tables, "cohort": tables["cohort"].replace("phantom", "<script>alert(1)</script>")}
+    html = report_page(tables, pictures, record(CONFIG), {})
+    assert "<script>" not in html
+
+
+def test_a_further_table_is_shown_too(tables, pictures):
+    further = pd.DataFrame({"source": ["msdiff"], "cohort": ["phantom"], "flagged": [2]})
+    html = report_page({**tables, "privacy": further}, pictures, record(CONFIG), {})
+    assert "table-privacy" in Page(html).ids
+
+
+@pytest.mark.parametrize("name", ["augmentation", "image_quality", "cohort", "compute"])
+def test_captions_are_filled_with_the_settings(name):
+    caption = render_caption(name, CONFIG)
+    assert "A row is" in caption
+    assert "{{" not in caption
+    assert ("95 % percentile" in caption) == (name != "compute")
+    assert (CHECKOUT / "workflow" / "report" / f"{name}.rst").read_text().startswith("A row is")
+
+
+def test_command_writes_the_page(tables_folder, pictures, stack_folder, tmp_path):
+    (tmp_path / "provenance.json").write_text(json.dumps(record(CONFIG)))
+    folder = next(iter(pictures.values())).parent
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    options = ["--tables", tables_folder, "--figures", folder, "--provenance", tmp_path / "provenance.json"]
+    options += ["--stack", stack_folder, "--out", tmp_path / "report.html"]
+    command.run(parser.parse_args([str(option) for option in options]))
+    page = (tmp_path / "report.html").read_text()
+    assert "2 train, 1 validation, 1 test" in page
+    assert Page(page).open == []
+
+
+def test_a_folder_without_tables_is_an_error(tmp_path):
+    with pytest.raises(BadInput, match="expected tables in CSV"):
+        read_tables(tmp_path)

@@ -1,0 +1,57 @@
+import argparse
+import json
+import subprocess
+
+import numpy as np
+import pytest
+
+from msdiff.cli import provenance as command
+from msdiff.errors import BadSettings
+from msdiff.report.provenance import commit, record
+
+CONFIG = {"study": "phantom", "tables": {"bootstrap_seed": 7}, "segmentation": {"seeds": [0, 1]}, "a": [{"seed": 3}]}
+
+
+def test_the_record_says_what_ran():
+    entry = record(CONFIG)
+    assert entry["seeds"] == {"tables.bootstrap_seed": 7, "segmentation.seeds": [0, 1], "a.0.seed": 3}
+    assert entry["packages"]["numpy"] == np.__version__
+    assert entry["date_utc"].endswith("+00:00")
+    assert entry["config"] == CONFIG
+    assert {"msdiff", "git", "python", "platform", "device", "config_sha256"} <= set(entry)
+
+
+def test_the_digest_does_not_depend_on_the_order_of_keys():
+    assert record(CONFIG)["config_sha256"] == record(dict(reversed(CONFIG.items())))["config_sha256"]
+
+
+def test_a_checkout_has_a_commit_and_says_what_changed(tmp_path):
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.example"]
+        subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    assert commit(tmp_path) is None
+    git("init", "-q")
+    (tmp_path / "file").write_text("a")
+    git("add", "file")
+    git("commit", "-q", "-m", "first")
+    clean = commit(tmp_path)
+    assert len(clean["commit"]) == 40
+    assert clean["dirty"] is False
+    (tmp_path / "file").write_text("b")
+    assert commit(tmp_path) == clean | {"dirty": True}
+
+
+def test_command_writes_the_record(tmp_path):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    command.run(parser.parse_args(["--config", json.dumps(CONFIG), "--out", str(tmp_path / "provenance.json")]))
+    assert json.loads((tmp_path / "provenance.json").read_text())["config"] == CONFIG
+
+
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_another_config_is_an_error(text, tmp_path):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with pytest.raises(BadSettings, match=r"expected JSON|JSON object"):
+        command.run(parser.parse_args(["--config", text, "--out", str(tmp_path / "provenance.json")]))
