@@ -33,8 +33,9 @@ def draw_counts(settings: PhantomSettings, arm: str, rng: np.random.Generator) -
     """Lesions at the first session, then NET2 lesions at each follow-up (sessions,)."""
     lesions, activity = settings.lesions, settings.activity[arm]
     rho, remainder = lesions.persistence, np.sqrt(1 - lesions.persistence**2)
-    steps = rng.standard_normal(len(settings.weeks))
     first_quantile = float(ndtr(rng.standard_normal()))
+    # Drawn last, so that a session's number does not depend on whether later ones are drawn.
+    steps = rng.standard_normal(len(settings.weeks))
     if settings.active_only:
         # Condition the chain on activity at its second link, and draw the first one backwards: it is reversible.
         share = activity.active_percent[0] / 100

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from msdiff.errors import BadInput
+from msdiff.errors import BadInput, BadSettings
 from msdiff.images import Grid
 
 TISSUES = ("csf", "grey_matter", "white_matter", "marrow", "fat", "muscle")
@@ -94,7 +94,7 @@ def atlas_head(spacing_mm: int) -> Head:
 def draw_shape(warp_mm: float, smoothness_mm: float, size_percent: float, rng: np.random.Generator) -> Shape:
     """A patient's own shape: displacements of about `warp_mm` (root mean square), sizes by axis within a few percent.
 
-    Raises BadInput where the warp folds, that is where it is too strong for its smoothness.
+    Raises BadSettings where the warp folds, that is where it is too strong for its smoothness.
     """
     extent = np.array([197, 233, 189]) + 2 * MARGIN_MM
     x, y, z = (int(steps) for steps in np.ceil(extent / WARP_GRID_MM) + 1)
@@ -114,7 +114,7 @@ def draw_shape(warp_mm: float, smoothness_mm: float, size_percent: float, rng: n
     size[:3, :3] = np.diag(np.exp(rng.normal(0.0, size_percent / 100, 3)))
     shape = Shape(displacement, Grid((x, y, z), affine), size)
     if jacobians(shape).min() <= 0:
-        raise BadInput("anatomy: the warp folds space; lower warp_mm or raise warp_smoothness_mm")
+        raise BadSettings("anatomy: the warp folds space; lower warp_mm or raise warp_smoothness_mm")
     return shape
 
 
@@ -282,4 +282,4 @@ def _add_head(shares: NDArray[np.float32], cavity: NDArray[np.bool_], grid: Grid
         ("csf", (soft & eyes) | (muscle & spine)),
     ):
         layer = ndimage.gaussian_filter(mask.astype(np.float32), 0.6 / spacing)
-        shares[TISSUES.index(tissue)] += layer * (~cavity if tissue == "csf" else 1 - shares[:3].sum(axis=0))
+        shares[TISSUES.index(tissue)] += layer * np.clip(1 - shares.sum(axis=0), 0, 1)

@@ -1,7 +1,7 @@
 """The lesion process of a patient, without images: what appears, enlarges, shrinks and enhances, where and when.
 
 A course is a set of foci. A focus is an irregular ellipsoid that appears at one session and stays; it may shrink. A new
-lesion is a focus of its own; an enlargement is a focus at the edge of an older lesion. So for every session
+lesion is a focus of its own; an enlargement is a focus at the edge of an older lesion that does not shrink. So for every session
 
     lesion mask    = all foci that have appeared
     change mask    = foci that appeared at this session, outside the lesion mask of the session before it
@@ -142,7 +142,7 @@ def _new_foci(settings: PhantomSettings, session: int, count: int, grown: list[F
     centre = np.empty((count, 3))
     older = Foci(*(np.concatenate(parts) for parts in zip(*grown, strict=True))) if grown else None
     first_lesion = 0 if older is None else int(older.lesion.max(initial=-1)) + 1
-    parents = np.empty(0, dtype=np.int64) if older is None else rng.permutation(_first_of_lesions(older.lesion))
+    parents = np.empty(0, dtype=np.int64) if older is None else rng.permutation(_steady(older))
     enhancing_before = np.empty((0, 3)) if not grown else grown[-1].centre_mm[grown[-1].enhancing]
     room = _Room(older)
     for focus in range(count):
@@ -150,7 +150,7 @@ def _new_foci(settings: PhantomSettings, session: int, count: int, grown: list[F
             parent, parents = parents[0], parents[1:]
             lesion[focus], region[focus] = older.lesion[parent], older.region[parent]
             radius[focus] = older.radius_mm[parent] * LOBE_RADIUS
-            axes[focus] = older.axes[parent]
+            axes[focus], shrinking[focus] = older.axes[parent], False
             directions = rng.standard_normal((CANDIDATES, 3))
             directions /= np.linalg.norm(directions, axis=1, keepdims=True)
             shifts = directions @ older.axes[parent].T * older.radius_mm[parent] * LOBE_OFFSET
@@ -222,9 +222,10 @@ class _Room:
         return np.asarray((np.sqrt(np.maximum(squared, 0)) - extents).min(axis=1) - extent)
 
 
-def _first_of_lesions(lesion: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Index of the first focus of each lesion."""
-    return np.asarray(np.unique(lesion, return_index=True)[1], dtype=np.int64)
+def _steady(foci: Foci) -> NDArray[np.int64]:
+    """Index of the first focus of each lesion that does not shrink: these may enlarge."""
+    first = np.unique(foci.lesion, return_index=True)[1]
+    return np.asarray(first[foci.factor[first] == 1], dtype=np.int64)
 
 
 def _axes(count: int, elongation: float, rng: np.random.Generator) -> NDArray[np.float64]:

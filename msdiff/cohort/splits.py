@@ -61,7 +61,8 @@ def _targets(total: int, settings: SplitSettings) -> dict[str, int]:
     targets = _apportion(asked, total)
     for name in ("test", "train"):
         if total >= 2 and asked[name] > 0 and targets[name] == 0:
-            targets[max(targets, key=lambda other: targets[other])] -= 1
+            donor = max(targets, key=lambda other: targets[other] - asked[other] * total)
+            targets[donor] -= 1
             targets[name] = 1
     return targets
 

@@ -1,0 +1,65 @@
+import json
+
+import pandas as pd
+import pytest
+
+from msdiff.__main__ import main
+from msdiff.images import check_grid, load_image, load_labels, load_mask
+
+CHOICES = {
+    "split": {"train": 4, "validation": 0, "test": 2, "seed": 0},
+    "pairs": {"minimum_days": 1, "maximum_days": 999},
+}
+
+
+def test_from_settings_to_pairs(few_lesions, tmp_path, capsys):
+    few_lesions["weeks"] = [0, 48]
+    settings = json.dumps(few_lesions)
+    root, sheet = tmp_path / "raw", tmp_path / "sheet.tsv"
+    listing = ["index-scans", "--source", "phantom", "--root", str(root), "--out", str(sheet), "--contrasts", "flair"]
+    assert main([*listing, "--settings", settings]) == 0
+
+    pairing = ["pair-scans", "--sheet", str(sheet), "--contrasts", "flair", "--settings", json.dumps(CHOICES)]
+    pairing += ["--scans", str(tmp_path / "scans.tsv"), "--pairs", str(tmp_path / "pairs.tsv")]
+    assert main(pairing) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert not (tmp_path / "scans.tsv").exists()
+
+    for subject in pd.read_csv(sheet, sep="\t")["subject"].unique():
+        drawing = ["draw-phantom", "--subject", subject, "--out", str(root / subject), "--contrasts", "flair", "t1w"]
+        assert main([*drawing, "--settings", settings]) == 0
+    assert main(pairing) == 0
+    pairs = pd.read_csv(tmp_path / "pairs.tsv", sep="\t")
+    assert len(pairs) == 6
+    assert pairs["split"].value_counts().to_dict() == {"train": 4, "test": 2}
+
+    folder = root / "sub-0001"
+    flair = load_image(folder / "ses-w048_flair.nii.gz")
+    for mask in ("lesion_mask", "change_mask", "enhancing_mask", "brain_mask"):
+        load_mask(folder / f"ses-w048_{mask}.nii.gz", flair.grid)
+    check_grid(load_labels(folder / "ses-w048_tissue.nii.gz").grid, flair.grid, "tissue")
+    names = {path.name for path in folder.iterdir()}
+    assert "ses-w000_change_mask.nii.gz" not in names
+    assert {"ses-w000_t1w.nii.gz", "ses-w048_flair_to_head.txt", "ses-w048_t1w_to_head.txt"} <= names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--subject", "sub-0099", "--contrasts", "flair"], "sub-0099"),
+        (["--subject", "patient", "--contrasts", "flair"], "patient"),
+        (["--subject", "sub-0001", "--contrasts", "dwi"], "dwi"),
+    ],
+)
+def test_bad_input_ends_in_one_line(values, tmp_path, capsys, arguments, message):
+    out = tmp_path / "patient"
+    assert main(["draw-phantom", *arguments, "--out", str(out), "--settings", json.dumps(values)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("msdiff draw-phantom: error:")
+    assert message in error
+    assert not out.exists()
+
+
+def test_phantom_without_settings_is_refused(tmp_path, capsys):
+    assert main(["index-scans", "--source", "phantom", "--root", str(tmp_path), "--out", str(tmp_path / "s.tsv")]) == 2
+    assert "--settings" in capsys.readouterr().err

@@ -1,0 +1,121 @@
+import itertools
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from msdiff.cohort.affines import move
+from msdiff.cohort.anatomy import TISSUE_LABELS
+from msdiff.cohort.lesion_process import draw_course
+from msdiff.cohort.phantom import draw_scans
+from msdiff.cohort.phantom_settings import PhantomSettings, roster
+from msdiff.errors import BadInput
+from msdiff.settings import check
+
+EVERY_NEIGHBOUR = np.ones((3, 3, 3))
+
+
+def components(mask):
+    return ndimage.label(mask.data, EVERY_NEIGHBOUR)[1]
+
+
+@pytest.fixture
+def settings(few_lesions):
+    few_lesions["weeks"] = [0, 48]
+    return check(PhantomSettings, few_lesions)
+
+
+def test_masks_hold_as_many_components_as_the_process_says(few_lesions):
+    settings = check(PhantomSettings, few_lesions)
+    seen = 0
+    for subject in roster(settings):
+        course = draw_course(settings, subject)
+        for index, scan in enumerate(draw_scans(settings, subject, ["flair"])):
+            assert components(scan.lesion_mask) == len(np.unique(course.lesion[course.onset <= index]))
+            assert components(scan.enhancing_mask) == course.enhancing[:, index].sum()
+            if index:
+                fresh = (course.onset == index).sum()
+                assert components(scan.change_mask) == fresh
+                seen += fresh
+                assert not (scan.change_mask.data & ~scan.lesion_mask.data).any()
+            else:
+                assert scan.change_mask is None
+    assert seen >= 5
+
+
+def test_the_same_seed_draws_the_same_patient(settings, few_lesions):
+    one, other = (list(draw_scans(settings, "sub-0001", ["flair", "t1w"])) for _ in range(2))
+    for scan, again in zip(one, other, strict=True):
+        for contrast in ("flair", "t1w"):
+            np.testing.assert_array_equal(scan.images[contrast].data, again.images[contrast].data)
+    few_lesions["seed"] = 8
+    changed = next(draw_scans(check(PhantomSettings, few_lesions), "sub-0001", ["flair"]))
+    assert not np.array_equal(changed.images["flair"].affine, one[0].images["flair"].affine)
+
+
+def test_a_contrast_does_not_depend_on_the_others(settings, few_lesions):
+    few_lesions["arms"] = {"placebo": 50}
+    alone = next(draw_scans(check(PhantomSettings, few_lesions), "sub-0002", ["t1w"]))
+    both = next(draw_scans(settings, "sub-0002", ["flair", "t1w"]))
+    np.testing.assert_array_equal(alone.images["t1w"].data, both.images["t1w"].data)
+
+
+def test_transforms_are_true(settings):
+    """Standing lesions of a session, led through head space, land on those of the next one, within a voxel."""
+    worst = []
+    for subject in ("sub-0001", "sub-0002", "sub-0003"):
+        centroids = []
+        for scan in draw_scans(settings, subject, ["flair"]):
+            old = scan.lesion_mask.data & ~(scan.change_mask.data if scan.change_mask else False)
+            labels, count = ndimage.label(old, EVERY_NEIGHBOUR)
+            places = np.array(ndimage.center_of_mass(old, labels, range(1, count + 1)))
+            centroids.append(move(np.linalg.inv(scan.to_head["flair"]), move(scan.lesion_mask.affine, places)))
+        distance = np.linalg.norm(centroids[0][:, None] - centroids[1], axis=-1)
+        assert len(centroids[0]) == len(centroids[1])
+        worst.append(distance.min(axis=1).max())
+    assert max(worst) < np.linalg.norm([3, 3, 6])
+    assert np.mean(worst) < 4
+
+
+def test_sessions_and_contrasts_lie_in_poses_of_their_own(settings):
+    first, second = draw_scans(settings, "sub-0001", ["flair", "t1w"])
+    between_sessions = np.linalg.inv(first.to_head["flair"]) @ second.to_head["flair"]
+    within_session = np.linalg.inv(first.to_head["flair"]) @ first.to_head["t1w"]
+    centre = np.array([[0.0, -18.0, 8.0]])
+    assert np.linalg.norm(move(between_sessions, centre) - centre) > 1
+    assert 0.05 < np.linalg.norm(move(within_session, centre) - centre) < 2
+    assert first.images["flair"].data.shape[2] in (30, 31)
+    for scan, contrast in itertools.product((first, second), ("flair", "t1w")):
+        rotation = scan.to_head[contrast][:3, :3]
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-9)
+
+
+def test_contrasts_look_as_a_radiologist_expects(few_lesions):
+    few_lesions["scanner"] |= {"bias_percent": 0.0, "noise_percent": 1.0, "gain_percent": 0.0, "contrast_percent": 0.0}
+    few_lesions["scanner"] |= {"movement_degrees": 0.0, "movement_mm": 0.0}
+    few_lesions["weeks"] = [0, 48]
+    settings = check(PhantomSettings, few_lesions)
+    scan = list(draw_scans(settings, "sub-0002", ["flair", "t1w"]))[1]
+    flair, t1w = scan.images["flair"].data, scan.images["t1w"].data
+    lesions = scan.lesion_mask.data
+    level = {
+        name: [float(np.median(image[(scan.tissue.data == label) & ~lesions])) for image in (flair, t1w)]
+        for name, label in TISSUE_LABELS.items()
+    }
+    assert level["csf"][0] < level["white_matter"][0] < level["grey_matter"][0]
+    assert level["csf"][1] < level["grey_matter"][1] < level["white_matter"][1]
+    assert 1.15 < np.percentile(flair[lesions], 75) / level["white_matter"][0] < 1.7
+    assert np.median(t1w[lesions]) < level["white_matter"][1]
+    assert flair.min() >= 0
+    assert 500 < flair.max() < 2000
+    # The skull stands between brain and scalp: something bright outside the brain, something dark in between.
+    brain = scan.brain_mask.data
+    rim = ndimage.binary_dilation(brain, iterations=2) & ~brain
+    outside = ndimage.binary_dilation(brain, iterations=5) & ~ndimage.binary_dilation(brain, iterations=2)
+    assert np.median(flair[rim]) < 0.6 * level["white_matter"][0]
+    assert np.percentile(flair[outside], 90) > level["white_matter"][0]
+
+
+def test_unknown_contrast_is_refused(settings):
+    with pytest.raises(BadInput, match="dwi"):
+        next(draw_scans(settings, "sub-0001", ["flair", "dwi"]))

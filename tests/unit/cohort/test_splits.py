@@ -1,0 +1,67 @@
+import pandas as pd
+import pytest
+
+from msdiff.cohort.splits import SplitSettings, assign_splits
+from msdiff.errors import BadSettings
+
+
+def patients(**arms):
+    names = [arm for arm, count in arms.items() for _ in range(count)]
+    subjects = [f"sub-{number:04d}" for number in range(1, len(names) + 1)]
+    return pd.DataFrame({"subject": subjects, "arm": names, "split": ""})
+
+
+def settings(train, validation, test, seed=0):
+    return SplitSettings(train=float(train), validation=float(validation), test=float(test), seed=seed)
+
+
+def sizes(splits):
+    return {name: int((splits == name).sum()) for name in ("train", "validation", "test")}
+
+
+def test_counts_are_met_and_arms_are_spread():
+    cohort = patients(placebo=85, treated=85)
+    splits = assign_splits(cohort, settings(110, 30, 30))
+    assert sizes(splits) == {"train": 110, "validation": 30, "test": 30}
+    for arm in ("placebo", "treated"):
+        assert sizes(splits[cohort["arm"] == arm]) == {"train": 55, "validation": 15, "test": 15}
+
+
+def test_six_arms_keep_their_shares():
+    arms = dict(zip("abcdef", (327, 237, 271, 529, 193, 574), strict=True))
+    cohort = patients(**arms)
+    splits = assign_splits(cohort, settings(0.8, 0.1, 0.1))
+    for arm, count in arms.items():
+        of_arm = sizes(splits[cohort["arm"] == arm])
+        assert abs(of_arm["train"] - 0.8 * count) <= 1
+        assert abs(of_arm["test"] - 0.1 * count) <= 1
+
+
+@pytest.mark.parametrize("shares", [(0.65, 0.18, 0.17), (2, 0, 1), (0.7, 0.0, 0.3), (0.8, 0.1, 0.1)])
+def test_three_patients_give_two_and_one(shares):
+    assert sizes(assign_splits(patients(none=3), settings(*shares))) == {"train": 2, "validation": 0, "test": 1}
+
+
+def test_the_seed_decides_and_order_does_not():
+    cohort = patients(placebo=20, treated=20)
+    one = assign_splits(cohort, settings(0.6, 0.2, 0.2))
+    shuffled = cohort.sample(frac=1, random_state=1)
+    other = assign_splits(shuffled, settings(0.6, 0.2, 0.2))
+    assert dict(zip(cohort["subject"], one, strict=True)) == dict(zip(shuffled["subject"], other, strict=True))
+    assert not one.equals(assign_splits(cohort, settings(0.6, 0.2, 0.2, seed=1)))
+
+
+def test_given_splits_stay_and_count():
+    cohort = patients(placebo=10)
+    cohort.loc[:2, "split"] = "test"
+    splits = assign_splits(cohort, settings(6, 1, 3))
+    assert (splits[:3] == "test").all()
+    assert sizes(splits) == {"train": 6, "validation": 1, "test": 3}
+    cohort["split"] = "train"
+    assert (assign_splits(cohort, settings(6, 1, 3)) == "train").all()
+
+
+@pytest.mark.parametrize("amounts", [(110, 30, 30), (0.5, 0.1, 0.1), (1.5, 0.5, 1)])
+def test_amounts_that_do_not_fit_are_refused(amounts):
+    with pytest.raises(BadSettings, match="3 patients"):
+        assign_splits(patients(none=3), settings(*amounts))
