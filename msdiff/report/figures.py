@@ -21,6 +21,7 @@ from msdiff.cohort.samples import Shard
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.report.words import write
+from msdiff.tables.image_quality import NOISE_FLOOR, generator_order
 from msdiff.tables.layout import OURS, PAPER
 from msdiff.writing import whole_file
 
@@ -53,7 +54,6 @@ DIFFERENCE_LIMIT = 0.4
 # FreeSurfer's codes: white matter, cortex, CSF; every other label is drawn as deep grey matter.
 REGION_COLOURS = {(2, 41): SKY, (3, 42): ORANGE, (24,): BLUE}
 DEEP_GREY = GREEN
-NOISE_FLOOR = "noise_floor"
 # Side of an inset, as a share of its panel.
 INSET = 0.36
 # Arrays of a stack that are no images.
@@ -210,8 +210,7 @@ def draw_image_quality(table: pd.DataFrame) -> Picture | None:
     if ours.empty:
         return None
     regions = list(ours["region"].unique())
-    # The generators first, what they must beat below.
-    generators = sorted(set(ours["generator"]) - {NOISE_FLOOR}, key=lambda name: (name.endswith("_baseline"), name))
+    generators = sorted(set(ours["generator"]) - {NOISE_FLOOR}, key=generator_order)
     floor = ours[ours["generator"] == NOISE_FLOOR].set_index("region")
     panels: list[tuple[str, str, str, float | None]]
     panels = [("mae", region, f"Mean absolute error, {region}", None) for region in regions]

@@ -36,7 +36,7 @@ TITLES = {
 }
 FIGURE_SENTENCES = {
     "follow_ups": "Pictures show whether a lesion is where it was asked for; a few slices do not say how often it is.",
-    "preprocessing": "The worst by one measure: a fault that leaves two scans alike, in both of them, does not show here.",
+    "preprocessing": "The worst by one measure: a fault that both scans of a patient share does not show here.",
     "augmentation": "A rise with the ratio shows a benefit only where the intervals separate.",
     "image_quality": "A copy has little error outside the lesions, too; the lesion panels tell generators from copies.",
     "losses": "A loss that falls shows that a network learned something, not that it learned what a reader wants.",
@@ -44,9 +44,9 @@ FIGURE_SENTENCES = {
 # Settings that say what was counted, wherever they stand in the config.
 CONVENTIONS = ("connectivity", "matcher", "min_overlap", "threshold", "unit", "mode", "confidence_level")
 VERSIONS = ("torch", "monai", "antspyx", "nibabel", "numpy", "scipy", "pandas", "scikit-image", "snakemake")
-# Whole numbers are counts; all else is shown with three digits, as in the papers.
-DIGITS = 3
-EMPTY = "–"  # noqa: RUF001
+EN_DASH = "\N{EN DASH}"
+EMPTY = EN_DASH
+COUNTS = {"n", "seeds", "jobs", "n_real", "n_synthetic", "correct", "false_positives", "false_negatives"}
 
 
 class Cell(NamedTuple):
@@ -58,20 +58,22 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of a table on the page."""
+    """A row of a table on the page; the first cell tells the source and, below it, the cohort."""
 
     cells: list[Cell]
     is_paper: bool
+    cohort: str
 
 
 class TablePart(NamedTuple):
-    """A table on the page: its name, number, title, heads, rows, caption and what it shows."""
+    """A table on the page: its name, number, title, heads, rows, what all rows share, caption, what it shows."""
 
     name: str
     number: int
     title: str
     heads: list[str]
     rows: list[Row]
+    same: str
     caption: Markup
     sentence: str
 
@@ -141,12 +143,19 @@ def table_rows(table: pd.DataFrame) -> tuple[list[str], list[Row]]:
     """Heads and rows of a table: an estimate and its interval in one cell, the papers' rows under ours by key."""
     metrics = [name for name in table.columns if f"{name}_lo" in table.columns]
     limits = {f"{name}{end}" for name in metrics for end in ("_lo", "_hi")}
-    shown = [name for name in table.columns if name not in limits and not table[name].isna().all()]
+    hidden = limits | {"cohort"} | set(shared_keys(table))
+    shown = [name for name in table.columns if name not in hidden and not table[name].isna().all()]
     rows = [
-        Row([_cell(record, name) for name in shown], record["source"] == PAPER)
+        Row([_cell(record, name) for name in shown], record["source"] == PAPER, write(record.get("cohort", "")))
         for record in _beside(table).to_dict("records")
     ]
     return [write(name) for name in shown], rows
+
+
+def shared_keys(table: pd.DataFrame) -> dict[str, str]:
+    """The keys, other than source and cohort, that have one value in a table of several rows."""
+    keys = [name for name in ("generator", "architecture") if name in table.columns and len(table) > 1]
+    return {name: table[name].iloc[0] for name in keys if table[name].nunique(dropna=False) == 1}
 
 
 def render_caption(name: str, config: Mapping[str, Any]) -> Markup:
@@ -187,8 +196,17 @@ def _sections(
 
 def _table(name: str, number: int, table: pd.DataFrame, config: Mapping[str, Any]) -> TablePart:
     heads, rows = table_rows(table)
-    title = TITLES.get(name, write(name))
-    return TablePart(name, number, title, heads, rows, render_caption(name, config), sentences.say(name, table))
+    same = ", ".join(f"{write(key)} {write(value)}" for key, value in shared_keys(table).items())
+    return TablePart(
+        name=name,
+        number=number,
+        title=TITLES.get(name, write(name)),
+        heads=heads,
+        rows=rows,
+        same=same,
+        caption=render_caption(name, config),
+        sentence=sentences.say(name, table),
+    )
 
 
 def _figure(name: str, number: int, path: str | Path) -> FigurePart:
@@ -225,18 +243,17 @@ def _cell(record: Mapping[str, Any], name: str) -> Cell:
     if pd.isna(value):
         return Cell(EMPTY)
     lo, hi = record.get(f"{name}_lo", np.nan), record.get(f"{name}_hi", np.nan)
-    interval = "" if pd.isna(lo) or pd.isna(hi) else f"{_digits(lo)} to {_digits(hi)}"
-    return Cell(_digits(value), interval)
+    interval = "" if pd.isna(lo) or pd.isna(hi) else f"{_digits(lo, name)}{EN_DASH}{_digits(hi, name)}"
+    return Cell(_digits(value, name), interval)
 
 
-def _digits(value: float) -> str:
-    if float(value).is_integer():
-        return f"{int(value)}"
-    if abs(value) >= 100:
-        return f"{value:.0f}"
-    if abs(value) < 0.0005:
-        return f"{value:.1e}"
-    return f"{value:.{DIGITS}f}" if abs(value) < 10 else f"{value:.1f}"
+def _digits(value: float, name: str) -> str:
+    """A number as the page shows it: counts as they are, all else with three significant digits."""
+    if name in COUNTS or abs(value) >= 1000:
+        return f"{value:.6g}" if float(value).is_integer() else f"{value:.1f}"
+    text = f"{value:#.3g}"
+    # 1.20e-05 stays; 123. does not.
+    return text.rstrip(".")
 
 
 def _facts(

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from msdiff.report.words import write
+from msdiff.tables.image_quality import NOISE_FLOOR
 from msdiff.tables.layout import OURS
 
 # Below this number of test patients an interval is wider than any effect in the papers.
@@ -27,7 +28,7 @@ def warning(tables: Mapping[str, pd.DataFrame]) -> str:
         return ""
     return (
         f"This run proves nothing about any method. Its tables rest on {' and '.join(small)}, and with fewer than "
-        f"{FEW_PATIENTS} one patient more or less turns every comparison around. It shows that the workflow runs from "
+        f"{FEW_PATIENTS} one patient more or less can turn any comparison around. It shows that the workflow runs from "
         "raw scans to this page, and nothing else."
     )
 
@@ -44,6 +45,7 @@ def about_augmentation(ours: pd.DataFrame) -> str:
     for (generator, architecture), group in ours.groupby(["generator", "architecture"]):
         group = group.dropna(subset=["lesion_f1"]).set_index("real_synthetic")
         name = write(architecture)
+        name = name[0].upper() + name[1:]
         if len(group) < 2 or REAL_ONLY not in group.index:
             sentences.append(f"{name}: too few ratios with a lesion F1 to compare.")
             continue
@@ -71,7 +73,7 @@ def about_image_quality(ours: pd.DataFrame) -> str:
     """Whether the generators put lesions where they were asked to, and whether they beat a copy of the baseline."""
     sentences = []
     lesions = ours[ours["region"] == "lesion"].set_index("generator")
-    names = [name for name in lesions.index if not name.endswith("_baseline") and name != "noise_floor"]
+    names = [name for name in lesions.index if not name.endswith("_baseline") and name != NOISE_FLOOR]
     for name in names:
         row = lesions.loc[name]
         contrast = _first(ours, name, "lesion_contrast_ratio")
@@ -95,11 +97,11 @@ def about_cohort(ours: pd.DataFrame) -> str:
     """How much there is to learn from."""
     total = ours[ours["arm"] == "all"].iloc[0]
     counts = [
-        f"{_number(total[column])} at {column.removeprefix('mean_net2_')}"
+        f"{_number(total[column])} new lesions at {column.removeprefix('mean_net2_')}"
         for column in ours.columns
         if column.startswith("mean_net2_") and not column.endswith(("_lo", "_hi")) and not np.isnan(total[column])
     ]
-    found = f"{int(total['n'])} patients have {' and '.join(counts)} new lesions on average." if counts else ""
+    found = f"{int(total['n'])} patients have {' and '.join(counts)} on average." if counts else ""
     return f"{found} Arms are compared as they are in the data: a difference between them is no effect of a treatment."
 
 

@@ -18,6 +18,8 @@ KEYS = ["cohort", "generator", "region"]
 METRICS = ["mse", "mae", "psnr", "ms_ssim", "lesion_contrast_ratio", "adherence_dice"]
 COLUMNS = [*KEYS, "n", *with_intervals(METRICS)]
 SCORE_COLUMNS = ["subject", "sample", "generator", "region", *METRICS]
+# Two scans of one unchanged brain: what no generator can fall below.
+NOISE_FLOOR = "noise_floor"
 # In this order in the table; others follow by name.
 REGIONS = ["brain", "lesion", "ring", "outside"]
 
@@ -35,7 +37,7 @@ def image_quality_table(scores: pd.DataFrame, cohort: str, settings: TableSettin
         for metric in METRICS:
             row |= estimate(metric, group[metric].to_numpy(), settings)
         rows.append(row)
-    rows.sort(key=lambda row: (row["generator"], *_region_order(row["region"])))
+    rows.sort(key=lambda row: (*generator_order(row["generator"]), *_region_order(row["region"])))
     return assemble(rows, [], COLUMNS)
 
 
@@ -48,6 +50,11 @@ def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
             raise BadInput(f"{path}: expected at least one scored sample, got none; draw held-out samples first")
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
+
+
+def generator_order(generator: str) -> tuple[int, str]:
+    """Sorts generators before the baselines they must beat, and the noise floor last."""
+    return (2 if generator == NOISE_FLOOR else int(generator.endswith("_baseline")), generator)
 
 
 def _region_order(region: str) -> tuple[int, str]:

@@ -11,7 +11,7 @@ import msdiff
 from msdiff.cli import report as command
 from msdiff.errors import BadInput
 from msdiff.report import figures
-from msdiff.report.page import read_tables, render_caption, report_page, table_rows
+from msdiff.report.page import read_tables, render_caption, report_page, shared_keys, table_rows
 from msdiff.report.provenance import record
 
 CONFIG = {
@@ -105,8 +105,9 @@ def test_conventions_are_printed(html):
 
 def test_papers_rows_stand_under_ours_and_look_different(tables):
     heads, rows = table_rows(tables["augmentation"])
-    assert heads[:5] == ["source", "cohort", "generator", "architecture", "real : synthetic"]
-    marks = [(row.cells[3].text, row.cells[4].text, row.is_paper) for row in rows[:6]]
+    assert heads[:4] == ["source", "architecture", "real : synthetic", "n"]
+    assert [row.cohort for row in rows[:2]] == ["phantom", "Long-MS-Diff, internal"]
+    marks = [(row.cells[1].text, row.cells[2].text, row.is_paper) for row in rows[:6]]
     vit = "ViT (ResNet-50)"
     assert marks == [(vit, f"1:{share}", paper) for share in (0, 1, 2) for paper in (False, True)]
     assert len(rows) == len(tables["augmentation"])
@@ -116,8 +117,22 @@ def test_an_estimate_shares_its_cell_with_its_interval(tables):
     heads, rows = table_rows(tables["augmentation"])
     assert "dice lo" not in heads
     ours, paper = rows[0].cells[heads.index("dice")], rows[1].cells[heads.index("dice")]
-    assert (ours.text, ours.interval) == ("0.300", "0.240 to 0.360")
+    assert (ours.text, ours.interval) == ("0.300", "0.240\N{EN DASH}0.360")
     assert (paper.text, paper.interval) == ("0.245", "")
+
+
+def test_what_all_rows_share_is_told_once(tables, html):
+    assert shared_keys(tables["augmentation"]) == {"generator": "long_ms_diff"}
+    assert "All rows: generator Long-MS-Diff." in html
+    two = pd.concat([tables["augmentation"], tables["augmentation"].assign(generator="other")])
+    assert shared_keys(two) == {}
+
+
+def test_counts_are_whole_and_rates_have_three_digits(tables):
+    heads, rows = table_rows(tables["augmentation"])
+    shown = {head: cell.text for head, cell in zip(heads, rows[1].cells, strict=True)}
+    assert (shown["correct"], shown["n"], shown["recall"]) == ("47", "30", "0.360")
+    assert shown["false positives per patient"] == "10.2"
 
 
 def test_columns_without_a_value_are_not_shown(tables):

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from msdiff.errors import BadInput
-from msdiff.tables.image_quality import COLUMNS, image_quality_table, read_scores
+from msdiff.tables.image_quality import COLUMNS, generator_order, image_quality_table, read_scores
 
 PROMISED = [
     *("source", "cohort", "generator", "region", "n"),
@@ -50,6 +50,11 @@ def test_a_metric_without_values_is_missing(scores, table_settings):
 def test_regions_stand_in_their_order(scores, table_settings):
     table = image_quality_table(scores, "phantom", table_settings)
     assert table["region"].tolist() == ["brain", "lesion"] * 2
+
+
+def test_generators_stand_before_what_they_must_beat():
+    names = ["noise_floor", "copy_baseline", "long_ms_diff", "blurred_baseline"]
+    assert sorted(names, key=generator_order) == ["long_ms_diff", "blurred_baseline", "copy_baseline", "noise_floor"]
 
 
 def test_order_of_rows_does_not_matter(scores, table_settings):
