@@ -249,7 +249,7 @@ def _cell(record: Mapping[str, Any], name: str) -> Cell:
 
 def _digits(value: float, name: str) -> str:
     """A number as the page shows it: counts as they are, all else with three significant digits."""
-    if name in COUNTS or abs(value) >= 1000:
+    if name in COUNTS or value == 0 or abs(value) >= 1000:
         return f"{value:.6g}" if float(value).is_integer() else f"{value:.1f}"
     text = f"{value:#.3g}"
     # 1.20e-05 stays; 123. does not.
