@@ -41,6 +41,7 @@ from msdiff.diffusion.objective import (
 )
 from msdiff.diffusion.sampler import noise_like, sample
 from msdiff.errors import BadInput, BadSettings
+from msdiff.networks.batches import in_batches
 from msdiff.networks.conditional_unet import ConditionalUNet, ConditionalUNetSettings
 from msdiff.networks.detectors import build
 from msdiff.networks.weights import load_weights, sha256
@@ -60,6 +61,9 @@ from msdiff.synthesis.conditions import (
 from msdiff.training import TrainingSettings, initialised, train
 
 log = logging.getLogger(__name__)
+
+# On a CPU a convolution rounds differently by the size of its batch; samples must not.
+CPU_BATCH = 4
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -139,9 +143,14 @@ class Denoiser(nn.Module):
         sizes = network | {"in_channels": 1 + CHANNELS, "out_channels": 1 if self.hybrid is None else 2}
         self.network = ConditionalUNet(check(ConditionalUNetSettings, sizes, "network"))
 
-    def forward(self, z: Tensor, logsnr: Tensor, condition: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Raw prediction, x_hat and variance fraction (where learned), each (B, 1, H, W) float32."""
-        output = self.network(z, logsnr.to(z), condition).float()
+    def forward(
+        self, z: Tensor, logsnr: Tensor, condition: Tensor, size: int | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Raw prediction, x_hat and variance fraction (where learned), each (B, 1, H, W) float32.
+
+        With a `size` the network sees batches of exactly that, whatever B.
+        """
+        output = in_batches(self.network, size or len(z), z, logsnr.to(z), condition).float()
         prediction = output[:, :1]
         fraction = None if self.hybrid is None else variance_fraction(output[:, 1:])
         return prediction, to_x(prediction, z, logsnr, self.prediction), fraction
@@ -354,21 +363,14 @@ class Draw(NamedTuple):
                 f"{sampler.guidance_weight}; set it to 0, or train with dropout.guidance above 0"
             )
         values = torch.from_numpy(standardised(scalars.double().numpy(), self.statistics))
-        # On a CPU the same convolution rounds differently by the size of its batch; samples must not.
-        size = 1 if self.device.type == "cpu" else len(seeds)
-        parts = [slice(start, start + size) for start in range(0, len(seeds), size)]
-        return torch.cat([self._sample(baseline[p], change_mask[p], values[p], seeds[p], sampler) for p in parts])
-
-    def _sample(
-        self, baseline: Tensor, mask: Tensor, scalars: Tensor, seeds: Sequence[int], sampler: SamplerSettings
-    ) -> Tensor:
-        condition = channels(baseline, mask, scalars).to(self.device)
-        null = channels(baseline, torch.zeros_like(mask), torch.zeros_like(scalars)).to(self.device)
+        condition = channels(baseline, change_mask, values).to(self.device)
+        null = channels(baseline, torch.zeros_like(change_mask), torch.zeros_like(values)).to(self.device)
+        size = CPU_BATCH if self.device.type == "cpu" else None
 
         def denoise(z: Tensor, logsnr: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-            _, x_hat, fraction = self.denoiser(z, logsnr, condition)
+            _, x_hat, fraction = self.denoiser(z, logsnr, condition, size)
             if sampler.guidance_weight > 0:
-                x_hat = guided(x_hat, self.denoiser(z, logsnr, null)[1], sampler.guidance_weight)
+                x_hat = guided(x_hat, self.denoiser(z, logsnr, null, size)[1], sampler.guidance_weight)
             return x_hat if fraction is None else (x_hat, fraction)
 
         bf16 = self.settings.training.precision == "bf16" and self.device.type == "cuda"
