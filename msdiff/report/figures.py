@@ -21,7 +21,7 @@ from msdiff.cohort.samples import Shard
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.report.words import write
-from msdiff.tables.image_quality import NOISE_FLOOR, generator_order
+from msdiff.tables.image_quality import NOISE_FLOOR, REAL, REFERENCES, REGIONS, generator_order
 from msdiff.tables.layout import OURS, PAPER
 from msdiff.writing import whole_file
 
@@ -209,13 +209,15 @@ def draw_image_quality(table: pd.DataFrame) -> Picture | None:
     ours = table[table["source"] == OURS]
     if ours.empty:
         return None
-    regions = list(ours["region"].unique())
-    generators = sorted(set(ours["generator"]) - {NOISE_FLOOR}, key=generator_order)
-    floor = ours[ours["generator"] == NOISE_FLOOR].set_index("region")
-    panels: list[tuple[str, str, str, float | None]]
-    panels = [("mae", region, f"Mean absolute error, {region}", None) for region in regions]
+    regions = [region for region in REGIONS if region in set(ours["region"])]
+    generators = sorted(set(ours["generator"]) - set(REFERENCES), key=generator_order)
+    floor, real = _reference(ours, NOISE_FLOOR, "mae"), _reference(ours, REAL, "adherence_dice")
+    # Where tissue changed, two real scans differ by more than noise.
+    panels = [
+        ("mae", region, f"Mean absolute error, {region}", None if region == "lesion" else floor) for region in regions
+    ]
     panels += [("lesion_contrast_ratio", "lesion", "Lesion contrast, generated / real", 1.0)]
-    panels += [("adherence_dice", "lesion", "Adherence to the mask (Dice)", None)]
+    panels += [("adherence_dice", "lesion", "Adherence to the mask (Dice)", real)]
     with mpl.rc_context(STYLE | {"axes.grid.axis": "x"}):
         n_columns = 3
         n_rows = -(-len(panels) // n_columns)
@@ -223,27 +225,21 @@ def draw_image_quality(table: pd.DataFrame) -> Picture | None:
         axes = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False).ravel()
         for axis, (metric, region, title, target) in zip(axes, panels, strict=False):
             rows = ours[ours["region"] == region].set_index("generator").reindex(generators)
-            if rows[metric].isna().all():
-                rows = (
-                    ours[ours[metric].notna()].drop_duplicates("generator").set_index("generator").reindex(generators)
-                )
             places = np.arange(len(generators))[::-1]
             error = np.abs(rows[[f"{metric}_lo", f"{metric}_hi"]].to_numpy().T - rows[metric].to_numpy())
             axis.barh(places, rows[metric], height=0.55, color=SKY, xerr=error, error_kw={"ecolor": GREY, "capsize": 3})
-            if region in floor.index and not np.isnan(floor.loc[region, metric]):
-                axis.axvline(floor.loc[region, metric], color=VERMILION, ls="--", lw=1.2)
             if target is not None:
-                axis.axvline(target, color="black", ls=":", lw=1.2)
+                axis.axvline(target, color=VERMILION, ls="--", lw=1.4)
             axis.set_title(title, fontsize=9)
             axis.set_yticks(places, [write(name) for name in generators])
             axis.set_xlim(left=min(0, axis.get_xlim()[0]))
         for axis in axes[len(panels) :]:
             axis.remove()
-    dashed = "Dashed: the noise floor, two scans of one unchanged brain. " if len(floor) else ""
     caption = (
         f"Bars: mean over {int(ours['n'].max())} held-out patients, of intensities in [0, 1]; lines: interval by "
-        f"resampling patients. {dashed}Dotted: generated lesions as bright against their ring as real ones. "
-        "A generator that only copied the baseline would win outside the lesions and fail inside them: read both."
+        "resampling patients. Dashed: the noise floor (two real scans, where nothing changed), equal contrast, and the "
+        "adherence of the real follow-up, as far as this run has them. A generator that only copied the baseline would "
+        "win outside the lesions and fail inside them: read both."
     )
     return Picture(figure, "Error of generated follow-ups by region", caption)
 
@@ -289,6 +285,12 @@ def _curves(axis: Axes, curves: Mapping[str, pd.DataFrame]) -> None:
         axis.set_yscale("log")
     if len(kinds) > 1:
         axis.legend(fontsize=8, title="real : synthetic", title_fontsize=8)
+
+
+def _reference(ours: pd.DataFrame, name: str, metric: str) -> float | None:
+    """The first value of a metric that a reference has; None where it has none."""
+    values = ours.loc[ours["generator"] == name, metric].dropna()
+    return float(values.iloc[0]) if len(values) else None
 
 
 def _samples_with_truth(shards: Sequence[Shard]) -> list[tuple[Shard, int, pd.Series]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from msdiff.report.words import write
-from msdiff.tables.image_quality import NOISE_FLOOR
+from msdiff.tables.image_quality import NOISE_FLOOR, REFERENCES
 from msdiff.tables.layout import OURS
 
 # Below this number of test patients an interval is wider than any effect in the papers.
@@ -73,7 +73,7 @@ def about_image_quality(ours: pd.DataFrame) -> str:
     """Whether the generators put lesions where they were asked to, and whether they beat a copy of the baseline."""
     sentences = []
     lesions = ours[ours["region"] == "lesion"].set_index("generator")
-    names = [name for name in lesions.index if not name.endswith("_baseline") and name != NOISE_FLOOR]
+    names = [name for name in lesions.index if not name.endswith("_baseline") and name not in REFERENCES]
     for name in names:
         row = lesions.loc[name]
         contrast = _first(ours, name, "lesion_contrast_ratio")
@@ -81,6 +81,9 @@ def about_image_quality(ours: pd.DataFrame) -> str:
             low, high = CONTRAST_RANGE
             verdict = "about as bright as real ones" if low <= contrast <= high else "not as bright as real ones"
             sentences.append(f"{write(name)} draws lesions that are {verdict} (contrast ratio {_number(contrast)}).")
+        brain, floor = _first(ours[ours["region"] == "brain"], name, "mae"), _first(ours, NOISE_FLOOR, "mae")
+        if floor > 0 and not np.isnan(brain):
+            sentences.append(f"Its error in the brain is {_number(brain / floor)} times the noise floor.")
         if "copy_baseline" in lesions.index:
             copied = lesions.loc["copy_baseline", "mae"]
             better = "below" if row["mae"] < copied else "not below"

@@ -24,7 +24,7 @@ WORDS = {
     "n_synthetic": "synthetic slices",
     "net2_trials": "NET2 trials, training set",
     "no_efficacy": "no proven efficacy (laquinimod)",
-    "noise_floor": "noise floor (scan and rescan)",
+    "noise_floor": "noise floor (two real scans)",
     "psnr": "PSNR, dB",
     "real_synthetic": "real : synthetic",
     "unet": "bi-temporal UNet",

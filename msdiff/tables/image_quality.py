@@ -1,7 +1,8 @@
 """Generated against real follow-ups of held-out patients, by generator and region.
 
 The scores list every sample and region; a patient's value is the mean of its samples that have one, and a row is the
-mean over patients. Baselines (a copy of the baseline scan, a blurred one) and the noise floor are rows like any other.
+mean over patients. Baselines (a copy of the baseline scan, a blurred one) and references (the noise floor, the real
+follow-up) are rows like any other.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,8 @@ KEYS = ["cohort", "generator", "region"]
 METRICS = ["mse", "mae", "psnr", "ms_ssim", "lesion_contrast_ratio", "adherence_dice"]
 COLUMNS = [*KEYS, "n", *with_intervals(METRICS)]
 SCORE_COLUMNS = ["subject", "sample", "generator", "region", *METRICS]
-# Two scans of one unchanged brain: what no generator can fall below.
-NOISE_FLOOR = "noise_floor"
+# What limits a generator: the error between two real scans where nothing changed, and the real follow-up's adherence.
+NOISE_FLOOR, REAL = REFERENCES = ("noise_floor", "real_follow_up")
 # In this order in the table; others follow by name.
 REGIONS = ["brain", "lesion", "ring", "outside"]
 
@@ -53,8 +54,8 @@ def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
 
 
 def generator_order(generator: str) -> tuple[int, str]:
-    """Sorts generators before the baselines they must beat, and the noise floor last."""
-    return (2 if generator == NOISE_FLOOR else int(generator.endswith("_baseline")), generator)
+    """Sorts generators before the baselines they must beat, and those before what limits them."""
+    return (2 if generator in REFERENCES else int(generator.endswith("_baseline")), generator)
 
 
 def _region_order(region: str) -> tuple[int, str]:

@@ -143,10 +143,17 @@ def tables():
             },
         )
         for generator, mae in (
-            ("blurred_baseline", 0.06), ("copy_baseline", 0.05), ("long_ms_diff", 0.04), ("noise_floor", 0.03)
+            ("blurred_baseline", 0.06), ("copy_baseline", 0.05), ("long_ms_diff", 0.04)
         )
         for region, factor in (("brain", 1), ("lesion", 3), ("ring", 1.5), ("outside", 0.9))
     ]  # fmt: skip
+    qualities += [
+        with_limits({"cohort": "phantom", "generator": "noise_floor", "region": "outside", "n": 4}, {"mae": 0.03}),
+        with_limits(
+            {"cohort": "phantom", "generator": "real_follow_up", "region": "lesion", "n": 4},
+            {"lesion_contrast_ratio": 1, "adherence_dice": 0.8},
+        ),
+    ]
     arms = [
         with_limits({"cohort": "phantom", "arm": arm, "n": n}, {"mean_net2_w048": 2.5, "active_percent_w048": 50})
         for arm, n in (("placebo", 10), ("high_efficacy", 8), ("all", 18))

@@ -33,6 +33,7 @@ def test_no_benefit_is_told(tables):
 def test_image_quality_is_held_against_a_copy(tables):
     text = say("image_quality", tables["image_quality"])
     assert "about as bright as real ones (contrast ratio 1.06)" in text
+    assert "Its error in the brain is 1.33 times the noise floor." in text
     assert "its error is below that of a copy of the baseline (0.12 against 0.15)" in text
     assert "4 held-out patients, too few" in text
 

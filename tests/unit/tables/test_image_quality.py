@@ -53,8 +53,9 @@ def test_regions_stand_in_their_order(scores, table_settings):
 
 
 def test_generators_stand_before_what_they_must_beat():
-    names = ["noise_floor", "copy_baseline", "long_ms_diff", "blurred_baseline"]
-    assert sorted(names, key=generator_order) == ["long_ms_diff", "blurred_baseline", "copy_baseline", "noise_floor"]
+    names = ["real_follow_up", "noise_floor", "copy_baseline", "long_ms_diff", "blurred_baseline"]
+    order = ["long_ms_diff", "blurred_baseline", "copy_baseline", "noise_floor", "real_follow_up"]
+    assert sorted(names, key=generator_order) == order
 
 
 def test_order_of_rows_does_not_matter(scores, table_settings):
