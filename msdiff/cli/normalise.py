@@ -1,0 +1,52 @@
+"""Bring a patient's intensities to [-1, 1], measured on the baseline."""
+
+import argparse
+import json
+import logging
+
+import numpy as np
+
+from msdiff.cli.patient import add_patient_output
+from msdiff.errors import BadInput
+from msdiff.images import Volume, check_grid, load_image, load_mask, save
+from msdiff.patients import image_path, patient_images
+from msdiff.preprocess.normalisation import normalise
+from msdiff.settings import Choice, read
+from msdiff.writing import whole_folder
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--corrected", required=True, help="the patient's bias-corrected folder")
+    parser.add_argument("--stripped", required=True, help="the folder of the patient's brain mask")
+    parser.add_argument("--settings", required=True, help='JSON: {"backend": ..., "options": ...}')
+    add_patient_output(parser, threads=False)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Normalise each contrast over its sessions; the first session that has it is its baseline."""
+    choice = read(Choice, arguments.settings)
+    paths = patient_images(arguments.corrected)
+    brain = load_mask(f"{arguments.stripped}/brain_mask.nii.gz")
+    log.info("normalise %s: %d sessions, backend %s", arguments.corrected, len(paths), choice.backend)
+    contrasts = sorted({contrast for session in paths.values() for contrast in session})
+    record = {}
+    with whole_folder(arguments.out) as folder:
+        for contrast in contrasts:
+            sessions = {}
+            for session, images in paths.items():
+                if contrast in images:
+                    volume = load_image(images[contrast])
+                    check_grid(brain.grid, volume.grid, f"{arguments.stripped}/brain_mask.nii.gz")
+                    sessions[session] = np.asarray(volume.data, dtype=np.float32)
+            try:
+                normalised, line = normalise(sessions, np.asarray(brain.data, dtype=np.bool_), contrast, choice)
+            except BadInput as error:
+                raise BadInput(f"{arguments.corrected}: {contrast} of {error}") from error
+            record[contrast] = line._asdict()
+            for session, data in normalised.items():
+                save(Volume(data, brain.affine), image_path(folder, session, contrast))
+        (folder / "normalisation.json").write_text(json.dumps(record, indent=2) + "\n")
+    log.info("wrote %s", arguments.out)

@@ -1,0 +1,46 @@
+"""Three classes of intensity inside the brain (k-means in one dimension), with numpy alone.
+
+Lesions count with the class they look like: this is for machines without ANTs, and for a first look.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy import ndimage
+
+from msdiff.images import Volume
+from msdiff.parcellation.regions import TISSUES
+from msdiff.settings import Settings, check
+
+# Tissues from dark to bright. In FLAIR grey matter is the brighter one of the two.
+ORDERS = {
+    "t1w": ("fluid", "grey_matter", "white_matter"),
+    "flair": ("fluid", "white_matter", "grey_matter"),
+    "t2w": ("white_matter", "grey_matter", "fluid"),
+}
+
+
+class PlainOptions(Settings):
+    """Options of `parcellate`."""
+
+    smoothing_mm: float = Field(ge=0)
+    rounds: int = Field(ge=1)
+
+
+def parcellate(image: Volume, contrast: str, brain: NDArray[np.bool_], options: dict[str, object]) -> NDArray[np.uint8]:
+    """The class of each brain voxel's smoothed intensity; contract as in regions.py."""
+    settings = check(PlainOptions, options, "parcellation.plain")
+    data = np.asarray(image.data, dtype=np.float32)
+    sigma = settings.smoothing_mm / image.grid.spacing_mm
+    # Averages over the brain only, so that what is outside does not darken its edge.
+    weight = np.maximum(ndimage.gaussian_filter(brain.astype(np.float32), sigma), 1e-6)
+    values = (ndimage.gaussian_filter(np.where(brain, data, 0), sigma) / weight)[brain]
+    means = np.quantile(values, (0.1, 0.5, 0.9))
+    for _ in range(settings.rounds):
+        classes = np.digitize(values, (means[:-1] + means[1:]) / 2)
+        means = np.array([values[classes == k].mean() if (classes == k).any() else means[k] for k in range(3)])
+    classes = np.digitize(values, (means[:-1] + means[1:]) / 2)
+    order = np.array([TISSUES[name] for name in ORDERS.get(contrast, ORDERS["t1w"])], dtype=np.uint8)
+    tissue = np.zeros(brain.shape, dtype=np.uint8)
+    tissue[brain] = order[classes]
+    return tissue
