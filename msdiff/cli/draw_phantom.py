@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     from msdiff.writing import whole_folder
 
     settings = read(PhantomSettings, arguments.settings, "phantom")
-    logger.info("draw %s: %s at weeks %s", arguments.subject, arguments.contrasts, list(settings.weeks))
+    logger.info("draw %s: %s at %s", arguments.subject, arguments.contrasts, list(settings.sessions))
     with whole_folder(arguments.out) as folder:
         for scan in draw_scans(settings, arguments.subject, arguments.contrasts):
             volumes = scan.images | {

@@ -1,7 +1,8 @@
 """The lesion process of a patient, without images: what appears, enlarges, shrinks and enhances, where and when.
 
 A course is a set of foci. A focus is an irregular ellipsoid that appears at one session and stays; it may shrink. A new
-lesion is a focus of its own; an enlargement is a focus at the edge of an older lesion that does not shrink. So for every session
+lesion is a focus of its own; an enlargement is a focus at the edge of an older lesion that does not shrink. So at every
+session
 
     lesion mask    = all foci that have appeared
     change mask    = foci that appeared at this session, outside the lesion mask of the session before it

@@ -95,17 +95,22 @@ class PhantomSettings(Settings):
     seed: Annotated[int, Field(ge=0)]
     arms: dict[str, Annotated[int, Field(ge=0)]]
     active_only: bool
-    weeks: Annotated[tuple[Annotated[int, Field(ge=0, le=999)], ...], Field(min_length=1)]
+    sessions: Annotated[tuple[Annotated[str, Field(pattern="^w[0-9]{3}$")], ...], Field(min_length=1)]
     activity: dict[str, ArmActivity]
     lesions: LesionSettings
     anatomy: AnatomySettings
     scanner: ScannerSettings
 
+    @property
+    def weeks(self) -> tuple[int, ...]:
+        """Weeks of the sessions since the first treatment: 48 for w048."""
+        return tuple(int(session[1:]) for session in self.sessions)
+
     @model_validator(mode="after")
     def _agrees(self) -> "PhantomSettings":
-        follow_ups = len(self.weeks) - 1
-        if list(self.weeks) != sorted(set(self.weeks)):
-            raise ValueError(f"weeks: expected each later than the one before, got {list(self.weeks)}")
+        follow_ups = len(self.sessions) - 1
+        if list(self.sessions) != sorted(set(self.sessions)):
+            raise ValueError(f"sessions: expected each later than the one before, got {list(self.sessions)}")
         if abs(sum(self.lesions.region_share.values()) - 1) > 1e-6:
             raise ValueError("lesions.region_share: expected shares that sum to 1")
         if self.lesions.radius_limits_mm[0] > self.lesions.radius_limits_mm[1]:
@@ -131,7 +136,7 @@ class PhantomSettings(Settings):
 
 def session_names(settings: PhantomSettings) -> list[str]:
     """Names of the sessions, such as ses-w000 and ses-w048."""
-    return [f"ses-w{week:03d}" for week in settings.weeks]
+    return [f"ses-{session}" for session in settings.sessions]
 
 
 def roster(settings: PhantomSettings) -> dict[str, str]:

@@ -9,7 +9,7 @@ VALUES = {
     "seed": 7,
     "arms": {"placebo": 4, "high_efficacy": 2},
     "active_only": False,
-    "weeks": [0, 48, 96],
+    "sessions": ["w000", "w048", "w096"],
     # Favero et al. 2025, table 1
     "activity": {
         "placebo": {"mean_count": [4.60, 3.33], "active_percent": [63.7, 58.1]},

@@ -13,7 +13,7 @@ CHOICES = {
 
 
 def test_from_settings_to_pairs(few_lesions, tmp_path, capsys):
-    few_lesions["weeks"] = [0, 48]
+    few_lesions["sessions"] = ["w000", "w048"]
     settings = json.dumps(few_lesions)
     root, sheet = tmp_path / "raw", tmp_path / "sheet.tsv"
     listing = ["index-scans", "--source", "phantom", "--root", str(root), "--out", str(sheet), "--contrasts", "flair"]

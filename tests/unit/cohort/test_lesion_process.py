@@ -55,7 +55,7 @@ def test_a_patient_does_not_depend_on_the_others(values):
 
 def test_a_session_does_not_depend_on_later_ones(values):
     three = draw_course(check(PhantomSettings, values), "sub-0002")
-    values["weeks"] = [0, 48]
+    values["sessions"] = ["w000", "w048"]
     two = draw_course(check(PhantomSettings, values), "sub-0002")
     early = three.onset < 2
     np.testing.assert_array_equal(three.centre_mm[early], two.centre_mm)
@@ -112,8 +112,9 @@ def test_unknown_patient_is_refused(values):
     ("key", "value", "message"),
     [
         ("arms", {"aspirin": 3}, "aspirin"),
-        ("weeks", [0, 48, 48], "weeks"),
-        ("weeks", [0, 48, 96, 144], "follow-ups"),
+        ("sessions", ["w000", "w048", "w048"], "sessions"),
+        ("sessions", ["0", "48"], "sessions"),
+        ("sessions", ["w000", "w048", "w096", "w144"], "follow-ups"),
         ("sede", 1, "sede"),
     ],
 )

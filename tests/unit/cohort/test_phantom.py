@@ -21,7 +21,7 @@ def components(mask):
 
 @pytest.fixture
 def settings(few_lesions):
-    few_lesions["weeks"] = [0, 48]
+    few_lesions["sessions"] = ["w000", "w048"]
     return check(PhantomSettings, few_lesions)
 
 
@@ -93,7 +93,7 @@ def test_sessions_and_contrasts_lie_in_poses_of_their_own(settings):
 def test_contrasts_look_as_a_radiologist_expects(few_lesions):
     few_lesions["scanner"] |= {"bias_percent": 0.0, "noise_percent": 1.0, "gain_percent": 0.0, "contrast_percent": 0.0}
     few_lesions["scanner"] |= {"movement_degrees": 0.0, "movement_mm": 0.0}
-    few_lesions["weeks"] = [0, 48]
+    few_lesions["sessions"] = ["w000", "w048"]
     settings = check(PhantomSettings, few_lesions)
     scan = list(draw_scans(settings, "sub-0002", ["flair", "t1w"]))[1]
     flair, t1w = scan.images["flair"].data, scan.images["t1w"].data

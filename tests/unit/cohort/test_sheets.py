@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -102,3 +104,9 @@ def test_what_is_no_sheet_is_refused(tmp_path, text):
 def test_missing_sheet_is_refused(tmp_path):
     with pytest.raises(BadInput, match="no such sheet"):
         read_sheet(tmp_path / "none.tsv", ["flair"])
+
+
+def test_the_shipped_template_is_a_sheet():
+    template = Path(__file__).parents[3] / "cohorts" / "open_ms.tsv"
+    table = read_sheet(template, ["flair", "t1w", "t2w"], check_files=False)
+    assert table.groupby("subject")["split"].first().tolist() == ["train", "train", "test"]
