@@ -27,5 +27,6 @@ COMMANDS = {
     "compute": ("msdiff.cli.compute", "table: hours and memory by rule"),
     "draw-figures": ("msdiff.cli.draw_figures", "figures of the report"),
     "provenance": ("msdiff.cli.provenance", "record what ran: versions, commit, settings, seeds"),
+    "config-schema": ("msdiff.cli.config_schema", "write the schema of config.yaml from the stages' settings"),
     "report": ("msdiff.cli.report", "one self-contained page of tables and figures"),
 }

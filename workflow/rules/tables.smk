@@ -38,6 +38,15 @@ HISTORIES = {
         generator: f"results/synthesis/{STUDY}/{generator}/history.csv"
         for generator in GENERATORS
     },
+    # Panel, curve and seed.
+    **{
+        f"{architecture}/{mix}/seed-{seed}": (
+            f"results/segmentation/{STUDY}/{GENERATORS[0]}/{architecture}/{mix}/seed-{seed}/history.csv"
+        )
+        for architecture in ARCHITECTURES
+        for mix in MIXES
+        for seed in SEEDS
+    },
 }
 
 
@@ -228,6 +237,7 @@ rule report:
         expand("results/tables/{table}.csv", table=TABLES),
         figures="results/figures",
         provenance="results/provenance.json",
+        stack=STACK,
     output:
         page="results/report.html",
     log:
@@ -241,5 +251,6 @@ rule report:
             --tables results/tables \
             --figures {input.figures:q} \
             --provenance {input.provenance:q} \
+            --stack {input.stack:q} \
             --out {output.page:q} >{log:q} 2>&1
         """

@@ -1,0 +1,223 @@
+"""Write the schema of config.yaml, which Snakemake checks before the first job, from the typed settings of the stages.
+
+The settings classes are the one place where types and ranges stand; a test holds the written schema to them.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from msdiff.settings import Settings
+from msdiff.writing import whole_file
+
+Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string", "minLength": 1}
+CONTRAST: Schema = {"type": "string", "pattern": "^[a-z0-9]+$"}
+COUNT: Schema = {"type": "integer", "minimum": 1}
+# A laboratory's own backend is named by its location, and its options are its own affair.
+LOCATION = "^[A-Za-z0-9_.]+:[A-Za-z0-9_]+$"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--out", type=Path, required=True, help="workflow/schemas/config.schema.json")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the schema."""
+    with whole_file(arguments.out) as temporary:
+        temporary.write_text(text())
+
+
+def text() -> str:
+    """The schema as it is written."""
+    return json.dumps(config_schema(), indent=1) + "\n"
+
+
+def config_schema() -> Schema:
+    """JSON Schema (2020-12) of config.yaml; unknown keys are refused at every level."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **mapping(
+            study=TEXT,
+            cohort=_cohort(),
+            preprocess=_preprocess(),
+            parcellation=_parcellation(),
+            synthesis=_synthesis(),
+            segmentation=_segmentation(),
+            tables=_tables(),
+        ),
+    }
+
+
+def mapping(optional: tuple[str, ...] = (), **properties: Schema) -> Schema:
+    """An object with these keys and no others; all are required but the optional ones."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [name for name in properties if name not in optional],
+        "properties": properties,
+    }
+
+
+def pluggable(common: type[Settings] | None = None, **backends: type[Settings]) -> Schema:
+    """A part that names its backend and holds each backend's options, `common` ones included, under its name."""
+    shared = section(common)["properties"] if common else {}
+    options = {name: section(kind) for name, kind in backends.items()}
+    for schema in options.values():
+        schema["properties"] = shared | schema.get("properties", {})
+        schema["required"] = [*shared, *schema.get("required", [])]
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["backend"],
+        "properties": {"backend": {"anyOf": [{"enum": list(backends)}, {"pattern": LOCATION}]}, **options},
+        "patternProperties": {LOCATION: {"type": "object"}},
+    }
+
+
+def section(kind: type[Settings], **parts: Schema) -> Schema:
+    """The schema of a settings class, references resolved; `parts` stand for its pluggable or untyped fields."""
+    schema = kind.model_json_schema()
+    resolved: Schema = _resolve(schema, schema.get("$defs", {}))
+    resolved.setdefault("properties", {}).update(parts)
+    return resolved
+
+
+def _resolve(node: Any, definitions: Schema) -> Any:
+    """A schema without references, titles and descriptions."""
+    if isinstance(node, list):
+        return [_resolve(item, definitions) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        return _resolve(definitions[node["$ref"].rsplit("/", 1)[1]], definitions)
+    # Under `properties`, keys are names of settings and all of them are kept.
+    return {
+        key: {name: _resolve(value, definitions) for name, value in item.items()}
+        if key == "properties"
+        else _resolve(item, definitions)
+        for key, item in node.items()
+        if key not in ("$defs", "title", "description")
+    }
+
+
+def _cohort() -> Schema:
+    from msdiff.cohort.pairs import PairSettings
+    from msdiff.cohort.phantom_settings import PhantomSettings
+    from msdiff.cohort.splits import SplitSettings
+
+    one = mapping(
+        ("phantom",),
+        sheet={"type": ["string", "null"]},
+        contrasts={"type": "array", "minItems": 1, "uniqueItems": True, "items": CONTRAST},
+        split=section(SplitSettings),
+        pairs=section(PairSettings),
+        phantom=section(PhantomSettings),
+    )
+    return {"type": "object", "minProperties": 1, "additionalProperties": one}
+
+
+def _preprocess() -> Schema:
+    from msdiff.cohort.stacking import StackSettings
+    from msdiff.preprocess import ants, bias, normalisation, plain, registration, skull_stripping, whitestripe
+
+    return mapping(
+        grid=section(registration.GridSettings),
+        registration=pluggable(ants=ants.RegistrationOptions, plain=plain.RegistrationOptions),
+        bias=pluggable(ants=ants.BiasOptions, none=bias.NoOptions),
+        skull_stripping=pluggable(skull_stripping.BrainOptions, ants=ants.SkullOptions, plain=plain.SkullOptions),
+        normalisation=pluggable(
+            normalisation.GainOptions,
+            percentile=normalisation.PercentileOptions,
+            zscore=normalisation.ZscoreOptions,
+            whitestripe=whitestripe.WhitestripeOptions,
+        ),
+        stack=section(StackSettings),
+    )
+
+
+def _parcellation() -> Schema:
+    from msdiff.parcellation import atlas, plain
+
+    return pluggable(atlas=atlas.AtlasOptions, plain=plain.PlainOptions)
+
+
+def _synthesis() -> Schema:
+    from msdiff.diffusion.noise import SCHEDULES
+    from msdiff.diffusion.objective import WEIGHTS, HybridSettings
+    from msdiff.diffusion.sampler import SAMPLERS
+    from msdiff.networks.conditional_unet import ConditionalUNetSettings
+    from msdiff.segmentation.mixes import MixSettings
+    from msdiff.synthesis import SamplerSettings
+    from msdiff.synthesis.balance import BALANCES
+    from msdiff.synthesis.long_ms_diff import AuxiliarySettings, LongMSDiffSettings, ObjectiveSettings
+    from msdiff.synthesis.plan import PlanSettings
+    from msdiff.synthesis.scoring import ScoringSettings
+
+    network = section(ConditionalUNetSettings)
+    for given in ("in_channels", "out_channels"):
+        del network["properties"][given]
+        network["required"].remove(given)
+    objective = section(
+        ObjectiveSettings,
+        schedule=pluggable(**{name: entry.settings for name, entry in SCHEDULES.items()}),
+        weight=pluggable(**{name: entry.settings for name, entry in WEIGHTS.items()}),
+        variance=pluggable(fixed=Settings, learned=HybridSettings),
+    )
+    auxiliary = section(
+        AuxiliarySettings, balance=pluggable(**{name: entry.settings for name, entry in BALANCES.items()})
+    )
+    return mapping(
+        generators={"type": "array", "minItems": 1, "uniqueItems": True, "items": TEXT},
+        shards=mapping(mass=COUNT, held_out=COUNT),
+        auxiliary=mapping(slices=section(MixSettings), detector=_detector("unet")),
+        long_ms_diff=section(LongMSDiffSettings, network=network, objective=objective, auxiliary=auxiliary),
+        plan=section(PlanSettings),
+        sampler=section(
+            SamplerSettings, sampler=pluggable(**{name: entry.settings for name, entry in SAMPLERS.items()})
+        ),
+        scoring=section(ScoringSettings),
+    )
+
+
+def _detector(architecture: str) -> Schema:
+    from msdiff.segmentation.detectors import DetectorSettings
+
+    return section(
+        DetectorSettings, architecture={"const": architecture}, network=section(_architectures()[architecture])
+    )
+
+
+def _architectures() -> dict[str, type[Settings]]:
+    from msdiff.networks.bitemporal_unet import BitemporalUNetSettings
+    from msdiff.networks.siamese_transformer import SiameseTransformerSettings
+
+    return {"unet": BitemporalUNetSettings, "bit_resnet50": SiameseTransformerSettings}
+
+
+def _segmentation() -> Schema:
+    from msdiff.segmentation.detection import DetectionSettings
+    from msdiff.segmentation.mixes import MixSettings
+
+    names = tuple(_architectures())
+    return mapping(
+        mixes={
+            "type": "array",
+            "minItems": 1,
+            "uniqueItems": True,
+            "items": {"type": "string", "pattern": "^[1-9][0-9]*-[0-9]+$"},
+        },
+        seeds={"type": "array", "minItems": 1, "uniqueItems": True, "items": {"type": "integer", "minimum": 0}},
+        slices=section(MixSettings),
+        detectors=mapping(names, **{name: _detector(name) for name in names}),
+        detection=section(DetectionSettings),
+    )
+
+
+def _tables() -> Schema:
+    from msdiff.tables.layout import TableSettings
+
+    return section(TableSettings)
