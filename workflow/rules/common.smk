@@ -5,7 +5,6 @@ import os
 import sys
 
 import pandas as pd
-import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
@@ -17,9 +16,9 @@ def stop(message):
 
 
 def check(values, schema, name):
-    """Stop unless the values follow workflow/schemas/{schema}.schema.yaml."""
-    with open(workflow.source_path(f"../schemas/{schema}.schema.yaml")) as file:
-        validator = Draft202012Validator(yaml.safe_load(file))
+    """Stop unless the values follow workflow/schemas/{schema}.schema.json."""
+    with open(workflow.source_path(f"../schemas/{schema}.schema.json")) as file:
+        validator = Draft202012Validator(json.load(file))
     fault = best_match(validator.iter_errors(values))
     if fault is not None:
         key = ".".join(str(step) for step in fault.absolute_path) or "(top level)"
