@@ -71,7 +71,7 @@ def test_second_run_has_nothing_to_do(demo, environment):
 
 def test_changed_number_reruns_only_what_uses_it(demo, environment, overrides):
     values = yaml.safe_load(overrides.read_text())
-    values.setdefault("tables", {})["confidence"] = 0.9
+    values.setdefault("tables", {})["confidence_level"] = 0.9
     overrides.write_text(yaml.safe_dump(values))
     assert planned(demo, environment, "all") <= {*TABLES, *REPORTING}
     assert "augmentation" in planned(demo, environment, "all")

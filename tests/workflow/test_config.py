@@ -1,0 +1,74 @@
+"""config.yaml, its schema and the typed settings of the stages are one thing."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from msdiff.cli.config_schema import text
+
+ROOT = Path(__file__).parent.parent.parent
+SCHEMA = ROOT / "workflow/schemas/config.schema.json"
+PROFILES = sorted(ROOT.glob("profiles/*/overrides.yaml"))
+
+
+def paper_scale():
+    return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def merged(base, changes):
+    """Snakemake's own way of laying one config over another."""
+    if not (isinstance(base, dict) and isinstance(changes, dict)):
+        return changes
+    return base | {key: merged(base.get(key), value) for key, value in changes.items()}
+
+
+def paths_of(values, path=()):
+    """Every mapping inside a config, by its path."""
+    if isinstance(values, dict):
+        yield path
+        for key, value in values.items():
+            yield from paths_of(value, (*path, key))
+
+
+@pytest.fixture(scope="module")
+def validator():
+    return Draft202012Validator(json.loads(SCHEMA.read_text()))
+
+
+def test_schema_is_that_of_the_typed_settings():
+    written = SCHEMA.read_text()
+    assert written == text(), "run: python -m msdiff config-schema --out workflow/schemas/config.schema.json"
+
+
+def test_config_follows_its_schema(validator):
+    validator.validate(paper_scale())
+
+
+@pytest.mark.parametrize("overrides", PROFILES, ids=lambda path: path.parent.name)
+def test_overrides_follow_the_schema_too(validator, overrides):
+    validator.validate(merged(paper_scale(), yaml.safe_load(overrides.read_text())))
+
+
+@pytest.mark.parametrize("path", list(paths_of(paper_scale())), ids=".".join)
+def test_unknown_keys_are_refused_at_every_level(validator, path):
+    config = copy.deepcopy(paper_scale())
+    inner = config
+    for key in path:
+        inner = inner[key]
+    # Cohorts and arms have free names; there it is the value that no schema knows.
+    inner["unheard_of"] = [None]
+    assert not validator.is_valid(config)
+
+
+def test_paper_scale_is_the_papers():
+    config = paper_scale()
+    phantom = config["cohort"]["phantom"]
+    assert sum(phantom["phantom"]["arms"].values()) == 170
+    assert [phantom["split"][name] for name in ("train", "validation", "test")] == [110, 30, 30]
+    assert config["synthesis"]["plan"]["mass"]["count"] == 15_000
+    assert config["segmentation"]["mixes"] == ["1-0", "1-1", "1-2", "1-3"]
+    assert len(config["segmentation"]["seeds"]) == 3
