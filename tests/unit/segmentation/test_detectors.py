@@ -230,16 +230,28 @@ def test_weights_of_something_else_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "network", "steps", "least_dice"), [("unet", UNET, 250, 0.3), ("bit_resnet50", BIT, 20, 0.0)]
+    ("architecture", "network", "mix", "steps", "least_dice"),
+    [("unet", UNET, "1-0", 250, 0.3), ("bit_resnet50", BIT, "1-1", 20, 0.0)],
 )
-def test_from_slices_to_scores(stack, shards, tmp_path, architecture, network, steps, least_dice):
+def test_from_slices_to_scores(stack, shards, tmp_path, architecture, network, mix, steps, least_dice):
     """The three commands in a row; the UNet learns to find lesions in patients it has never seen."""
-    mix, weights, scores = tmp_path / "1-1.tsv", tmp_path / "weights.safetensors", tmp_path / "scores"
+    listed, weights, scores = tmp_path / "listed.tsv", tmp_path / "weights.safetensors", tmp_path / "scores"
     chosen = settings(architecture=architecture, network=network, training={"steps": steps})
     common = ["--stack", str(stack.folder)]
-    mixing = ["--mix", "1-0", "--seed", "0", "--out", str(mix), "--settings", BY_SLICE.model_dump_json()]
+    mixing = [
+        "--mix",
+        mix,
+        "--shards",
+        *map(str, shards),
+        "--seed",
+        "0",
+        "--out",
+        str(listed),
+        "--settings",
+        BY_SLICE.model_dump_json(),
+    ]
     assert main(["mix-slices", *common, *mixing]) == 0
-    training = ["--slices", str(mix), "--checkpoints", str(tmp_path / "checkpoints"), "--weights", str(weights)]
+    training = ["--slices", str(listed), "--checkpoints", str(tmp_path / "checkpoints"), "--weights", str(weights)]
     training += ["--history", str(tmp_path / "history.csv"), "--seed", "0", "--threads", "1"]
     began = time.monotonic()
     assert main(["train-detector", *common, *training, "--settings", chosen.model_dump_json()]) == 0
