@@ -8,7 +8,7 @@
 3. The mean of the sessions in midway space to the template (affine): of T1w where there is one, as the template is.
 4. The maps are multiplied; each raw image is interpolated once, from its own voxels onto the configured grid.
 
-Maps are estimated on cubic voxels as fine as the finest side of the configured grid's.
+Maps are estimated on cubic voxels of the configured grid's voxel volume.
 
 A backend is a function `register(fixed, moving, masks, kind, start, options) -> map`: two volumes, masks (X, Y, Z) on
 the fixed grid that say where they are compared, `rigid` or `affine`, a map to start from (None: search), and its
@@ -37,8 +37,8 @@ BACKENDS = {"ants": "msdiff.preprocess.ants:register", "plain": "msdiff.preproce
 
 # The contrast of the template.
 TEMPLATE_CONTRAST = "t1w"
-# The template's brain with the fluid and bone around it, which show where the brain ends.
-TEMPLATE_MARGIN_MM = 8.0
+# The template's brain with a rim that shows where it ends; with the skin in it, whole heads are fitted to the brain.
+TEMPLATE_MARGIN_MM = 4.0
 # A patient's brain with its edge, at which two scans show best how they lie.
 BRAIN_MARGIN_MM = 4.0
 # Adult brains with their fluid have 1.0 to 1.9 l, the template 1.9 l; a map that scales volumes by more is wrong.
@@ -95,10 +95,11 @@ def register_patient(
                 f"{scan.session}: expected the contrast {first!r}, the first of the config; exclude the scan"
             )
     register: Register = partial(backends.load(BACKENDS, choice.backend), options=choice.options)
-    spacing_mm = float(grid.spacing_mm.min())
+    spacing_mm = float(np.cbrt(grid.voxel_volume_mm3))
     images = [{contrast: _cubic(image, spacing_mm) for contrast, image in scan.images.items()} for scan in scans]
     template = _cubic(load_template("t1"), spacing_mm)
-    around = ndimage.binary_dilation(template_brain(template.grid), ball(template.grid, TEMPLATE_MARGIN_MM))
+    brain = Volume(template_brain(template.grid), template.affine)
+    around = ndimage.binary_dilation(brain.data, ball(template.grid, TEMPLATE_MARGIN_MM))
     on_template = Masks(around, around)
 
     log.info("baseline to the template")
@@ -109,8 +110,8 @@ def register_patient(
     for number, contrasts_of_session in enumerate(images):
         reference = contrasts_of_session[first]
         if number > 0:
-            sessions.append(register(baseline, reference, _masks(baseline, to_baseline), "rigid", None))
-        masks = _masks(reference, sessions[-1] @ to_baseline)
+            sessions.append(register(baseline, reference, _masks(baseline, brain, to_baseline), "rigid", None))
+        masks = _masks(reference, brain, sessions[-1] @ to_baseline)
         maps = {first: np.eye(4)}
         for contrast, image in contrasts_of_session.items():
             if contrast != first:
@@ -153,10 +154,8 @@ def _cubic(volume: Volume, spacing_mm: float) -> Volume:
     return resample(volume, isotropic_grid(volume.grid, spacing_mm), np.eye(4))
 
 
-def _masks(volume: Volume, matrix: Matrix) -> Masks:
-    """A session's head, for the search, and its brain, given the map (4, 4) from MNI space to the session."""
-    template = load_template("t1")
-    brain = Volume(np.asarray(template.data) > 0, template.affine)
+def _masks(volume: Volume, brain: Volume, matrix: Matrix) -> Masks:
+    """A session's head, for the search, and its brain, from the template's by the map (4, 4) from MNI space."""
     inside = resample_labels(brain, volume.grid, np.asarray(np.linalg.inv(matrix), dtype=np.float64)).data
     near = np.asarray(ndimage.binary_dilation(inside, ball(volume.grid, BRAIN_MARGIN_MM)))
     head = np.asarray(ndimage.binary_dilation(foreground(volume), iterations=2))
