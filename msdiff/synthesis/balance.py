@@ -4,7 +4,9 @@ Mathur et al. 2025 name an "adaptive weighted loss" that "dynamically balances" 
 here takes the two losses and says the total and lambda, the weight of segmentation relative to reconstruction:
 
     kendall         exp(-s1) L_recon + s1 + exp(-s2) L_seg + s2, s1 and s2 learned; lambda = exp(s1 - s2)
-                    Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty, 2018, section 3.2
+                    Kendall, Gal and Cipolla, Multi-Task Learning Using Uncertainty, 2018, section 3.2. For fixed losses
+                    exp(s) is the loss at the minimum; s starts there, since it moves by a learning rate per step: from
+                    zero, segmentation would rule for thousands of steps and paint lesions that any detector sees
     ema_ratio       lambda = target * mean(L_recon) / mean(L_seg), running means: segmentation keeps a share of the loss
     gradient_norm   lambda = |gradient of L_recon| / (|gradient of L_seg| + delta) at the network's last layer
                     Esser, Rombach and Ommer, Taming Transformers, 2021, equation 7
@@ -13,6 +15,7 @@ here takes the two losses and says the total and lambda, the weight of segmentat
 A batch may hold nothing to segment (every sample too noisy): `present` is 0, and the total is reconstruction alone.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -25,7 +28,10 @@ from msdiff.settings import Choice, Settings, check
 
 
 class KendallSettings(Settings):
-    """Nothing to set; s1 and s2 start at zero, where both losses weigh one."""
+    """The losses to be expected early in training; s1 and s2 start at their logarithms, lambda at their ratio."""
+
+    reconstruction: PositiveFloat
+    segmentation: PositiveFloat
 
 
 class EMARatioSettings(Settings):
@@ -69,14 +75,18 @@ class Kendall(Balance):
 
     def __init__(self, settings: KendallSettings) -> None:
         super().__init__()
-        self.s1 = nn.Parameter(torch.zeros(()))
-        self.s2 = nn.Parameter(torch.zeros(()))
+        self.s1 = nn.Parameter(torch.tensor(math.log(settings.reconstruction)))
+        self.s2 = nn.Parameter(torch.tensor(math.log(settings.segmentation)))
+        self.scale = settings.reconstruction
 
     def forward(self, reconstruction: Tensor, segmentation: Tensor, present: Tensor, last: nn.Parameter) -> Weighed:
-        """See the head of this module; s2 rests where there is nothing to segment."""
+        """See the head of this module; s2 rests where there is nothing to segment.
+
+        All is scaled such that reconstruction weighs one at the start: gradients are clipped at a norm that suits it.
+        """
         total = torch.exp(-self.s1) * reconstruction + self.s1
         total = total + present * (torch.exp(-self.s2) * segmentation + self.s2)
-        return Weighed(total, torch.exp(self.s1 - self.s2).detach())
+        return Weighed(self.scale * total, torch.exp(self.s1 - self.s2).detach())
 
 
 class EMARatio(Balance):

@@ -37,7 +37,10 @@ SETTINGS = {
         "lesion_weight": 2.0,
         "variance": {"backend": "fixed", "options": {}},
     },
-    "auxiliary": {"maximum_time": 0.6, "balance": {"backend": "kendall", "options": {}}},
+    "auxiliary": {
+        "maximum_time": 0.6,
+        "balance": {"backend": "kendall", "options": {"reconstruction": 0.02, "segmentation": 1.0}},
+    },
     "training": {
         "steps": 4,
         "batch_size": 4,

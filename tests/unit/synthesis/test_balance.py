@@ -7,7 +7,7 @@ from msdiff.settings import Choice
 from msdiff.synthesis.balance import BALANCES, build_balance
 
 OPTIONS = {
-    "kendall": {},
+    "kendall": {"reconstruction": 1.0, "segmentation": 1.0},
     "ema_ratio": {"target": 0.5, "decay": 0.9, "largest": 100.0},
     "gradient_norm": {"delta": 1e-6, "largest": 100.0},
     "fixed": {"weight": 0.25},
@@ -41,7 +41,7 @@ def test_nothing_to_segment_leaves_reconstruction(name, last):
 
 
 def test_kendall_learns_the_logarithm_of_each_loss():
-    balance = build_balance(Choice(backend="kendall", options={}))
+    balance = build_balance(Choice(backend="kendall", options=OPTIONS["kendall"]))
     optimiser = torch.optim.SGD(balance.parameters(), lr=0.1)
     for _ in range(500):
         optimiser.zero_grad()
@@ -72,3 +72,14 @@ def test_unknown_names_and_options_are_bad_settings():
         build_balance(Choice(backend="none", options={}))
     with pytest.raises(BadSettings, match="unknown key 'weights'"):
         build_balance(Choice(backend="fixed", options={"weights": 1.0, "weight": 1.0}))
+
+
+def test_kendall_starts_at_the_losses_it_is_told():
+    balance = build_balance(Choice(backend="kendall", options={"reconstruction": 0.02, "segmentation": 0.5}))
+    reconstruction, segmentation = torch.tensor(0.02, requires_grad=True), torch.tensor(0.5, requires_grad=True)
+    weighed = balance(reconstruction, segmentation, torch.tensor(1.0), None)
+    weighed.total.backward()
+    assert weighed.weight.item() == pytest.approx(0.04)
+    assert reconstruction.grad.item() == pytest.approx(1)
+    assert segmentation.grad.item() == pytest.approx(0.04)
+    assert balance.s1.grad.item() == pytest.approx(0, abs=1e-7)
