@@ -4,6 +4,7 @@ ICBM 2009a nonlinear symmetric, 197 x 233 x 189 voxels (Fonov et al., NeuroImage
 used: finding them does not import nilearn, which takes seconds.
 """
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,9 +36,8 @@ def template_path(name: str) -> Path:
 
 def load_template(name: str, grid: Grid | None = None) -> Volume:
     """The map `t1`, `gm` or `wm` as float32 in [0, 1], on its own 1 mm grid or on `grid` (RAS+ mm in MNI space)."""
-    volume = load_image(template_path(name))
-    scaled = Volume(np.asarray(volume.data, dtype=np.float32) / FILE_MAXIMUM, volume.affine)
-    return scaled if grid is None else resample(scaled, grid, np.eye(4))
+    volume = _read(template_path(name))
+    return volume if grid is None else resample(volume, grid, np.eye(4))
 
 
 def template_brain(grid: Grid) -> NDArray[np.bool_]:
@@ -45,3 +45,12 @@ def template_brain(grid: Grid) -> NDArray[np.bool_]:
     volume = load_template("t1")
     brain = Volume((np.asarray(volume.data) > 0).astype(np.float32), volume.affine)
     return np.asarray(resample(brain, grid, np.eye(4)).data) >= 0.5
+
+
+@cache
+def _read(path: Path) -> Volume:
+    """A map as float32 in [0, 1], read once: commands ask for it once per image; nobody may write to it."""
+    volume = load_image(path)
+    data = np.asarray(volume.data, dtype=np.float32) / FILE_MAXIMUM
+    data.flags.writeable = False
+    return Volume(data, volume.affine)

@@ -140,7 +140,8 @@ def read_list(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
 
 def slice_rows(change: NDArray[np.bool_], brain: NDArray[np.bool_], grid: Grid) -> pd.DataFrame:
     """One row per slice with brain in it: what a change mask (X, Y, Z) holds there, and in the whole scan."""
-    voxel_mm3 = grid.voxel_volume_mm3
+    # A determinant of 2.9999999999999996 mm3 is 3 mm3.
+    voxel_mm3 = round(grid.voxel_volume_mm3, 6)
     in_scan = {
         "scan_change_mm3": float(change.sum()) * voxel_mm3,
         "scan_change_count": int(ndimage.label(change, IN_SCANS)[1]),
@@ -195,7 +196,7 @@ def new_lesions(
 ) -> NDArray[np.bool_]:
     """Lesion voxels (X, Y, Z) that the baseline had not, in 26-connected parts of at least a volume in mm3."""
     labels, count = ndimage.label(follow_up & ~baseline, IN_SCANS)
-    large = np.bincount(labels.ravel(), minlength=count + 1) * grid.voxel_volume_mm3 >= min_volume_mm3
+    large = np.bincount(labels.ravel(), minlength=count + 1) * round(grid.voxel_volume_mm3, 6) >= min_volume_mm3
     large[0] = False
     return np.asarray(large[labels])
 

@@ -1,0 +1,269 @@
+"""The imaging commands one after another, as the rules call them, on a patient of two sessions; what they refuse."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from msdiff.__main__ import main
+from msdiff.images import Volume, axis_aligned_grid, load_image, load_labels, load_mask, save
+from msdiff.spaces import load_itk_affine, resample_labels
+from msdiff.template import template_brain
+
+GRID = {"shape": [48, 56, 24], "spacing_mm": [4.0, 4.0, 8.0], "centre_mm": [0.0, -18.0, 8.0]}
+SEARCH = {
+    "spacing_mm": 10.0,
+    "angles_degrees": [-15.0, 0.0, 15.0],
+    "shifts_mm": [0.0],
+    "scales": [1.0],
+    "scale_range": [0.78, 1.1],
+    "candidates": 1,
+    "histogram_bins": 24,
+    "tolerance_mm": 0.5,
+    "judge_spacing_mm": 6.0,
+}
+REGISTRATION = {"backend": "plain", "options": {"search": SEARCH, "spacings_mm": [8.0], "tolerance_mm": 0.2}}
+STRIPPING = {
+    "backend": "plain",
+    "options": {"min_brain_ml": 500.0, "max_brain_ml": 2500.0, "threshold": 0.4, "opening_mm": 4.0, "margin_mm": 6.0},
+}
+NORMALISATION = {
+    "backend": "percentile",
+    "options": {
+        "gain": "median",
+        "low_percentile": 0.5,
+        "high_percentile": 99.5,
+        "low_value": -1.0,
+        "high_value": 0.4,
+    },
+}
+PARCELLATION = {"backend": "plain", "options": {"smoothing_mm": 2.0, "rounds": 10}}
+SHARED = os.environ.get("MSDIFF_SHARED")
+
+
+def ending(out, settings):
+    """The arguments that end every command with threads."""
+    return ["--out", str(out), "--threads", "1", "--settings", settings]
+
+
+def register(rows, out, registration=REGISTRATION, contrasts=("flair", "t1w")):
+    settings = json.dumps({"grid": GRID, "registration": registration})
+    return main(["register", "--patient", json.dumps(rows), "--contrasts", *contrasts, *ending(out, settings)])
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory, head, scan_head):
+    """A patient: the first session with two contrasts and a lesion mask, the second with one and a change mask."""
+    raw = tmp_path_factory.mktemp("raw")
+    poses = {"ses-w000": ((6, -4, 3), (5, -3, 6)), "ses-w048": ((-4, 3, -8), (-6, 4, -3))}
+    rows = []
+    for session, pose in poses.items():
+        scan, matrix = scan_head(head, *pose)
+        save(scan, raw / f"{session}_flair.nii.gz")
+        lesion = np.zeros(head.data.shape, dtype=bool)
+        lesion[34:39, 29:34, 32:37] = True
+        mask = resample_labels(Volume(lesion, head.affine), scan.grid, np.linalg.inv(matrix))
+        save(mask, raw / f"{session}_mask.nii.gz")
+        rows.append({"subject": "sub-01", "session": session, "flair": str(raw / f"{session}_flair.nii.gz"), "t1w": ""})
+    darker = Volume((1000 - load_image(rows[0]["flair"]).data).astype(np.float32), load_image(rows[0]["flair"]).affine)
+    save(darker, raw / "t1w.nii.gz")
+    rows[0] |= {"t1w": str(raw / "t1w.nii.gz"), "lesion_mask": str(raw / "ses-w000_mask.nii.gz")}
+    rows[1] |= {"change_mask": str(raw / "ses-w048_mask.nii.gz"), "change_mask_transform": ""}
+    return rows
+
+
+@pytest.fixture(scope="module")
+def chain(rows, tmp_path_factory):
+    """The folders of all steps."""
+    root = tmp_path_factory.mktemp("results")
+    folders = {name: str(root / name) for name in ("registered", "corrected", "stripped", "normalised", "parcellation")}
+    assert register(rows, folders["registered"]) == 0
+    steps = [
+        ["correct-bias", "registered", "corrected", {"backend": "none", "options": {}}],
+        ["strip-skull", "corrected", "stripped", STRIPPING],
+    ]
+    for command, source, out, settings in steps:
+        arguments = [f"--{source}", folders[source], "--out", folders[out], "--threads", "1"]
+        assert main([command, *arguments, "--settings", json.dumps(settings)]) == 0
+    both = ["--stripped", folders["stripped"], "--settings"]
+    out = ["--corrected", folders["corrected"], "--out", folders["normalised"]]
+    assert main(["normalise", *out, *both, json.dumps(NORMALISATION)]) == 0
+    out = ["--normalised", folders["normalised"], "--out", folders["parcellation"], "--threads", "1"]
+    assert main(["parcellate", *out, *both, json.dumps(PARCELLATION)]) == 0
+    return {name: Path(folder) for name, folder in folders.items()}
+
+
+def test_register_writes_images_masks_and_maps(chain):
+    assert sorted(path.name for path in chain["registered"].iterdir()) == [
+        "ses-w000_flair.nii.gz",
+        "ses-w000_flair_to_grid.txt",
+        "ses-w000_lesion_mask.nii.gz",
+        "ses-w000_t1w.nii.gz",
+        "ses-w000_t1w_to_grid.txt",
+        "ses-w048_change_mask.nii.gz",
+        "ses-w048_flair.nii.gz",
+        "ses-w048_flair_to_grid.txt",
+    ]
+
+
+def test_pair_overlaps_and_lesion_stays(chain):
+    first, second = (load_image(chain["registered"] / f"{s}_flair.nii.gz") for s in ("ses-w000", "ses-w048"))
+    assert first.data.shape == tuple(GRID["shape"])
+    brain = template_brain(first.grid)
+    assert np.corrcoef(first.data[brain], second.data[brain])[0, 1] > 0.95
+    assert min(first.data.min(), second.data.min()) >= 0
+    masks = [
+        load_mask(chain["registered"] / f"{name}.nii.gz", first.grid).data
+        for name in ("ses-w000_lesion_mask", "ses-w048_change_mask")
+    ]
+    centres = [np.argwhere(mask).mean(axis=0) * GRID["spacing_mm"] for mask in masks]
+    assert np.linalg.norm(centres[0] - centres[1]) < 5
+
+
+def test_maps_rebuild_the_images(chain, rows):
+    from msdiff.spaces import resample
+
+    written = load_image(chain["registered"] / "ses-w048_flair.nii.gz")
+    matrix = load_itk_affine(chain["registered"] / "ses-w048_flair_to_grid.txt")
+    again = resample(load_image(rows[1]["flair"]), written.grid, matrix)
+    np.testing.assert_allclose(again.data, written.data, atol=1e-3)
+
+
+def test_brain_is_whole(chain):
+    brain = load_mask(chain["stripped"] / "brain_mask.nii.gz")
+    truth = template_brain(brain.grid)
+    assert 2 * (brain.data & truth).sum() / (brain.data.sum() + truth.sum()) > 0.9
+
+
+def test_normalised_images_are_bounded(chain):
+    brain = load_mask(chain["stripped"] / "brain_mask.nii.gz").data
+    for path in chain["normalised"].glob("*.nii.gz"):
+        data = load_image(path).data
+        assert data.min() == -1
+        assert data.max() <= 1
+        assert (data[~brain] == -1).all()
+    record = json.loads((chain["normalised"] / "normalisation.json").read_text())
+    assert set(record) == {"flair", "t1w"}
+    assert set(record["flair"]["gains"]) == {"ses-w000", "ses-w048"}
+
+
+def test_regions_fill_the_brain(chain):
+    brain = load_mask(chain["stripped"] / "brain_mask.nii.gz")
+    regions = load_labels(chain["parcellation"] / "regions.nii.gz", brain.grid).data
+    np.testing.assert_array_equal(regions > 0, brain.data)
+    lines = (chain["parcellation"] / "volumes.tsv").read_text().splitlines()
+    assert lines[0] == "region\tlabel\tvolume_mm3"
+    assert len(lines) == 6
+
+
+def refused(capsys, code):
+    """The one line that a command ends with."""
+    assert code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if ": error: " in line]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def changed(rows, tmp_path, name, change, dtype=np.float32):
+    """The rows with one file of the first session replaced by a changed copy."""
+    volume = load_image(rows[0][name])
+    save(Volume(change(np.array(volume.data)).astype(dtype), volume.affine), tmp_path / "changed.nii.gz")
+    return [rows[0] | {name: str(tmp_path / "changed.nii.gz")}, rows[1]]
+
+
+def test_unknown_backend_is_refused(rows, tmp_path, capsys):
+    code = register(rows, tmp_path / "out", {"backend": "elastix", "options": {}})
+    assert "expected one of ants, plain" in refused(capsys, code)
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_option_is_refused(rows, tmp_path, capsys):
+    options = REGISTRATION["options"] | {"spacing_mm": 3}
+    code = register(rows, tmp_path / "out", {"backend": "plain", "options": options})
+    assert "registration.plain: unknown key 'spacing_mm'" in refused(capsys, code)
+
+
+def test_nan_is_refused(rows, tmp_path, capsys):
+    def spoil(data):
+        data[3, 3, 3] = np.nan
+        return data
+
+    line = refused(capsys, register(changed(rows, tmp_path, "flair", spoil), tmp_path / "out"))
+    assert "sub-01 ses-w000" in line
+    assert "expected finite intensities" in line
+
+
+def test_mask_of_other_values_is_refused(rows, tmp_path, capsys):
+    code = register(changed(rows, tmp_path, "lesion_mask", lambda data: data * 3, np.uint8), tmp_path / "out")
+    assert "expected a mask of 0 and 1, got values such as [3]" in refused(capsys, code)
+
+
+def test_mask_on_another_grid_is_refused(rows, tmp_path, capsys):
+    code = register(changed(rows, tmp_path, "lesion_mask", lambda data: data[:-2], np.uint8), tmp_path / "out")
+    assert "expected the grid of its image" in refused(capsys, code)
+
+
+def test_rows_of_two_patients_are_refused(rows, tmp_path, capsys):
+    code = register([rows[0], rows[1] | {"subject": "sub-02"}], tmp_path / "out")
+    assert "expected distinct sessions of one subject" in refused(capsys, code)
+
+
+def test_text_that_is_no_json_is_refused(tmp_path, capsys):
+    settings = json.dumps({"grid": GRID, "registration": REGISTRATION})
+    code = main(["register", "--patient", "sub-01", "--contrasts", "flair", *ending(tmp_path / "out", settings)])
+    assert "expected a JSON list of sheet rows" in refused(capsys, code)
+
+
+def test_absurd_brain_names_the_folder(chain, tmp_path, capsys):
+    options = STRIPPING["options"] | {"min_brain_ml": 2400.0}
+    last = ending(tmp_path / "out", json.dumps(STRIPPING | {"options": options}))
+    code = main(["strip-skull", "--corrected", str(chain["corrected"]), *last])
+    line = refused(capsys, code)
+    assert str(chain["corrected"]) in line
+    assert "expected a brain of 2400 to 2500 ml" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_brain_of_another_grid_is_refused(chain, tmp_path, capsys):
+    grid = axis_aligned_grid((8, 8, 8), (4.0, 4.0, 8.0), (0.0, 0.0, 0.0))
+    save(Volume(np.ones(grid.shape, dtype=bool), grid.affine), tmp_path / "brain_mask.nii.gz")
+    arguments = ["--corrected", str(chain["corrected"]), "--stripped", str(tmp_path), "--out", str(tmp_path / "out")]
+    code = main(["normalise", *arguments, "--settings", json.dumps(NORMALISATION)])
+    assert "brain_mask.nii.gz: expected the grid of its image" in refused(capsys, code)
+
+
+@pytest.mark.skipif(SHARED is None, reason="MSDIFF_SHARED does not point at the real scans")
+@pytest.mark.parametrize("patient", ["patient01", "patient12"])
+def test_real_pair_lies_as_published(patient, tmp_path, apart_mm):
+    """The two FLAIR scans of open_ms patients are brought together as the published transforms do, within a mm."""
+    raw = Path(SHARED or "") / "data/open_ms_data/longitudinal/raw" / patient
+    rows = [
+        {"subject": "sub-01", "session": f"ses-{study}", "flair": str(raw / f"{study}_FLAIR.nii.gz")}
+        for study in ("study1", "study2")
+    ]
+    rows[1] |= {
+        "change_mask": str(raw / "gt.nii.gz"),
+        "change_mask_transform": str(raw / "study2_FLAIR_to_common_space.txt"),
+    }
+    search = SEARCH | {"shifts_mm": [-25.0, 0.0, 25.0], "scales": [0.87, 1.0], "candidates": 2}
+    refinement = {
+        "iterations": [40, 10],
+        "shrink_factors": [2, 1],
+        "smoothing_sigmas_voxels": [1.0, 0.0],
+        "sampling_rate": 0.3,
+        "histogram_bins": 32,
+        "seed": 1,
+    }
+    options = {"search": search, "refinement": refinement}
+    assert register(rows, tmp_path / "out", {"backend": "ants", "options": options}, ["flair"]) == 0
+    ours = [load_itk_affine(tmp_path / "out" / f"ses-{study}_flair_to_grid.txt") for study in ("study1", "study2")]
+    theirs = [load_itk_affine(raw / f"{study}_FLAIR_to_common_space.txt") for study in ("study1", "study2")]
+    assert apart_mm(ours[1], theirs[1] @ np.linalg.inv(theirs[0]) @ ours[0]) < 1.0
+    change = load_mask(tmp_path / "out" / "ses-study2_change_mask.nii.gz")
+    brain = template_brain(change.grid)
+    assert change.data[brain].sum() > 0.95 * change.data.sum() > 0
+    first, second = (load_image(tmp_path / "out" / f"ses-{s}_flair.nii.gz").data for s in ("study1", "study2"))
+    difference = np.abs(second / np.median(second[brain]) - first / np.median(first[brain]))
+    assert difference[change.data].mean() > 2 * difference[brain].mean()
