@@ -200,3 +200,20 @@ def test_lesions_stay_white_matter_in_the_atlas(in_mni):
 @pytest.mark.parametrize("stage", OPTIONS, ids=lambda stage: stage.__name__.rpartition(".")[2])
 def test_every_listed_backend_is_tested(stage):
     assert set(OPTIONS[stage]) == set(stage.BACKENDS)
+
+
+def test_ants_repeats_itself_to_the_bit(in_mni):
+    """One thread and one seed; ANTs sums over threads in the order in which they finish."""
+    stripping = Choice(backend="ants", options=OPTIONS[skull_stripping]["ants"])
+    first, second = (skull_stripping.strip_skull([{"t1w": in_mni}], stripping, "sub-01").data for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    options = Choice(backend="ants", options=OPTIONS[bias]["ants"])
+    np.testing.assert_array_equal(*(bias.correct_bias(in_mni, options).data for _ in range(2)))
+
+
+def test_ants_finds_the_same_pose_twice(head, scan_head):
+    scan, _ = scan_head(head, (5, -3, 4), (4, -2, 6))
+    patient = [Scan("ses-0", {"t1w": scan}, {}, None)]
+    choice = Choice(backend="ants", options=OPTIONS[registration]["ants"])
+    first, second = (register_patient(patient, ["t1w"], GRID, choice)[0]["t1w"] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
