@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 BETAS = (0.9, 0.999)  # AdamW, Loshchilov and Hutter 2019
 KEPT_CHECKPOINTS = 2
+# Of the digest that names a folder of checkpoints.
+DIGITS = 12
 PREFETCHED_BATCHES = 2
 # Of the time limit, left for the start of the process and for writing its results.
 RESERVED_SHARE = 0.05
@@ -141,21 +143,25 @@ def train(
     seed
         Of sampler, augmentation, noise and dropout.
     checkpoints
-        Folder of this training alone.
+        Folder of this training; inside it, each combination of settings, seed and identity has a folder of its own, so
+        that what was changed starts anew and what was changed back goes on.
     minutes
         Time limit of the process; None is without.
     identity
         JSON-serialisable: what is trained on what (network settings, digests of training list and weights).
 
-    Raises StaleCheckpoint where the folder holds another training's checkpoints, OutOfTime after a checkpoint before
+    Raises StaleCheckpoint where that folder holds another training's checkpoints, OutOfTime after a checkpoint before
     the limit or on SIGTERM or SIGUSR1, BadInput where there is nothing to draw from, BadSettings where the loss is not
     finite.
     """
     watch = _Watch(minutes)
     device = torch.device(device)
     sampler = Sampler(task.indices, task.weights, settings.batch_size, seed)
-    folder = Path(checkpoints)
     mark = {"settings": settings.model_dump(mode="json"), "seed": seed, "identity": digest(identity)}
+    folder = Path(checkpoints) / digest(mark)[:DIGITS]
+    others = [str(other) for other in Path(checkpoints).glob("*/") if other.name != folder.name]
+    if others and not folder.exists():
+        log.warning("starting anew, for settings or inputs have changed; kept, yours to remove: %s", ", ".join(others))
     state = _State(task.modules, settings, device)
     newest = _newest(folder, device)
     if newest is not None:
@@ -463,5 +469,5 @@ def _check_mark(mark: dict[str, Any], found: dict[str, Any], folder: Path) -> No
         faults.append("another network, training list or input files")
     raise StaleCheckpoint(
         f"{folder}: expected checkpoints of this training, got those of one with {', '.join(faults)}; "
-        "remove the folder to train anew, or put the former settings back to continue"
+        "remove the folder to train anew"
     )

@@ -16,6 +16,7 @@ follow_up_row, slice, brain_voxels, change_voxels, slice_change_mm3, slice_chang
 scan_change_count (components of the change mask, 26-connected in scans and 8-connected in slices).
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,8 @@ from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
 from msdiff.images import Grid
+
+INDEX = ("scans.tsv", "slices.tsv", "grid.json")
 
 
 class Stack(NamedTuple):
@@ -38,11 +41,22 @@ class Stack(NamedTuple):
 
     def array(self, name: str) -> NDArray[np.generic]:
         """The read-only array (scan, z, y, x) of a contrast, a mask or `regions`; BadInput where there is none."""
+        return np.load(self._path(name), mmap_mode="r")  # type: ignore[no-any-return]
+
+    def sha256(self, *names: str) -> str:
+        """Hexadecimal SHA-256 of named arrays, of the index and of the grid: of all that a training reads."""
+        digest = hashlib.sha256()
+        for path in [*map(self._path, names), *(self.folder / name for name in INDEX)]:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+    def _path(self, name: str) -> Path:
         path = self.folder / f"{name}.npy"
         if not path.is_file():
             names = sorted(file.stem for file in self.folder.glob("*.npy"))
             raise BadInput(f"{path}: no such array; this stack holds {', '.join(names)}")
-        return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+        return path
 
 
 def load_stack(folder: str | Path) -> Stack:

@@ -118,15 +118,6 @@ def lesion_contrast(image: Image, lesion: Region, surround: Region) -> float:
     return _mean(_unit(image), lesion) - _mean(_unit(image), surround)
 
 
-def lesion_contrast_ratio(generated: Image, real: Image, lesion: Region, surround: Region) -> float:
-    """Lesion contrast in the generated image over that in the real one; 1 is as bright as it was.
-
-    NaN also where the real lesion has no contrast at all.
-    """
-    expected = lesion_contrast(real, lesion, surround)
-    return lesion_contrast(generated, lesion, surround) / expected if expected else np.nan
-
-
 def _unit(image: Image) -> NDArray[np.float64]:
     """An image in [-1, 1] brought to [0, 1]."""
     return (np.asarray(image, dtype=np.float64) + 1) / 2

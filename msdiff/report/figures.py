@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from msdiff.cohort.samples import Shard
 from msdiff.cohort.stacks import Stack
@@ -374,7 +375,9 @@ def _window(mask: Image) -> tuple[slice, slice] | None:
     """A square window of a quarter of the slice around the largest part of a mask; None without change."""
     if not mask.any():
         return None
-    y, x = (round(float(places.mean())) for places in np.nonzero(mask))
+    labels, _ = ndimage.label(mask)
+    largest = labels == np.bincount(labels[labels > 0]).argmax()
+    y, x = (round(float(places.mean())) for places in np.nonzero(largest))
     sizes = [max(8, size // 4) for size in mask.shape]
     starts = [
         min(max(centre - size // 2, 0), length - size)

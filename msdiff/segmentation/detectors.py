@@ -36,7 +36,7 @@ from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.metrics.voxel import Confusion, confusion, dice
 from msdiff.networks import detectors
-from msdiff.networks.weights import load_weights
+from msdiff.networks.weights import load_weights, sha256
 from msdiff.settings import Settings, digest
 from msdiff.training import Trained, TrainingSettings, initialised, train
 
@@ -197,8 +197,8 @@ def train_detector(
     identity = {
         **{key: value for key, value in description.items() if key != "settings"},
         "settings": settings.model_dump(mode="json", exclude={"training"}),
-        "stack": digest(stack.scans.to_csv(index=False), stack.slices.to_csv(index=False)),
-        "shards": {folder: digest(shard.manifest.to_csv(index=False)) for folder, shard in task.slices.shards.items()},
+        "stack": stack.sha256(settings.contrast, "change_mask"),
+        "shards": {folder: sha256(Path(folder) / "follow_up.npy") for folder in task.slices.shards},
     }
     log.info(
         "training %s on %d real and %d synthetic slices",

@@ -299,8 +299,7 @@ def train_generator(
     described = chosen.model_dump(mode="json", exclude={"training"})
     identity = {
         "settings": described,
-        "slices": task.slices.to_csv(index=False),
-        "grid": [list(stack.grid.shape), stack.grid.affine.tolist()],
+        "stack": stack.sha256(chosen.contrast, "change_mask"),
         "auxiliary": sha256(auxiliary),
     }
     log.info(

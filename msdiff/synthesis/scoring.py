@@ -8,9 +8,10 @@ beat (column `generator`):
     noise_floor         real baseline against real follow-up outside the change: two acquisitions of the same tissue
     real_follow_up      the real one: only the detector's adherence is of interest, and the most a generator can get
 
-Regions: brain, lesion (the change mask), ring (around it) and outside (brain less lesion and ring). The ratio of lesion
-contrasts and adherence, the Dice of a detector's finding and the asked change mask, are of a sample and stand with its
-lesion. The detector must not be the one whose loss trained the generator.
+Regions: brain, lesion (the change mask), ring (around it) and outside (brain less lesion and ring). Lesion
+contrasts (lesion less ring) and adherence, the Dice of a detector's finding and the asked change mask, stand with a
+sample's lesion. The contrasts are not divided here: in a slice that only grazes a lesion the real one is near zero. The
+detector must not be the one whose loss trained the generator.
 """
 
 import logging
@@ -33,7 +34,7 @@ from msdiff.settings import Settings
 
 log = logging.getLogger(__name__)
 
-METRICS = ["mse", "mae", "psnr", "ms_ssim", "lesion_contrast_ratio", "adherence_dice"]
+METRICS = ["mse", "mae", "psnr", "ms_ssim", "lesion_contrast", "real_lesion_contrast", "adherence_dice"]
 COLUMNS = ["subject", "sample", "generator", "region", *METRICS]
 
 
@@ -91,9 +92,9 @@ def score_images(
                         values |= {name: getattr(likeness, name)(image, real, regions[region]) for name in METRICS[:4]}
                     if region == "lesion":
                         found = _detected(detector, baseline, image, settings.detection_threshold) & brain
-                        values["lesion_contrast_ratio"] = likeness.lesion_contrast_ratio(
-                            image, real, regions["lesion"], regions["ring"]
-                        )
+                        lesion = (regions["lesion"], regions["ring"])
+                        values["lesion_contrast"] = likeness.lesion_contrast(image, *lesion)
+                        values["real_lesion_contrast"] = likeness.lesion_contrast(real, *lesion)
                         values["adherence_dice"] = dice(confusion(found, regions["lesion"], brain), empty=np.nan)
                     rows.append(named | {"generator": generator, "region": region} | values)
     if not rows:

@@ -1,8 +1,8 @@
 """Generated against real follow-ups of held-out patients, by generator and region.
 
 The scores list every sample and region; a patient's value is the mean of its samples that have one, and a row is the
-mean over patients. Baselines (a copy of the baseline scan, a blurred one) and references (the noise floor, the real
-follow-up) are rows like any other.
+mean over patients; the ratio of lesion contrasts is that of the patients' mean contrasts. Baselines (a copy of the
+baseline scan, a blurred one) and references (the noise floor, the real follow-up) are rows like any other.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
 from msdiff.tables.estimates import estimate
@@ -18,7 +19,10 @@ from msdiff.tables.layout import TableSettings, assemble, read_list, with_interv
 KEYS = ["cohort", "generator", "region"]
 METRICS = ["mse", "mae", "psnr", "ms_ssim", "lesion_contrast_ratio", "adherence_dice"]
 COLUMNS = [*KEYS, "n", *with_intervals(METRICS)]
-SCORE_COLUMNS = ["subject", "sample", "generator", "region", *METRICS]
+# Of these two a row holds the ratio.
+CONTRASTS = ["lesion_contrast", "real_lesion_contrast"]
+MEANS = [metric for metric in METRICS if metric != "lesion_contrast_ratio"]
+SCORE_COLUMNS = ["subject", "sample", "generator", "region", *MEANS, *CONTRASTS]
 # What limits a generator: the error between two real scans where nothing changed, and the real follow-up's adherence.
 NOISE_FLOOR, REAL = REFERENCES = ("noise_floor", "real_follow_up")
 # In this order in the table; others follow by name.
@@ -30,13 +34,14 @@ def image_quality_table(scores: pd.DataFrame, cohort: str, settings: TableSettin
     # The baselines stand in the scores of every generator.
     scores = scores.drop_duplicates(["generator", "region", "subject", "sample"])
     # Two images that agree exactly have an infinite ratio, which no mean survives.
-    values = scores[METRICS].astype(float).replace([np.inf, -np.inf], np.nan)
+    values = scores[[*MEANS, *CONTRASTS]].astype(float).replace([np.inf, -np.inf], np.nan)
     patients = values.groupby([scores["generator"], scores["region"], scores["subject"]]).mean()
     rows = []
     for keys, group in patients.groupby(level=["generator", "region"]):
         row = dict(zip(KEYS, (cohort, *keys), strict=True)) | {"n": len(group)}
-        for metric in METRICS:
+        for metric in MEANS:
             row |= estimate(metric, group[metric].to_numpy(), settings)
+        row |= estimate("lesion_contrast_ratio", group[CONTRASTS].to_numpy(), settings, _ratio)
         rows.append(row)
     rows.sort(key=lambda row: (*generator_order(row["generator"]), *_region_order(row["region"])))
     return assemble(rows, [], COLUMNS)
@@ -56,6 +61,12 @@ def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
 def generator_order(generator: str) -> tuple[int, str]:
     """Sorts generators before the baselines they must beat, and those before what limits them."""
     return (2 if generator in REFERENCES else int(generator.endswith("_baseline")), generator)
+
+
+def _ratio(contrasts: NDArray[np.float64]) -> float:
+    """Mean of the first column over that of the second, over patients (patient, 2) that have both."""
+    generated, real = contrasts[~np.isnan(contrasts).any(axis=1)].T
+    return float(generated.sum() / real.sum()) if real.sum() else np.nan
 
 
 def _region_order(region: str) -> tuple[int, str]:

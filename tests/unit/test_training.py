@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def start(folder, pause_s):
 
 def wait_for_step(folder, step):
     deadline = time.monotonic() + 60
-    while not list(folder.glob(f"checkpoints/step-{step:09d}.pt")):
+    while not list(folder.glob(f"checkpoints/*/step-{step:09d}.pt")):
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
@@ -152,15 +153,16 @@ def test_history_columns_and_two_checkpoints(tmp_path):
     assert list(history) == [
         "step", "loss", "error", "gradient_norm", "learning_rate", "seconds", "samples_per_second",
     ]  # fmt: skip
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000005.pt", "step-000000006.pt"]
+    assert sorted(path.name for path in tmp_path.glob("*/*")) == ["step-000000005.pt", "step-000000006.pt"]
 
 
 def test_an_unreadable_checkpoint_gives_way_to_the_one_before(tmp_path):
     expected = run(tmp_path)
-    (tmp_path / "step-000000006.pt").write_bytes(b"half")
-    (tmp_path / ".999999.step-000000007.pt").write_bytes(b"leaving")
+    (folder,) = tmp_path.iterdir()
+    (folder / "step-000000006.pt").write_bytes(b"half")
+    (folder / ".999999.step-000000007.pt").write_bytes(b"leaving")
     assert same(run(tmp_path).tensors, expected.tensors)
-    assert not (tmp_path / ".999999.step-000000007.pt").exists()
+    assert not (folder / ".999999.step-000000007.pt").exists()
 
 
 @pytest.mark.parametrize(
@@ -171,8 +173,16 @@ def test_an_unreadable_checkpoint_gives_way_to_the_one_before(tmp_path):
         ({}, {"identity": {"network": "other"}}, "another network"),
     ],
 )
-def test_checkpoints_of_another_training_are_refused(tmp_path, changes, arguments, word):
-    run(tmp_path, changes={"steps": 6})
+def test_checkpoints_of_another_training_are_never_continued(tmp_path, changes, arguments, word):
+    first = run(tmp_path)
+    (former,) = tmp_path.iterdir()
+    expected = run(tmp_path / "alone", changes=changes, **arguments)
+    assert same(run(tmp_path, changes=changes, **arguments).tensors, expected.tensors)
+    # Changed back, it goes on where it was.
+    assert same(run(tmp_path).tensors, first.tensors)
+    (own,) = (folder for folder in tmp_path.iterdir() if folder.name not in (former.name, "alone"))
+    shutil.rmtree(own)
+    former.rename(own)
     with pytest.raises(StaleCheckpoint, match=word):
         run(tmp_path, changes=changes, **arguments)
 
@@ -180,7 +190,7 @@ def test_checkpoints_of_another_training_are_refused(tmp_path, changes, argument
 def test_stops_before_its_time_limit_and_continues(tmp_path):
     with pytest.raises(OutOfTime, match="before its time limit"):
         run(tmp_path, Denoise(0.2), minutes=0.5 / 60)
-    done = torch.load(tmp_path / max(os.listdir(tmp_path)), weights_only=True)["step"]
+    done = torch.load(max(tmp_path.glob("*/*.pt")), weights_only=True)["step"]
     assert 0 < done < 6
     assert same(run(tmp_path).tensors, run(tmp_path / "whole").tensors)
 
@@ -214,7 +224,7 @@ def test_the_best_weights_are_kept_when_asked(tmp_path):
     task.scores = iter([0.1, 0.9, 0.5])
     changes = {"validate_every": 2, "keep": "best"}
     best = run(tmp_path / "best", task, changes)
-    at_four = torch.load(tmp_path / "best" / max(os.listdir(tmp_path / "best")), weights_only=True)["best"]
+    at_four = torch.load(max(tmp_path.glob("best/*/*.pt")), weights_only=True)["best"]
     assert list(best.history["validation_score"]) == [0.1, 0.9, 0.5]
     assert same(best.tensors, at_four)
     assert not same(best.tensors, run(tmp_path / "last").tensors)

@@ -1,9 +1,14 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from msdiff.errors import BadInput, BadSettings, StaleCheckpoint
+from msdiff.__main__ import main
+from msdiff.cohort.stacks import load_stack
+from msdiff.errors import BadInput, BadSettings
 from msdiff.networks.weights import load_weights, save_weights
 from msdiff.settings import check
 from msdiff.synthesis import SamplerSettings
@@ -84,10 +89,36 @@ def test_resumed_generator_equals_an_uninterrupted_one(tmp_path, stack, detector
     assert all(torch.equal(whole.tensors[name], parts.tensors[name]) for name in whole.tensors)
 
 
-def test_checkpoints_of_other_settings_are_stale(tmp_path, stack, detector_path, given):
+def test_other_settings_and_other_voxels_train_anew(tmp_path, stack, detector_path, given):
     train(stack, given("generator"), detector_path, tmp_path)
-    with pytest.raises(StaleCheckpoint, match="another network, training list or input files"):
-        train(stack, given("generator", dropout__baseline=0.2), detector_path, tmp_path)
+    train(stack, given("generator", dropout__baseline=0.2), detector_path, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    again = shutil.copytree(stack.folder, tmp_path / "stack")
+    images = np.load(again / "flair.npy")
+    images[0, 0, 0, 0] = 0.5
+    np.save(again / "flair.npy", images)
+    train(load_stack(again), given("generator"), detector_path, tmp_path / "again")
+    train(stack, given("generator"), detector_path, tmp_path / "again")
+    assert len(list((tmp_path / "again").iterdir())) == 2
+
+
+def test_checkpoints_of_other_settings_are_one_line_of_bad_input(tmp_path, stack, detector_path, given, capsys):
+    arguments = ["--stack", stack.folder, "--auxiliary", detector_path, "--checkpoints", tmp_path / "checkpoints"]
+    arguments += ["--weights", tmp_path / "weights.safetensors", "--history", tmp_path / "history.csv", "--threads", 1]
+    command = ["train-generator", *map(str, arguments), "--settings"]
+    assert main([*command, json.dumps(given("generator"))]) == 0
+    (first,) = (tmp_path / "checkpoints").iterdir()
+    other = json.dumps(given("generator", dropout__baseline=0.2))
+    assert main([*command, other]) == 0
+    (second,) = (folder for folder in (tmp_path / "checkpoints").iterdir() if folder != first)
+    shutil.rmtree(second)
+    first.rename(second)
+    before = (tmp_path / "weights.safetensors").read_bytes()
+    capsys.readouterr()
+    assert main([*command, other]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert "expected checkpoints of this training" in line
+    assert (tmp_path / "weights.safetensors").read_bytes() == before
 
 
 def test_segmentation_loss_reaches_the_estimate_only():

@@ -39,10 +39,10 @@ def test_a_perfect_generator_and_copies_of_the_baseline(stack, shard):
     assert list(scores.reset_index()[COLUMNS]) == COLUMNS
     perfect, copy = scores.loc[("perfect", "lesion")], scores.loc[("copy_baseline", "lesion")]
     assert (perfect["mae"] == 0).all()
-    assert (perfect["lesion_contrast_ratio"] == 1).all()
+    assert (perfect["lesion_contrast"] == perfect["real_lesion_contrast"]).all()
     assert (perfect["adherence_dice"] > 0.9).all()
     assert (copy["adherence_dice"] < 0.1).all()
-    assert (copy["lesion_contrast_ratio"].abs() < 0.3).all()
+    assert (copy["lesion_contrast"].abs() < 0.3 * copy["real_lesion_contrast"]).all()
     assert scores.loc[("real_follow_up", "lesion"), "adherence_dice"].mean() > 0.9
     assert set(scores.loc["perfect"].index) == {"brain", "lesion", "ring", "outside"}
 

@@ -17,10 +17,12 @@ def scores():
     for subject, sample, mae in (("sub-1", 0, 0.1), ("sub-1", 1, 0.3), ("sub-2", 2, 0.4)):
         for generator, factor in (("long_ms_diff", 1), ("copy_baseline", 2)):
             for region in ("lesion", "brain"):
-                contrast = 0.9 if region == "lesion" and subject == "sub-1" else np.nan
-                rows.append((subject, sample, generator, region, mae * factor, mae, 20.0, 0.9, contrast, np.nan))
+                # One real lesion has next to no contrast: a ratio per sample would be 30 there.
+                real = {0: 0.4, 1: 0.01, 2: np.nan}[sample] if region == "lesion" else np.nan
+                row = (subject, sample, generator, region, mae * factor, mae, 20.0, 0.9, 0.3, real, np.nan)
+                rows.append(row)
     names = ["subject", "sample", "generator", "region"]
-    metrics = ["mae", "mse", "psnr", "ms_ssim", "lesion_contrast_ratio", "adherence_dice"]
+    metrics = ["mae", "mse", "psnr", "ms_ssim", "lesion_contrast", "real_lesion_contrast", "adherence_dice"]
     return pd.DataFrame(rows, columns=names + metrics)
 
 
@@ -44,7 +46,7 @@ def test_a_metric_without_values_is_missing(scores, table_settings):
     table = image_quality_table(scores, "phantom", table_settings).set_index(["generator", "region"])
     assert table["adherence_dice"].isna().all()
     assert np.isnan(table.loc[("long_ms_diff", "brain"), "lesion_contrast_ratio"])
-    assert table.loc[("long_ms_diff", "lesion"), "lesion_contrast_ratio"] == pytest.approx(0.9)
+    assert table.loc[("long_ms_diff", "lesion"), "lesion_contrast_ratio"] == pytest.approx(0.6 / 0.41)
 
 
 def test_regions_stand_in_their_order(scores, table_settings):
