@@ -1,9 +1,9 @@
 """What a follow-up is drawn from: the baseline, the mask of what changes, and three scalars of that change.
 
 The scalars are the volume (load) and the number of the new lesions, and a flag that there are any. Volume and number
-enter as log(1 + value), brought to mean 0 and standard deviation 1 over the training split; whoever draws needs the
-same mean and deviation, so they are stored with the weights. Each scalar fills a channel of the image's size (Mathur et
-al. 2025, section 2: "spatially broadcast and concatenated").
+enter as log(1 + value), held within the range of the training split and brought to its mean 0 and standard deviation 1;
+whoever draws needs the same numbers, so they are stored with the weights. Each scalar fills a channel of the image's size
+(Mathur et al. 2025, section 2: "spatially broadcast and concatenated").
 """
 
 from typing import Any, Literal
@@ -34,23 +34,33 @@ def scalars_of(slices: pd.DataFrame, unit: Unit) -> NDArray[np.float64]:
 
 
 def statistics_of(slices: pd.DataFrame, unit: Unit) -> Statistics:
-    """Mean and standard deviation of log(1 + value) over the scan pairs, or slices, of a table of slices."""
+    """Mean, standard deviation and range of log(1 + value) over the scan pairs, or slices, of a table of slices."""
     units = slices.drop_duplicates("pair") if unit == "scan" else slices
     logs = np.log1p(scalars_of(units, unit)[:, :2])
     # A cohort in which all have the same value says nothing by it: then only the mean is taken off.
     deviations = [float(deviation) or 1.0 for deviation in logs.std(axis=0)]
     return {
-        name: {"mean": float(mean), "deviation": deviation}
-        for name, mean, deviation in zip(SCALARS, logs.mean(axis=0), deviations, strict=False)
+        name: {
+            "mean": float(column.mean()),
+            "deviation": deviation,
+            "smallest": float(column.min()),
+            "largest": float(column.max()),
+        }
+        for name, column, deviation in zip(SCALARS, logs.T, deviations, strict=False)
     }
 
 
 def standardised(scalars: NDArray[np.float64], statistics: Statistics) -> NDArray[np.float32]:
-    """Scalars (sample, 3) as the network sees them."""
+    """Scalars (sample, 3) as the network sees them; what lies beyond all of training is taken as its nearest value.
+
+    Few training patients may differ by little, and a patient like no other would then lie ten deviations away, where
+    the network draws noise.
+    """
     values = np.array(scalars, dtype=np.float64)
     for column, name in enumerate(SCALARS[:2]):
         of_train = statistics[name]
-        values[:, column] = (np.log1p(values[:, column]) - of_train["mean"]) / of_train["deviation"]
+        logs = np.clip(np.log1p(values[:, column]), of_train["smallest"], of_train["largest"])
+        values[:, column] = (logs - of_train["mean"]) / of_train["deviation"]
     return values.astype(np.float32)
 
 

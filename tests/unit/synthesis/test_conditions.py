@@ -18,9 +18,20 @@ def test_train_scalars_are_standardised_over_their_unit(stack, unit):
 
 
 def test_log_and_units_by_hand(stack):
-    statistics = {name: {"mean": 1.0, "deviation": 2.0} for name in ("change_mm3", "change_count")}
-    values = conditions.standardised(np.array([[np.e - 1, 0.0, 1.0]]), statistics)
+    of_train = {"mean": 1.0, "deviation": 2.0, "smallest": 0.0, "largest": 3.0}
+    values = conditions.standardised(
+        np.array([[np.e - 1, 0.0, 1.0]]), dict.fromkeys(("change_mm3", "change_count"), of_train)
+    )
     np.testing.assert_allclose(values, [[0.0, -0.5, 1.0]], atol=1e-6)
+
+
+def test_scalars_beyond_training_are_taken_as_its_nearest(stack):
+    """Two patients with 25 and 30 lesions hardly differ: the 8 of a third would lie 13 deviations below."""
+    slices = conditions.training_slices(stack).iloc[:2].assign(pair=[0, 1])
+    slices = slices.assign(scan_change_mm3=[5724.0, 6156.0], scan_change_count=[30, 25])
+    statistics = conditions.statistics_of(slices, "scan")
+    values = conditions.standardised(np.array([[5076.0, 8, 1], [9000.0, 90, 1], [0.0, 0, 0]]), statistics)
+    np.testing.assert_allclose(values, [[-1, -1, 1], [1, 1, 1], [-1, -1, 0]], atol=1e-5)
 
 
 def test_scalars_fill_planes():
