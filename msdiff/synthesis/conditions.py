@@ -2,8 +2,8 @@
 
 The scalars are the volume (load) and the number of the new lesions, and a flag that there are any. Volume and number
 enter as log(1 + value), held within the range of the training split and brought to its mean 0 and standard deviation 1;
-whoever draws needs the same numbers, so they are stored with the weights. Each scalar fills a channel of the image's size
-(Mathur et al. 2025, section 2: "spatially broadcast and concatenated").
+whoever draws needs the same numbers, so they are stored with the weights. Each scalar fills a channel of the image's
+size (Mathur et al. 2025, section 2: "spatially broadcast and concatenated").
 """
 
 from typing import Any, Literal
