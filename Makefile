@@ -15,8 +15,10 @@ demo: install
 	@echo "report: results/report.html"
 	@echo "tables: results/tables/"
 
+# What runs Snakemake or trains for long comes second and alone, or its threads would wait for the others'.
 test: install-dev
-	python -m pytest -n 2
+	python -m pytest -n 2 -m "not workflow and not slow"
+	python -m pytest -m "workflow or slow"
 
 lint: install-dev
 	ruff check .

@@ -23,11 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw the patient and write the folder."""
-    from msdiff.cohort.affines import save_affine
     from msdiff.cohort.phantom import draw_scans
     from msdiff.cohort.phantom_settings import PhantomSettings
     from msdiff.images import save
     from msdiff.settings import read
+    from msdiff.spaces import save_itk_affine
     from msdiff.writing import whole_folder
 
     settings = read(PhantomSettings, arguments.settings, "phantom")
@@ -45,5 +45,5 @@ def run(arguments: argparse.Namespace) -> None:
             for name, volume in volumes.items():
                 save(volume, folder / f"{scan.session}_{name}.nii.gz")
             for contrast, affine in scan.to_head.items():
-                save_affine(affine, folder / f"{scan.session}_{contrast}_to_head.txt")
+                save_itk_affine(affine, folder / f"{scan.session}_{contrast}_to_head.txt")
     logger.info("wrote %s", arguments.out)

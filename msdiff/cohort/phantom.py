@@ -5,7 +5,7 @@ the scanner by a rigid pose, and each of its contrasts by a small movement more;
 
     scanner point = pose (head point),
 
-is written as `{session}_{contrast}_to_head.txt` (msdiff.cohort.affines: the file that resamples the image onto head
+is written as `{session}_{contrast}_to_head.txt` (msdiff.spaces: the file that resamples the image onto head
 space, and so maps head points to scanner points, LPS mm).
 
     signal    = sum of tissue shares x tissue intensities, lesions blended in by the share of a voxel they fill
@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from msdiff.cohort.affines import move
 from msdiff.cohort.anatomy import TISSUE_LABELS, TISSUES, Head, atlas_head, deform, draw_shape, to_head
 from msdiff.cohort.lesion_process import WAVES, Course, draw_course
 from msdiff.cohort.phantom_settings import PhantomSettings, Tissues, session_names
 from msdiff.errors import BadInput
 from msdiff.images import Grid, Volume
+from msdiff.spaces import transform_points
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _scan(
     for contrast in contrasts:
         rng = np.random.default_rng([settings.seed, number, 4, week, crc32(contrast.encode())])
         poses[contrast] = pose @ _rigid(scanner.movement_degrees, scanner.movement_mm, rng)
-        grid = _scanner_grid(move(pose, HEAD_CENTRE_MM[None])[0], tilt, spacing, scanner.field_of_view_mm)
+        grid = _scanner_grid(transform_points(pose, HEAD_CENTRE_MM[None])[0], tilt, spacing, scanner.field_of_view_mm)
         look = _patients_tissues(settings, number, contrast)
         images[contrast] = _image(settings, look, head, placed, index, grid, poses[contrast], rng)
         if masks is None:
@@ -235,7 +235,7 @@ def _focus_share(
     radius, axes = course.radius_mm[focus, index], course.axes[focus]
     head_from_voxel = np.linalg.inv(pose) @ grid.affine
     voxel_from_head = np.asarray(np.linalg.inv(head_from_voxel), dtype=np.float64)
-    centre = move(voxel_from_head, placed.centre_mm[focus][None])[0]
+    centre = transform_points(voxel_from_head, placed.centre_mm[focus][None])[0]
     reach_mm = radius * np.linalg.norm(axes, axis=0).max() * (1 + WIDEST) + edge
     reach = np.linalg.norm(voxel_from_head[:3, :3], axis=1) * reach_mm + 0.5
     start = np.clip(np.ceil(centre - reach), 0, grid.shape).astype(int)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from msdiff.cohort.affines import move
 from msdiff.cohort.anatomy import TISSUE_LABELS
 from msdiff.cohort.lesion_process import draw_course
 from msdiff.cohort.phantom import draw_scans
 from msdiff.cohort.phantom_settings import PhantomSettings, roster
 from msdiff.errors import BadInput
 from msdiff.settings import check
+from msdiff.spaces import transform_points
 
 EVERY_NEIGHBOUR = np.ones((3, 3, 3))
 
@@ -69,7 +69,11 @@ def test_transforms_are_true(settings):
             old = scan.lesion_mask.data & ~(scan.change_mask.data if scan.change_mask else False)
             labels, count = ndimage.label(old, EVERY_NEIGHBOUR)
             places = np.array(ndimage.center_of_mass(old, labels, range(1, count + 1)))
-            centroids.append(move(np.linalg.inv(scan.to_head["flair"]), move(scan.lesion_mask.affine, places)))
+            centroids.append(
+                transform_points(
+                    np.linalg.inv(scan.to_head["flair"]), transform_points(scan.lesion_mask.affine, places)
+                )
+            )
         distance = np.linalg.norm(centroids[0][:, None] - centroids[1], axis=-1)
         assert len(centroids[0]) == len(centroids[1])
         worst.append(distance.min(axis=1).max())
@@ -82,8 +86,8 @@ def test_sessions_and_contrasts_lie_in_poses_of_their_own(settings):
     between_sessions = np.linalg.inv(first.to_head["flair"]) @ second.to_head["flair"]
     within_session = np.linalg.inv(first.to_head["flair"]) @ first.to_head["t1w"]
     centre = np.array([[0.0, -18.0, 8.0]])
-    assert np.linalg.norm(move(between_sessions, centre) - centre) > 1
-    assert 0.05 < np.linalg.norm(move(within_session, centre) - centre) < 2
+    assert np.linalg.norm(transform_points(between_sessions, centre) - centre) > 1
+    assert 0.05 < np.linalg.norm(transform_points(within_session, centre) - centre) < 2
     assert first.images["flair"].data.shape[2] in (30, 31)
     for scan, contrast in itertools.product((first, second), ("flair", "t1w")):
         rotation = scan.to_head[contrast][:3, :3]

@@ -5,12 +5,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from msdiff.cohort.affines import load_affine, move
 from msdiff.cohort.phantom_settings import PhantomSettings
 from msdiff.cohort.sheets import read_sheet, write_sheet
 from msdiff.cohort.sources import index_open_ms, index_phantom
 from msdiff.errors import BadInput
 from msdiff.settings import check
+from msdiff.spaces import load_itk_affine, transform_points
 
 SHARED = os.environ.get("MSDIFF_SHARED")
 INFO = "patient_id,sex,days_between_studies\n1,F,203\n2,F,283\n3,M,671\n"
@@ -122,8 +122,8 @@ def test_real_transforms_lead_changes_to_bright_places():
     points = np.argwhere(np.asanyarray(mask.dataobj) > 0) @ mask.affine[:3, :3].T + mask.affine[:3, 3]
     image = np.asanyarray(flair.dataobj)
     brightness = []
-    transform = load_affine(row["change_mask_transform"])
+    transform = load_itk_affine(row["change_mask_transform"])
     for affine in (transform, np.linalg.inv(transform)):
-        places = np.rint(move(np.linalg.inv(flair.affine) @ affine, points)).astype(int)
+        places = np.rint(transform_points(np.linalg.inv(flair.affine) @ affine, points)).astype(int)
         brightness.append(image[tuple(np.clip(places, 0, np.array(image.shape) - 1).T)].mean())
     assert brightness[0] > 1.05 * brightness[1]
