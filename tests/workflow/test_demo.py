@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -25,11 +26,13 @@ def snakemake(folder, environment, *arguments):
 
 
 @pytest.fixture(scope="module")
-def demo(checkout, environment):
-    """A checkout in which the demo has run."""
-    run = snakemake(checkout, environment, "all")
+def demo(checkout, environment, tmp_path_factory):
+    """A checkout of its own in which the demo has run."""
+    folder = tmp_path_factory.mktemp("demo") / "msdiff"
+    shutil.copytree(checkout, folder, symlinks=True)
+    run = snakemake(folder, environment, "all")
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-8000:]
-    return checkout
+    return folder
 
 
 @pytest.fixture
