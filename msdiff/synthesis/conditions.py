@@ -37,8 +37,9 @@ def statistics_of(slices: pd.DataFrame, unit: Unit) -> Statistics:
     """Mean, standard deviation and range of log(1 + value) over the scan pairs, or slices, of a table of slices."""
     units = slices.drop_duplicates("pair") if unit == "scan" else slices
     logs = np.log1p(scalars_of(units, unit)[:, :2])
-    # A cohort in which all have the same value says nothing by it: then only the mean is taken off.
-    deviations = [float(deviation) or 1.0 for deviation in logs.std(axis=0)]
+    # The deviation of a few may be small by chance, and spread apart what hardly differs: the network would know each
+    # by its scalars, and nobody else. So that of n is a log unit over the root of n at least.
+    deviations = [max(float(deviation), len(units) ** -0.5) for deviation in logs.std(axis=0)]
     return {
         name: {
             "mean": float(column.mean()),
@@ -53,8 +54,7 @@ def statistics_of(slices: pd.DataFrame, unit: Unit) -> Statistics:
 def standardised(scalars: NDArray[np.float64], statistics: Statistics) -> NDArray[np.float32]:
     """Scalars (sample, 3) as the network sees them; what lies beyond all of training is taken as its nearest value.
 
-    Few training patients may differ by little, and a patient like no other would then lie ten deviations away, where
-    the network draws noise.
+    Beyond them the network has seen nothing, and may draw noise.
     """
     values = np.array(scalars, dtype=np.float64)
     for column, name in enumerate(SCALARS[:2]):
