@@ -102,7 +102,8 @@ def _check_columns(path: Path, table: pd.DataFrame, contrasts: Sequence[str]) ->
     for contrast in contrasts:
         if contrast not in table:
             raise BadInput(
-                f"{path}: missing column {contrast!r}, a contrast the configuration asks for; add the column"
+                f"{path}: missing column {contrast!r}, a contrast the configuration asks for; add the column, or take "
+                "it out of contrasts"
             )
 
 
