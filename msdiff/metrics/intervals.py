@@ -39,11 +39,14 @@ def bootstrap(
 
     `values` (patient, ...) is resampled with replacement along its first axis, as many patients as there are
     (Kelly et al. 2024 drew 10 of 30, which widens the interval: `patients_per_resample`). Resamples in which the
-    statistic is NaN are left out; without patients, or with NaN everywhere, limits and estimate are NaN.
+    statistic is NaN are left out; without patients, or with NaN everywhere, limits and estimate are NaN. One patient
+    alone has no limits either: resampled, it gives nothing but itself.
     """
     values = np.asarray(values, dtype=np.float64)
     if len(values) == 0:
         return Interval(np.nan, np.nan, np.nan)
+    if _patients(values) < 2:
+        return Interval(float(statistic(values)), np.nan, np.nan)
     draws = rng.integers(len(values), size=(resamples, patients_per_resample or len(values)))
     return _percentiles(statistic(values), np.array([statistic(values[draw]) for draw in draws]), level)
 
@@ -65,6 +68,8 @@ def paired_bootstrap(
         raise ValueError(f"expected the same patients on both sides, got shapes {first.shape} and {second.shape}")
     if len(first) == 0:
         return Interval(np.nan, np.nan, np.nan)
+    if min(_patients(first), _patients(second)) < 2:
+        return Interval(statistic(first) - statistic(second), np.nan, np.nan)
     draws = rng.integers(len(first), size=(resamples, len(first)))
     differences = np.array([statistic(first[draw]) - statistic(second[draw]) for draw in draws])
     return _percentiles(statistic(first) - statistic(second), differences, level)
@@ -121,6 +126,11 @@ def clopper_pearson(successes: int, trials: int, level: float) -> Interval:
         return Interval(np.nan, 0.0, 1.0)
     limits = binomtest(successes, trials).proportion_ci(confidence_level=level, method="exact")
     return Interval(successes / trials, float(limits.low), float(limits.high))
+
+
+def _patients(values: NDArray[np.float64]) -> int:
+    """Patients of (patient, ...) who have a value."""
+    return int((~np.isnan(values)).reshape(len(values), -1).any(axis=1).sum())
 
 
 def _percentiles(estimate: float, draws: NDArray[np.float64], level: float) -> Interval:

@@ -20,10 +20,10 @@ def warning(tables: Mapping[str, pd.DataFrame]) -> str:
     """What the size of the test set forbids to conclude; empty where it is large enough to conclude something."""
     sizes = {
         what: int(_ours(tables[name])["n"].min())
-        for name, what in (("augmentation", "test patients"), ("image_quality", "held-out patients"))
+        for name, what in (("augmentation", "test"), ("image_quality", "held-out"))
         if name in tables and len(_ours(tables[name]))
     }
-    small = [f"{n} {what}" for what, n in sizes.items() if n < FEW_PATIENTS]
+    small = [_count(n, what) for what, n in sizes.items() if n < FEW_PATIENTS]
     if not small:
         return ""
     return (
@@ -56,10 +56,12 @@ def about_augmentation(ours: pd.DataFrame) -> str:
                 f"({_number(real['lesion_f1'])})."
             )
             continue
-        apart = best["lesion_f1_lo"] > real["lesion_f1_hi"]
-        verdict = (
-            "; the intervals do not overlap" if apart else "; the intervals overlap, so that chance may explain it"
-        )
+        if np.isnan([best["lesion_f1_lo"], real["lesion_f1_hi"]]).any():
+            verdict = "; there are no intervals, so that chance may explain it"
+        elif best["lesion_f1_lo"] > real["lesion_f1_hi"]:
+            verdict = "; the intervals do not overlap"
+        else:
+            verdict = "; the intervals overlap, so that chance may explain it"
         sentences.append(
             f"{name}: lesion F1 was highest at {best.name} ({_number(best['lesion_f1'])}, against "
             f"{_number(real['lesion_f1'])} with real slices alone){verdict}."
@@ -141,7 +143,11 @@ def _first(ours: pd.DataFrame, generator: str, metric: str) -> float:
 def _patients(ours: pd.DataFrame, kind: str) -> str:
     n = int(ours["n"].min())
     few = ", too few for any conclusion" if n < FEW_PATIENTS else ""
-    return f"All this rests on {n} {kind} patients{few}."
+    return f"All this rests on {_count(n, kind)}{few}."
+
+
+def _count(n: int, kind: str) -> str:
+    return f"{n} {kind} patient{'' if n == 1 else 's'}"
 
 
 def _number(value: float) -> str:

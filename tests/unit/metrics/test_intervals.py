@@ -69,6 +69,23 @@ def test_without_values_there_is_no_interval():
         assert all(math.isnan(number) for number in bootstrap(values, mean, 20, 0.95, np.random.default_rng(0)))
 
 
+def test_one_patient_has_no_interval():
+    """Its resamples are all itself: limits of no width would let any two rows stand apart."""
+    rng = np.random.default_rng(0)
+    for values, statistic in (
+        (np.array([0.5]), mean),
+        (np.array([np.nan, 0.5]), mean),
+        (np.array([[1.0, 1.0]]), PRECISION),
+    ):
+        interval = bootstrap(values, statistic, 50, 0.95, rng)
+        assert interval.estimate == 0.5
+        assert math.isnan(interval.lo)
+        assert math.isnan(interval.hi)
+    difference = paired_bootstrap(np.array([0.5]), np.array([0.25]), mean, 50, 0.95, rng)
+    assert difference.estimate == 0.25
+    assert math.isnan(difference.lo)
+
+
 def test_undefined_resamples_are_left_out():
     counts = np.array([[0.0, 0.0], [1.0, 1.0]])
     interval = bootstrap(counts, PRECISION, 100, 0.95, np.random.default_rng(0))

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from msdiff.report.sentences import say, warning
@@ -22,6 +23,14 @@ def test_overlap_of_intervals_is_told(tables):
     assert "the intervals overlap" in say("augmentation", table)
     apart = table.assign(lesion_f1_lo=table["lesion_f1"] - 0.01, lesion_f1_hi=table["lesion_f1"] + 0.01)
     assert "the intervals do not overlap" in say("augmentation", apart)
+
+
+def test_one_patient_proves_no_benefit(tables):
+    table = tables["augmentation"]
+    alone = table.assign(n=1, lesion_f1_lo=np.nan, lesion_f1_hi=np.nan)
+    assert "there are no intervals, so that chance may explain it" in say("augmentation", alone)
+    assert "All this rests on 1 test patient, too few" in say("augmentation", alone)
+    assert "rest on 1 test patient, and" in warning({"augmentation": alone})
 
 
 def test_no_benefit_is_told(tables):
