@@ -7,6 +7,8 @@ PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 # Rules call `python`: the environment's own, whatever the shell has.
 export PATH := $(BIN):$(PATH)
+# Threads that wait without spinning: tests that run side by side do not starve each other.
+export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: demo test lint install install-dev clean
 

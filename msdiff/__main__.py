@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 bad input (one line on stderr), 75 stopped before the time
 
 import argparse
 import logging
+import os
 import sys
 from importlib import import_module
 
@@ -20,6 +21,9 @@ EXIT_OUT_OF_TIME = 75
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = sys.argv[1:] if argv is None else argv
+    # OpenMP's threads wait by spinning, and where another process wants their cores a training takes ten times as long.
+    # Read once, when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,

@@ -27,6 +27,7 @@ synthesis:
   plan: {mass: {count: 48}, held_out: {slices_per_pair: 2}}
   sampler: {steps: 2}
 segmentation:
+  mixes: ["1-0", "1-1"]
   detectors:
     unet: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}
     bit_resnet50: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}
