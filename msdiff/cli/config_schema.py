@@ -73,7 +73,10 @@ def pluggable(common: type[Settings] | None = None, **backends: type[Settings]) 
         "type": "object",
         "additionalProperties": False,
         "required": ["backend"],
-        "properties": {"backend": {"anyOf": [{"enum": list(backends)}, {"pattern": LOCATION}]}, **options},
+        "properties": {
+            "backend": {"type": "string", "anyOf": [{"enum": list(backends)}, {"pattern": LOCATION}]},
+            **options,
+        },
         "patternProperties": {LOCATION: {"type": "object"}},
     }
 
