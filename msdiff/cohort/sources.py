@@ -13,7 +13,6 @@ import pandas as pd
 from msdiff.cohort.phantom_settings import PhantomSettings, roster, session_names
 from msdiff.errors import BadInput
 
-SOURCES = ("phantom", "open_ms")
 DAYS_PER_WEEK = 7
 
 logger = logging.getLogger(__name__)

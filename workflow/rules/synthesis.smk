@@ -176,7 +176,8 @@ rule score_images:
     input:
         stack="results/preprocessed/{cohort}/stack",
         shards=shards("held_out"),
-        # Trained on real slices alone, with a seed of its own: it never met the generator.
+        # Trained on real slices alone, and another training than the auxiliary's, by list and loss: it never met the
+        # generator.
         detector=expand(
             "results/segmentation/{{cohort}}/{{generator}}/unet/1-0/seed-{seed}/weights.safetensors",
             seed=SEEDS[0],
