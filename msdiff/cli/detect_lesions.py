@@ -21,18 +21,16 @@ def run(arguments: argparse.Namespace) -> None:
     """Predict every slice of the split's pairs, and score the volumes."""
     from functools import partial
 
-    import torch
-
     from msdiff.cohort.stacks import load_stack
     from msdiff.segmentation.detection import DetectionSettings, detect_lesions, save_scores
     from msdiff.segmentation.detectors import change_probability, load_detector
     from msdiff.settings import read
+    from msdiff.training import processor
 
     settings = read(DetectionSettings, arguments.settings)
-    torch.set_num_threads(arguments.threads)
     stack = load_stack(arguments.stack)
     network, contrast = load_detector(arguments.weights)
-    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    network.to(processor(arguments.threads))
     scores = detect_lesions(stack, arguments.split, partial(change_probability, network), contrast, settings)
     save_scores(scores, stack, arguments.out)
     found, true = scores.patients[["correct", "true_lesions"]].sum()

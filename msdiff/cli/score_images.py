@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shards", type=Path, nargs="+", required=True, help="shards of purpose held_out")
     parser.add_argument("--detector", type=Path, required=True, help="weights of a detector that trained no generator")
     parser.add_argument("--scores", type=Path, required=True, help="scores to write (TSV)")
-    parser.add_argument("--threads", type=int, default=1, help="threads of the processor to use")
+    parser.add_argument("--threads", type=int, required=True, help="threads of the processor to use")
     parser.add_argument("--settings", required=True, help="JSON: section synthesis.scoring")
 
 

@@ -5,6 +5,8 @@ import json
 import logging
 from pathlib import Path
 
+from msdiff.cli.trained import add_training_arguments, write_trained
+
 log = logging.getLogger(__name__)
 
 
@@ -12,11 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
     parser.add_argument("--auxiliary", type=Path, required=True, help="weights of the frozen detector in the loss")
-    parser.add_argument("--checkpoints", type=Path, required=True, help="folder of this training's checkpoints")
-    parser.add_argument("--weights", type=Path, required=True, help="weights to write (safetensors)")
-    parser.add_argument("--history", type=Path, required=True, help="history to write (CSV)")
-    parser.add_argument("--minutes", type=float, help="time limit of this process; stops itself before it")
-    parser.add_argument("--threads", type=int, required=True, help="threads of the processor to use")
+    add_training_arguments(parser)
     parser.add_argument("--settings", required=True, help='JSON: {"generator": name, ...}')
 
 
@@ -25,10 +23,8 @@ def run(arguments: argparse.Namespace) -> None:
     from msdiff.backends import load
     from msdiff.cohort.stacks import load_stack
     from msdiff.errors import BadSettings
-    from msdiff.networks.weights import save_weights, sha256
     from msdiff.synthesis import TRAIN
     from msdiff.training import processor
-    from msdiff.writing import whole_file
 
     try:
         settings = json.loads(arguments.settings)
@@ -46,8 +42,4 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.minutes,
         processor(arguments.threads),
     )
-    with whole_file(arguments.history) as temporary:
-        trained.history.to_csv(temporary, index=False)
-    # Weights last: where they are, the training is complete.
-    save_weights(trained.tensors, trained.description, arguments.weights)
-    log.info("wrote %s (sha256 %s) and %s", arguments.weights, sha256(arguments.weights), arguments.history)
+    write_trained(arguments, trained.tensors, trained.description, trained.history)

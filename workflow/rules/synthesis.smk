@@ -203,5 +203,6 @@ rule score_images:
             --shards {input.shards:q} \
             --detector {input.detector:q} \
             --scores {output.scores:q} \
+            --threads {threads} \
             --settings {params.settings:q} >{log:q} 2>&1
         """

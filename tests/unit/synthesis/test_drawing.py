@@ -116,7 +116,7 @@ def test_commands_train_plan_draw_and_score(tmp_path, stack, detector_path, give
     assert len(load_shard(out).manifest) == 4
     scoring = json.dumps({"ring_width_mm": 6.0, "blur_sigma_mm": 3.0, "detection_threshold": 0.5})
     scores = tmp_path / "scores.tsv"
-    assert run("score-images", shards=out, detector=detector_path, scores=scores, settings=scoring) == 0
+    assert run("score-images", shards=out, detector=detector_path, scores=scores, settings=scoring, threads=1) == 0
     assert set(pd.read_csv(scores, sep="\t")["generator"]) == {
         "long_ms_diff",
         "copy_baseline",
