@@ -144,8 +144,13 @@ def _preprocess() -> Schema:
 
 def _parcellation() -> Schema:
     from msdiff.parcellation import atlas, plain
+    from msdiff.parcellation.regions import Limits
 
-    return pluggable(atlas=atlas.AtlasOptions, plain=plain.PlainOptions)
+    stage = mapping(patients_per_job=COUNT, limits=section(Limits))
+    backend = pluggable(atlas=atlas.AtlasOptions, plain=plain.PlainOptions)
+    backend["required"] = [*stage["required"], *backend["required"]]
+    backend["properties"] = stage["properties"] | backend["properties"]
+    return backend
 
 
 def _synthesis() -> Schema:

@@ -1,40 +1,61 @@
-"""Label the brain regions of a patient, on the baseline."""
+"""Label the brain regions of patients, on their baselines."""
 
 import argparse
 import logging
+from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from msdiff.antspy import limit_threads
 from msdiff.cli.patient import add_patient_output
+from msdiff.errors import BadInput
 from msdiff.images import load_image, load_mask, save
-from msdiff.parcellation.regions import parcellate, volumes
-from msdiff.patients import patient_images
-from msdiff.settings import Choice, read
+from msdiff.parcellation.regions import ParcellationSettings, Scan, parcellate, volumes
+from msdiff.patients import image_path, patient_images
+from msdiff.settings import read
 from msdiff.writing import whole_folder
 
 log = logging.getLogger(__name__)
 
+FOLDERS = {
+    "normalised": "the patients' normalised folders",
+    "corrected": "the patients' bias-corrected folders, in the same order",
+    "stripped": "the folders of the patients' brain masks, in the same order",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--normalised", required=True, help="the patient's normalised folder")
-    parser.add_argument("--stripped", required=True, help="the folder of the patient's brain mask")
-    parser.add_argument("--settings", required=True, help='JSON: {"backend": ..., "options": ...}')
+    for name, text in FOLDERS.items():
+        parser.add_argument(f"--{name}", required=True, nargs="+", type=Path, metavar="DIR", help=text)
+    parser.add_argument("--settings", required=True, help='JSON: {"backend": ..., "options": ..., "limits": ...}')
     add_patient_output(parser, threads=True)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write regions.nii.gz and volumes.tsv."""
-    choice = read(Choice, arguments.settings)
-    limit_threads(arguments.threads)
-    session, paths = next(iter(patient_images(arguments.normalised).items()))
-    log.info("parcellate %s: %s, backend %s", arguments.normalised, session, choice.backend)
-    images = {contrast: load_image(path) for contrast, path in paths.items()}
-    grid = next(iter(images.values())).grid
-    brain = load_mask(f"{arguments.stripped}/brain_mask.nii.gz", grid)
-    labels = parcellate(images, np.asarray(brain.data, dtype=np.bool_), choice)
-    with whole_folder(arguments.out) as folder:
-        save(labels, folder / "regions.nii.gz")
-        volumes(labels).to_csv(folder / "volumes.tsv", sep="\t", index=False)
+    """Write {subject}/regions.nii.gz and {subject}/volumes.tsv of every patient."""
+    settings = read(ParcellationSettings, arguments.settings)
+    folders = [getattr(arguments, name) for name in FOLDERS]
+    subjects = [[folder.name for folder in each] for each in folders]
+    if subjects.count(subjects[0]) < len(subjects) or len(set(subjects[0])) < len(subjects[0]):
+        raise BadInput(f"expected the same patients, each once, under {', '.join(FOLDERS)}; got {subjects}")
+    log.info("parcellate %d patients, backend %s", len(subjects[0]), settings.backend)
+    with whole_folder(arguments.out) as out:
+        scans = (read_scan(*patient) for patient in zip(*folders, strict=True))
+        progress = tqdm(total=len(subjects[0]), desc="patients", unit="patient", disable=None)
+        for subject, labels in parcellate(scans, settings, arguments.threads):
+            save(labels, out / subject / "regions.nii.gz")
+            table = volumes(labels)
+            table.to_csv(out / subject / "volumes.tsv", sep="\t", index=False)
+            log.info("%s: %d regions, %.0f ml", subject, len(table), table["volume_mm3"].sum() / 1000)
+            progress.update()
     log.info("wrote %s", arguments.out)
+
+
+def read_scan(normalised: Path, corrected: Path, stripped: Path) -> tuple[str, Scan]:
+    """A patient's name and baseline."""
+    session, paths = next(iter(patient_images(normalised).items()))
+    images = {contrast: load_image(path) for contrast, path in paths.items()}
+    heads = {contrast: load_image(image_path(corrected, session, contrast)) for contrast in images}
+    brain = load_mask(stripped / "brain_mask.nii.gz", next(iter(images.values())).grid)
+    return normalised.name, Scan(images, heads, np.asarray(brain.data, dtype=np.bool_))

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--registered", required=True, type=Path, help="parent of the patients' registered folders")
     parser.add_argument("--stripped", required=True, type=Path, help="parent of the patients' brain masks")
     parser.add_argument("--normalised", required=True, type=Path, help="parent of the patients' normalised folders")
-    parser.add_argument("--parcellation", required=True, type=Path, help="parent of the patients' regions")
+    parser.add_argument("--parcellation", required=True, nargs="+", type=Path, help="parents of the patients' regions")
     parser.add_argument("--contrasts", required=True, nargs="+", help="contrasts of the run")
     parser.add_argument("--out", required=True, type=Path, help="the stack's folder to write")
     parser.add_argument("--settings", required=True, help='JSON: {"min_change_volume_mm3": ...}')

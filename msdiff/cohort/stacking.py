@@ -40,12 +40,12 @@ class StackSettings(Settings):
 
 
 class Folders(NamedTuple):
-    """The parents of the patients' folders, by stage."""
+    """The parents of the patients' folders, by stage; regions lie in batches."""
 
     registered: Path
     stripped: Path
     normalised: Path
-    parcellation: Path
+    parcellation: Sequence[Path]
 
 
 class Masks(NamedTuple):
@@ -95,7 +95,7 @@ def write_stack(
                     data = np.asarray(image.data).astype(np.float16)
                     known.append(contrast)
                 _append(streams[contrast], data)
-            labels = load_labels(folders.parcellation / subject / "regions.nii.gz", grid)
+            labels = load_labels(_regions(folders.parcellation, subject), grid)
             _append(streams["brain_mask"], inside)
             _append(streams["lesion_mask"], masks.lesion)
             _append(streams["change_mask"], masks.change)
@@ -223,6 +223,12 @@ def _masks(
         lesion is not None,
         change is not None,
     )
+
+
+def _regions(batches: Sequence[Path], subject: str) -> Path:
+    """Where a patient's regions stand, among the batches of patients."""
+    paths = [batch / subject / "regions.nii.gz" for batch in batches]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def _optional_mask(path: Path, grid: Grid) -> NDArray[np.bool_] | None:

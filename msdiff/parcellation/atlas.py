@@ -4,6 +4,9 @@ The label comes from the map alone, never from the intensity: a lesion darkens w
 cortex, but a smooth deformation leaves it where white matter is.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -11,20 +14,27 @@ from scipy import ndimage
 from msdiff import antspy
 from msdiff.antspy import Deformation
 from msdiff.images import Volume
-from msdiff.parcellation.regions import TISSUES
+from msdiff.parcellation.regions import TISSUES, Scan, label, preferred_contrast
 from msdiff.settings import Settings, check
 from msdiff.template import load_template
 
 
 class AtlasOptions(Settings):
-    """Options of `parcellate`."""
+    """Options of `load`."""
 
     deformation: Deformation
 
 
-def parcellate(image: Volume, contrast: str, brain: NDArray[np.bool_], options: dict[str, object]) -> NDArray[np.uint8]:
-    """The most probable tissue of the bent maps; contract as in regions.py."""
+def load(options: dict[str, object], threads: int) -> Callable[[Scan], NDArray[np.int32]]:
+    """The contract is in regions.py."""
     settings = check(AtlasOptions, options, "parcellation.atlas")
+    antspy.limit_threads(threads)
+    return partial(parcellate, settings=settings)
+
+
+def parcellate(scan: Scan, settings: AtlasOptions) -> NDArray[np.int32]:
+    """The most probable tissue of the bent maps, as labels (X, Y, Z)."""
+    image, brain = scan.normalised[preferred_contrast(list(scan.normalised))], scan.brain
     grid = image.grid
     maps = {name: load_template(name, grid) for name in ("gm", "wm")}
     # Zero outside the brain, as in the template.
@@ -34,5 +44,4 @@ def parcellate(image: Volume, contrast: str, brain: NDArray[np.bool_], options: 
     grey, white = (np.clip(np.asarray(bent[name].data), 0, 1) for name in ("gm", "wm"))
     fluid = np.clip(1 - grey - white, 0, 1)
     order = [TISSUES["fluid"], TISSUES["grey_matter"], TISSUES["white_matter"]]
-    tissue = np.array(order, dtype=np.uint8)[np.argmax([fluid, grey, white], axis=0)]
-    return np.asarray(np.where(brain, tissue, 0).astype(np.uint8))
+    return label(np.array(order, dtype=np.uint8)[np.argmax([fluid, grey, white], axis=0)], grid)

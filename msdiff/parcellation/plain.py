@@ -3,13 +3,15 @@
 Lesions count with the class they look like: this is for machines without ANTs, and for a first look.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
-from msdiff.images import Volume
-from msdiff.parcellation.regions import TISSUES
+from msdiff.parcellation.regions import TISSUES, Scan, label, preferred_contrast
 from msdiff.settings import Settings, check
 
 # Tissues from dark to bright. In FLAIR grey matter is the brighter one of the two.
@@ -21,15 +23,21 @@ ORDERS = {
 
 
 class PlainOptions(Settings):
-    """Options of `parcellate`."""
+    """Options of `load`."""
 
     smoothing_mm: float = Field(ge=0)
     rounds: int = Field(ge=1)
 
 
-def parcellate(image: Volume, contrast: str, brain: NDArray[np.bool_], options: dict[str, object]) -> NDArray[np.uint8]:
-    """The class of each brain voxel's smoothed intensity; contract as in regions.py."""
-    settings = check(PlainOptions, options, "parcellation.plain")
+def load(options: dict[str, object], threads: int) -> Callable[[Scan], NDArray[np.int32]]:
+    """The contract is in regions.py; one thread is used."""
+    return partial(parcellate, settings=check(PlainOptions, options, "parcellation.plain"))
+
+
+def parcellate(scan: Scan, settings: PlainOptions) -> NDArray[np.int32]:
+    """The class of each brain voxel's smoothed intensity, as labels (X, Y, Z)."""
+    contrast = preferred_contrast(list(scan.normalised))
+    image, brain = scan.normalised[contrast], scan.brain
     data = np.asarray(image.data, dtype=np.float32)
     sigma = settings.smoothing_mm / image.grid.spacing_mm
     # Averages over the brain only, so that what is outside does not darken its edge.
@@ -43,4 +51,4 @@ def parcellate(image: Volume, contrast: str, brain: NDArray[np.bool_], options: 
     order = np.array([TISSUES[name] for name in ORDERS.get(contrast, ORDERS["t1w"])], dtype=np.uint8)
     tissue = np.zeros(brain.shape, dtype=np.uint8)
     tissue[brain] = order[classes]
-    return tissue
+    return label(tissue, image.grid)

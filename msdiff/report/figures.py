@@ -52,8 +52,8 @@ DPI = 150
 ORIENTATION = "Axial slices, anterior up, the patient's right on the right (neurological convention)."
 # Of the range [-1, 1]: a difference beyond it is shown in the end colour.
 DIFFERENCE_LIMIT = 0.4
-# FreeSurfer's codes: white matter, cortex, CSF; every other label is drawn as deep grey matter.
-REGION_COLOURS = {(2, 41): SKY, (3, 42): ORANGE, (24,): BLUE}
+# FreeSurfer's codes: white matter and brainstem, cortex, fluid; every other label is drawn as deep grey matter.
+REGION_COLOURS = {(2, 41, 7, 46, 16): SKY, (3, 42, 8, 47): ORANGE, (24, 4, 5, 14, 15, 43, 44): BLUE}
 DEEP_GREY = GREEN
 # Side of an inset, as a share of its panel.
 INSET = 0.36

@@ -26,8 +26,8 @@ from msdiff.synthesis.conditions import Unit, optional, scalars_of, training_sli
 
 log = logging.getLogger(__name__)
 
-# FreeSurfer's labels of the left and the right cerebral white matter.
-WHITE_MATTER = (2, 41)
+# FreeSurfer's labels of the white matter of cerebrum and cerebellum, left and right, and of the brainstem.
+WHITE_MATTER = (2, 41, 7, 46, 16)
 EIGHT_CONNECTED = np.ones((3, 3))
 
 PURPOSES = ("mass", "held_out")

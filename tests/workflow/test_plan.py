@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.workflow
-IMAGING = ["draw_phantom", "register", "correct_bias", "strip_skull", "normalise", "parcellate"]
+IMAGING = ["draw_phantom", "register", "correct_bias", "strip_skull", "normalise"]
 LOCAL = ["all", "index_phantom", "pair_scans", "list_auxiliary_slices", "mix_slices", "compute", "provenance", "report"]
 HEAVY = ["torch", "monai", "ants", "tensorflow", "msdiff"]
 
@@ -31,6 +31,7 @@ def test_paper_scale_run_is_planned_in_few_jobs_and_fewer_submissions(checkout, 
     assert plan.returncode == 0, plan.stderr
     jobs = planned_jobs(plan.stdout)
     assert jobs["register"] == 170
+    assert jobs["parcellate"] == 9
     assert sum(jobs.values()) <= 2500
     profile = (checkout / "profiles/slurm/config.yaml").read_text()
     patients_per_submission = int(re.search(r"imaging=(\d+)", profile).group(1))

@@ -105,6 +105,11 @@ SHARDS = {
     purpose: [f"{shard:03d}" for shard in range(count)]
     for purpose, count in config["synthesis"]["shards"].items()
 }
+PER_JOB = config["parcellation"]["patients_per_job"]
+BATCHES = {
+    f"{start // PER_JOB:03d}": SUBJECTS[start : start + PER_JOB]
+    for start in range(0, len(SUBJECTS), PER_JOB)
+}
 ARCHITECTURES = list(config["segmentation"]["detectors"])
 MIXES = config["segmentation"]["mixes"]
 SEEDS = config["segmentation"]["seeds"]
@@ -116,6 +121,7 @@ wildcard_constraints:
     generator="|".join(GENERATORS),
     purpose="|".join(SHARDS),
     shard=r"\d{3}",
+    batch=r"\d{3}",
     architecture="|".join(ARCHITECTURES),
     mix=r"\d+-\d+",
     seed=r"\d+",
@@ -140,6 +146,29 @@ def patient_files(wildcards):
     rows = SCANS[SCANS["subject"] == wildcards.subject]
     columns = [column for column in [*CONTRASTS, *MASKS] if column in rows]
     return sorted({path for column in columns for path in rows[column] if path})
+
+
+def batch_folders(step):
+    """A function of the wildcards: the folders of a preprocessing step of all patients of a batch."""
+
+    def folders(wildcards):
+        return [
+            f"results/preprocessed/{wildcards.cohort}/{step}/{subject}"
+            for subject in BATCHES[wildcards.batch]
+        ]
+
+    return folders
+
+
+def region_batch(subject):
+    """The parcellation job's folder that holds a patient's regions: what a rule takes as input."""
+    batch = next(batch for batch, subjects in BATCHES.items() if subject in subjects)
+    return f"results/parcellation/{STUDY}/{batch}"
+
+
+def region_folder(subject):
+    """A patient's regions inside that folder: what a command reads."""
+    return f"{region_batch(subject)}/{subject}"
 
 
 def images_of_all_patients(wildcards):

@@ -1,34 +1,34 @@
-"""The regions of a patient's brain.
+"""The regions of the patients' brains, many patients per job.
 
-Reads   results/preprocessed/{cohort}/{normalised,stripped}/{subject}/
-Writes  results/parcellation/{cohort}/{subject}/
+Reads   results/preprocessed/{cohort}/{normalised,corrected,stripped}/{subject}/
+Writes  results/parcellation/{cohort}/{batch}/{subject}/
 """
 
 
 rule parcellate:
     input:
-        normalised="results/preprocessed/{cohort}/normalised/{subject}",
-        stripped="results/preprocessed/{cohort}/stripped/{subject}",
+        normalised=batch_folders("normalised"),
+        corrected=batch_folders("corrected"),
+        stripped=batch_folders("stripped"),
     output:
-        regions=directory("results/parcellation/{cohort}/{subject}"),
+        regions=directory("results/parcellation/{cohort}/{batch}"),
     log:
-        "results/logs/parcellate/{cohort}/{subject}.log",
+        "results/logs/parcellate/{cohort}/{batch}.log",
     benchmark:
-        "results/benchmarks/parcellate/{cohort}/{subject}.tsv"
-    group:
-        "imaging"
+        "results/benchmarks/parcellate/{cohort}/{batch}.tsv"
     conda:
         "../../envs/imaging.yaml"
     threads: 2
     resources:
         mem_mb=6000,
-        runtime=20,
+        runtime=lambda wildcards: 20 * len(BATCHES[wildcards.batch]),
     params:
-        settings=settings("parcellation"),
+        settings=settings("parcellation", limits="parcellation/limits"),
     shell:
         r"""
         python -m msdiff parcellate \
             --normalised {input.normalised:q} \
+            --corrected {input.corrected:q} \
             --stripped {input.stripped:q} \
             --out {output.regions:q} \
             --threads {threads} \

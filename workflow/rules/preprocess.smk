@@ -134,7 +134,7 @@ rule stack_scans:
             step=["registered", "stripped", "normalised"],
             subject=SUBJECTS,
         ),
-        expand("results/parcellation/{{cohort}}/{subject}", subject=SUBJECTS),
+        parcellation=expand("results/parcellation/{{cohort}}/{batch}", batch=BATCHES),
         scans="results/cohorts/{cohort}/scans.tsv",
         pairs="results/cohorts/{cohort}/pairs.tsv",
     output:
@@ -150,7 +150,6 @@ rule stack_scans:
         runtime=60,
     params:
         preprocessed=lambda wildcards: f"results/preprocessed/{wildcards.cohort}",
-        parcellation=lambda wildcards: f"results/parcellation/{wildcards.cohort}",
         contrasts=CONTRASTS,
         settings=settings("preprocess/stack"),
     shell:
@@ -161,7 +160,7 @@ rule stack_scans:
             --registered {params.preprocessed:q}/registered \
             --stripped {params.preprocessed:q}/stripped \
             --normalised {params.preprocessed:q}/normalised \
-            --parcellation {params.parcellation:q} \
+            --parcellation {input.parcellation:q} \
             --contrasts {params.contrasts:q} \
             --out {output.stack:q} \
             --settings {params.settings:q} >{log:q} 2>&1

@@ -39,7 +39,11 @@ NORMALISATION = {
         "high_value": 0.4,
     },
 }
-PARCELLATION = {"backend": "plain", "options": {"smoothing_mm": 2.0, "rounds": 10}}
+PARCELLATION = {
+    "backend": "plain",
+    "options": {"smoothing_mm": 2.0, "rounds": 10},
+    "limits": {"min_brain_ml": 500.0, "max_brain_ml": 2500.0},
+}
 SHARED = os.environ.get("MSDIFF_SHARED")
 
 
@@ -51,6 +55,13 @@ def ending(out, settings):
 def register(rows, out, registration=REGISTRATION, contrasts=("flair", "t1w")):
     settings = json.dumps({"grid": GRID, "registration": registration})
     return main(["register", "--patient", json.dumps(rows), "--contrasts", *contrasts, *ending(out, settings)])
+
+
+def parcellate(folders, out, *brains):
+    """Regions of one patient; --stripped is given as `brains` says."""
+    images = [f"--{name}={folders[name]}" for name in ("normalised", "corrected")]
+    stripped = ["--stripped", *(str(folders[name]) for name in brains)]
+    return main(["parcellate", *images, *stripped, *ending(out, json.dumps(PARCELLATION))])
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +89,8 @@ def rows(tmp_path_factory, head, scan_head):
 def chain(rows, tmp_path_factory):
     """The folders of all steps."""
     root = tmp_path_factory.mktemp("results")
-    folders = {name: str(root / name) for name in ("registered", "corrected", "stripped", "normalised", "parcellation")}
+    steps = ("registered", "corrected", "stripped", "normalised")
+    folders = {name: str(root / name / "sub-01") for name in steps} | {"parcellation": str(root / "parcellation/000")}
     assert register(rows, folders["registered"]) == 0
     steps = [
         ["correct-bias", "registered", "corrected", {"backend": "none", "options": {}}],
@@ -90,8 +102,7 @@ def chain(rows, tmp_path_factory):
     both = ["--stripped", folders["stripped"], "--settings"]
     out = ["--corrected", folders["corrected"], "--out", folders["normalised"]]
     assert main(["normalise", *out, *both, json.dumps(NORMALISATION)]) == 0
-    out = ["--normalised", folders["normalised"], "--out", folders["parcellation"], "--threads", "1"]
-    assert main(["parcellate", *out, *both, json.dumps(PARCELLATION)]) == 0
+    assert parcellate(folders, folders["parcellation"], "stripped") == 0
     return {name: Path(folder) for name, folder in folders.items()}
 
 
@@ -151,11 +162,18 @@ def test_normalised_images_are_bounded(chain):
 
 def test_regions_fill_the_brain(chain):
     brain = load_mask(chain["stripped"] / "brain_mask.nii.gz")
-    regions = load_labels(chain["parcellation"] / "regions.nii.gz", brain.grid).data
+    regions = load_labels(chain["parcellation"] / "sub-01/regions.nii.gz", brain.grid).data
     np.testing.assert_array_equal(regions > 0, brain.data)
-    lines = (chain["parcellation"] / "volumes.tsv").read_text().splitlines()
-    assert lines[0] == "region\tlabel\tvolume_mm3"
-    assert len(lines) == 6
+    table = [line.split("\t") for line in (chain["parcellation"] / "sub-01/volumes.tsv").read_text().splitlines()]
+    assert table[0] == ["region", "label", "volume_mm3"]
+    assert table[1][:2] == ["Left-Cerebral-White-Matter", "2"]
+    assert sum(float(row[2]) for row in table[1:]) == pytest.approx(brain.data.sum() * 128)
+
+
+def test_regions_of_other_patients_than_the_brains_are_refused(chain, tmp_path, capsys):
+    assert parcellate(chain, tmp_path / "000", "stripped", "corrected") == 2
+    assert "expected the same patients, each once, under normalised, corrected, stripped" in capsys.readouterr().err
+    assert not (tmp_path / "000").exists()
 
 
 def refused(capsys, code):

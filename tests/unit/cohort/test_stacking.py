@@ -13,12 +13,12 @@ from msdiff.patients import image_path
 GRID = axis_aligned_grid((9, 8, 6), (1.0, 1.0, 3.0), (0.0, -18.0, 8.0))
 
 
-def patient(root, subject, generator, *, change=True, t1w=True):
+def patient(root, subject, generator, *, change=True, t1w=True, batch="000"):
     """Two sessions: lesions at both, the second with a new one of 3 voxels and one voxel of noise."""
     brain = np.zeros(GRID.shape, dtype=bool)
     brain[1:8, 1:7, 1:5] = True
     save(Volume(brain, GRID.affine), root / "stripped" / subject / "brain_mask.nii.gz")
-    save(Volume(brain * np.int32(41), GRID.affine), root / "parcellation" / subject / "regions.nii.gz")
+    save(Volume(brain * np.int32(41), GRID.affine), root / batch / subject / "regions.nii.gz")
     old = np.zeros(GRID.shape, dtype=bool)
     old[2, 2, 2] = True
     for session in ("ses-w000", "ses-w048"):
@@ -49,8 +49,9 @@ def stack(root):
     arguments = ["stack-scans", "--contrasts", "flair", "t1w", "--settings", json.dumps({"min_change_volume_mm3": 6.0})]
     for name in ("scans", "pairs"):
         arguments += [f"--{name}", str(root / f"{name}.tsv")]
-    for name in ("registered", "stripped", "normalised", "parcellation"):
+    for name in ("registered", "stripped", "normalised"):
         arguments += [f"--{name}", str(root / name)]
+    arguments += ["--parcellation", str(root / "000"), str(root / "001")]
     return main([*arguments, "--out", str(root / "stack")])
 
 
@@ -58,7 +59,7 @@ def stack(root):
 def cohort(tmp_path):
     generator = np.random.default_rng(0)
     patient(tmp_path, "sub-01", generator)
-    patient(tmp_path, "sub-02", generator, t1w=False)
+    patient(tmp_path, "sub-02", generator, t1w=False, batch="001")
     lists(tmp_path, {"sub-01": "train", "sub-02": "test"})
     return tmp_path
 
@@ -79,7 +80,7 @@ def test_stack_holds_all_scans(cohort):
         image = load_image(image_path(cohort / "normalised" / subject, session, "flair"))
         np.testing.assert_allclose(flair[row].T, image.data, atol=1e-3)
     assert (opened.array("t1w")[2:] == -1).all()
-    assert opened.array("regions")[0].max() == 41
+    assert [opened.array("regions")[row].max() for row in (0, 2)] == [41, 41]
     assert opened.array("brain_mask").sum() == 4 * 7 * 6 * 4
 
 
@@ -124,6 +125,12 @@ def test_mask_on_another_grid_is_refused(cohort, capsys):
     save(Volume(elsewhere, GRID.affine), image_path(cohort / "registered" / "sub-01", "ses-w048", "change_mask"))
     assert stack(cohort) == 2
     assert "ses-w048_change_mask.nii.gz: expected the grid of its image" in capsys.readouterr().err
+
+
+def test_missing_regions_are_named(cohort, capsys):
+    (cohort / "001/sub-02/regions.nii.gz").unlink()
+    assert stack(cohort) == 2
+    assert "sub-02/regions.nii.gz: no such file" in capsys.readouterr().err
 
 
 def test_list_without_its_columns_is_refused(cohort, capsys):
