@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the checked sheet and the pairs."""
     from msdiff.cohort.pairs import PairSettings, pair_scans
-    from msdiff.cohort.sheets import read_sheet, write_sheet, write_table
+    from msdiff.cohort.sheets import SPLITS, read_sheet, write_sheet, write_table
     from msdiff.cohort.splits import SplitSettings, assign_splits
     from msdiff.settings import Settings, read
 
@@ -30,10 +30,21 @@ def run(arguments: argparse.Namespace) -> None:
     settings = read(Both, arguments.settings)
     scans = read_sheet(arguments.sheet, arguments.contrasts)
     patients = scans.groupby("subject", as_index=False).first()
+    patients["followed"] = scans.groupby("subject").size().to_numpy() > 1
     splits = dict(zip(patients["subject"], assign_splits(patients, settings.split), strict=True))
     scans["split"] = scans["subject"].map(splits)
     pairs = pair_scans(scans, settings.pairs)
     write_sheet(scans, arguments.scans)
     write_table(pairs, arguments.pairs)
-    by_split = pairs["split"].value_counts().to_dict()
-    logger.info("wrote %s and %s: %d pairs, %s", arguments.scans, arguments.pairs, len(pairs), by_split)
+    counts = {name: int((pairs["split"] == name).sum()) for name in SPLITS}
+    for name in ("train", "test"):
+        if counts[name] == 0:
+            logger.warning("no pair for %s; fill the column split, or change the split's shares or seed", name)
+    logger.info(
+        "wrote %s and %s: %d scans of %d patients; pairs: %s",
+        arguments.scans,
+        arguments.pairs,
+        len(scans),
+        len(patients),
+        ", ".join(f"{name} {count}" for name, count in counts.items()),
+    )

@@ -34,10 +34,15 @@ def pair_scans(scans: pd.DataFrame, settings: PairSettings) -> pd.DataFrame:
             if not follow_up["change_mask"] and not (follow_up["lesion_mask"] and baseline["lesion_mask"]):
                 raise BadInput(
                     f"{subject} {follow_up['session']}: expected a change_mask, or a lesion_mask here and at "
-                    f"{baseline['session']}; add one to the sheet, or leave the scan out"
+                    f"{baseline['session']}; add one to the sheet, or exclude the scan"
                 )
             arm, split = follow_up["arm"], follow_up["split"]
             rows.append((subject, arm, split, baseline["session"], follow_up["session"], interval))
+    if not scans["subject"].duplicated().any():
+        raise BadInput(
+            f"pairs: expected patients with a follow-up, got {len(scans)} patients with one session each; one session "
+            "can be preprocessed and parcellated, but makes no pair"
+        )
     if not rows:
         raise BadInput(
             f"pairs: expected consecutive scans {settings.minimum_days} to {settings.maximum_days} days apart, "

@@ -11,11 +11,13 @@
     brain_mask              on the FLAIR grid
     arm                     treatment, free text
     split                   train, validation or test
+    exclude                 why the scan is left out, free text; empty where it is used
 
 An empty cell means: not there. Paths are absolute, or relative to the sheet's folder. Columns that are not needed may
-be left out.
+be left out. A patient with one session is in the cohort, and in no pair.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +31,10 @@ CONTRASTS = ("flair", "t1w", "t2w", "pdw", "t1ce")
 MASKS = ("lesion_mask", "change_mask", "change_mask_transform", "enhancing_mask", "brain_mask")
 REQUIRED = ("subject", "session", "days")
 SPLITS = ("train", "validation", "test")
+OF_CHANGE = ["change_mask", "change_mask_transform"]
 PATTERNS = {"subject": r"sub-[A-Za-z0-9]+", "session": r"ses-[A-Za-z0-9]+", "days": r"[0-9]{1,6}"}
+
+logger = logging.getLogger(__name__)
 
 
 def read_sheet(path: str | Path, contrasts: Sequence[str], check_files: bool = True) -> pd.DataFrame:
@@ -37,19 +42,23 @@ def read_sheet(path: str | Path, contrasts: Sequence[str], check_files: bool = T
 
     Returns rows sorted by subject and session, all columns of the module's list that matter here: `subject`, `session`,
     `days` (int), the contrasts, the masks, `arm`, `split`. Strings are empty where something is missing; paths are
-    absolute. Files are looked for unless `check_files` is false (scans that are yet to be drawn).
+    absolute. Excluded scans are named in the log and left out (`drop_excluded`); nothing but their names is checked.
+    Files are looked for unless `check_files` is false (scans that are yet to be drawn).
 
     Raises BadInput with one line that names sheet, row and column.
     """
     path = Path(path)
     table = _read(path)
     _check_columns(path, table, contrasts)
-    for column in (*contrasts, *MASKS, "arm", "split"):
+    for column in (*contrasts, *MASKS, "arm", "split", "exclude"):
         if column not in table:
             table[column] = ""
+    _check_names(path, table)
+    table = drop_excluded(table)
+    if table.empty:
+        raise BadInput(f"{path}: expected a scan to use, got all excluded; empty a cell of the column exclude")
     _check_cells(path, table, contrasts[0])
     table["days"] = table["days"].astype(int)
-    table = table.sort_values(["subject", "session"], kind="stable").reset_index(drop=True)
     _check_patients(path, table)
     for column in (*contrasts, *MASKS):
         table[column] = [_resolve(path.parent, cell) for cell in table[column]]
@@ -58,6 +67,23 @@ def read_sheet(path: str | Path, contrasts: Sequence[str], check_files: bool = T
                 if cell and not Path(cell).is_file():
                     raise _fault(path, row, column, f"no such file: {cell}", "correct the path, or empty the cell")
     return table[[*REQUIRED, *contrasts, *MASKS, "arm", "split"]]
+
+
+def drop_excluded(table: pd.DataFrame) -> pd.DataFrame:
+    """The scans whose `exclude` is empty, sorted by subject and session; the others are named in the log.
+
+    A change mask that counts from an excluded scan is emptied, for the baseline then is an earlier one. The workflow
+    (cohort_scans in common.smk) does the same.
+    """
+    table = table.sort_values(["subject", "session"], kind="stable").reset_index(drop=True)
+    excluded = table["exclude"] != ""
+    for scan in table[excluded].itertuples():
+        logger.info("leave out %s %s: %s", scan.subject, scan.session, scan.exclude)
+    after_excluded = excluded.groupby(table["subject"]).shift(fill_value=False)
+    for scan in table[after_excluded & ~excluded & (table["change_mask"] != "")].itertuples():
+        logger.info("leave out the change mask of %s %s: the scan before is excluded", scan.subject, scan.session)
+    table.loc[after_excluded, OF_CHANGE] = ""
+    return table[~excluded].reset_index(drop=True)
 
 
 def write_sheet(table: pd.DataFrame, path: str | Path) -> None:
@@ -77,7 +103,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, comment="#", skip_blank_lines=True)
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     except FileNotFoundError as error:
         raise BadInput(f"{path}: no such sheet; write one by index-scans, or correct the path") from error
     except (OSError, ValueError) as error:
@@ -90,7 +116,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _check_columns(path: Path, table: pd.DataFrame, contrasts: Sequence[str]) -> None:
-    known = {*REQUIRED, *CONTRASTS, *contrasts, *MASKS, "arm", "split"}
+    known = {*REQUIRED, *CONTRASTS, *contrasts, *MASKS, "arm", "split", "exclude"}
     for column in table.columns:
         if column not in known:
             raise BadInput(f"{path}: unknown column {column!r}; expected some of {', '.join(sorted(known))}")
@@ -107,28 +133,33 @@ def _check_columns(path: Path, table: pd.DataFrame, contrasts: Sequence[str]) ->
             )
 
 
-def _check_cells(path: Path, table: pd.DataFrame, first_contrast: str) -> None:
-    for column, pattern in PATTERNS.items():
-        for row in table[~table[column].str.fullmatch(pattern)].itertuples():
-            raise _fault(path, row, column, f"expected {pattern}, got {getattr(row, column)!r}", "correct the cell")
-    for row in table[~table["split"].isin(["", *SPLITS])].itertuples():
-        raise _fault(path, row, "split", f"expected {', '.join(SPLITS)} or nothing, got {row.split!r}", "correct it")
-    for row in table[table[first_contrast] == ""].itertuples():
-        raise _fault(
-            path, row, first_contrast, "expected a file, got an empty cell", "leave the scan out or add its path"
-        )
-    for row in table[(table["change_mask_transform"] != "") & (table["change_mask"] == "")].itertuples():
-        raise _fault(path, row, "change_mask_transform", "a transform without a change_mask", "add the mask")
+def _check_names(path: Path, table: pd.DataFrame) -> None:
+    for column in ("subject", "session"):
+        _check_pattern(path, table, column)
     for row in table[table.duplicated(["subject", "session"])].itertuples():
         raise _fault(path, row, "session", "the scan is listed twice", "remove one of the rows")
 
 
+def _check_pattern(path: Path, table: pd.DataFrame, column: str) -> None:
+    pattern = PATTERNS[column]
+    for row in table[~table[column].str.fullmatch(pattern)].itertuples():
+        raise _fault(path, row, column, f"expected {pattern}, got {getattr(row, column)!r}", "correct the cell")
+
+
+def _check_cells(path: Path, table: pd.DataFrame, first_contrast: str) -> None:
+    _check_pattern(path, table, "days")
+    for row in table[~table["split"].isin(["", *SPLITS])].itertuples():
+        raise _fault(path, row, "split", f"expected {', '.join(SPLITS)} or nothing, got {row.split!r}", "correct it")
+    for row in table[table[first_contrast] == ""].itertuples():
+        raise _fault(
+            path, row, first_contrast, "expected a file, got an empty cell", "exclude the scan or add its path"
+        )
+    for row in table[(table["change_mask_transform"] != "") & (table["change_mask"] == "")].itertuples():
+        raise _fault(path, row, "change_mask_transform", "a transform without a change_mask", "add the mask")
+
+
 def _check_patients(path: Path, table: pd.DataFrame) -> None:
     for subject, scans in table.groupby("subject"):
-        if len(scans) < 2:
-            raise _fault(
-                path, next(scans.itertuples()), "session", "the patient has no follow-up", "add one, or leave it out"
-            )
         for column in ("split", "arm"):
             if scans[column].nunique() > 1:
                 several = ", ".join(repr(value) for value in scans[column].unique())

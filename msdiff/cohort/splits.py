@@ -1,4 +1,4 @@
-"""Patients by set: train, validation, test; stratified by arm, by patient, from a seed."""
+"""Patients by set: train, validation, test; stratified by arm and follow-up, by patient, from a seed."""
 
 from typing import Annotated
 
@@ -9,6 +9,8 @@ from pydantic import Field
 from msdiff.cohort.sheets import SPLITS
 from msdiff.errors import BadSettings
 from msdiff.settings import Settings
+
+STRATA = ["arm", "followed"]
 
 Amount = Annotated[float, Field(ge=0)]
 
@@ -23,11 +25,12 @@ class SplitSettings(Settings):
 
 
 def assign_splits(patients: pd.DataFrame, settings: SplitSettings) -> pd.Series:
-    """Split of each patient, for `patients` with columns subject, arm and split (empty where it is to be assigned).
+    """Split of each patient, for `patients` with columns subject, arm, followed and split.
 
-    Splits that are given stay, and count. Patients are shuffled within their arm and spread evenly along one line by
-    their place in it; the line is then cut, so that every set holds its share of each arm to within about a patient.
-    Where there are two patients or more, train and test get at least one each when they ask for any.
+    `followed` tells whether the patient has a follow-up; `split` is empty where it is to be assigned. Splits that are
+    given stay, and count. Patients are shuffled within their stratum (arm, followed) and spread evenly along one line
+    by their place in it; the line is then cut, so that every set holds its share of each stratum to within about a
+    patient. Where there are two patients or more, train and test get at least one each when they ask for any.
 
     Raises BadSettings where whole numbers do not sum to the number of patients.
     """
@@ -37,8 +40,8 @@ def assign_splits(patients: pd.DataFrame, settings: SplitSettings) -> pd.Series:
     given = ordered["split"]
     open_patients = ordered[given == ""].copy()
     open_patients["tie"] = rng.random(len(open_patients))
-    place = open_patients.groupby("arm")["tie"].rank(method="first")
-    size = open_patients.groupby("arm")["tie"].transform("size")
+    place = open_patients.groupby(STRATA)["tie"].rank(method="first")
+    size = open_patients.groupby(STRATA)["tie"].transform("size")
     open_patients["place"] = (place - 0.5) / size
     line = open_patients.sort_values(["place", "tie"])
     wanted = _remaining(targets, {name: int((given == name).sum()) for name in SPLITS}, len(line))

@@ -38,6 +38,11 @@ def cohort_scans(cohort):
             "write one with `python -m msdiff index-scans --source SOURCE --root DIR --out SHEET`"
         )
     scans = pd.read_csv(sheet, sep="\t", dtype=str, keep_default_na=False)
+    scans = scans.fillna("").apply(lambda column: column.str.strip())
+    if {"subject", "session", "exclude"} <= set(scans):
+        scans = without_excluded(scans)
+    if scans.empty:
+        stop(f"{sheet}: expected a scan to use, got none; see the column exclude")
     for row in scans.to_dict("records"):
         check(
             {column: value for column, value in row.items() if value},
@@ -58,6 +63,16 @@ def cohort_scans(cohort):
                     f"{sheet}: column {column}: no such file {missing[0]}; correct the path"
                 )
     return scans
+
+
+def without_excluded(scans):
+    """The scans to use; a change mask that counts from an excluded scan is emptied (drop_excluded in sheets.py)."""
+    ordered = scans.sort_values(["subject", "session"], kind="stable")
+    excluded = ordered["exclude"] != ""
+    after_excluded = excluded.groupby(ordered["subject"]).shift(fill_value=False)
+    of_change = scans.columns.intersection(["change_mask", "change_mask_transform"])
+    scans.loc[after_excluded.reindex(scans.index), of_change] = ""
+    return scans[scans["exclude"] == ""].reset_index(drop=True)
 
 
 def phantom_scans(cohort):

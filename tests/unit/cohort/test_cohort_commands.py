@@ -58,8 +58,3 @@ def test_bad_input_ends_in_one_line(values, tmp_path, capsys, arguments, message
     assert error.startswith("msdiff draw-phantom: error:")
     assert message in error
     assert not out.exists()
-
-
-def test_phantom_without_settings_is_refused(tmp_path, capsys):
-    assert main(["index-scans", "--source", "phantom", "--root", str(tmp_path), "--out", str(tmp_path / "s.tsv")]) == 2
-    assert "--settings" in capsys.readouterr().err

@@ -35,3 +35,10 @@ def test_lesion_masks_of_both_scans_do_for_a_change_mask():
     assert len(pair_scans(scans(("sub-1", "ses-a", 0, "a", ""), ("sub-1", "ses-b", 9, "b", "")), ANY)) == 1
     with pytest.raises(BadInput, match="sub-1 ses-b: expected a change_mask"):
         pair_scans(scans(("sub-1", "ses-a", 0, "", ""), ("sub-1", "ses-b", 9, "b", "")), ANY)
+
+
+def test_patients_with_one_session_make_no_pair():
+    one, other = ("sub-1", "ses-a", 0, "a", ""), ("sub-2", "ses-a", 0, "b", "")
+    assert pair_scans(scans(one, other, ("sub-2", "ses-b", 9, "c", "")), ANY)["subject"].tolist() == ["sub-2"]
+    with pytest.raises(BadInput, match="expected patients with a follow-up, got 2 patients with one session each"):
+        pair_scans(scans(one, other), ANY)

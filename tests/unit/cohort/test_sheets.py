@@ -3,7 +3,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from msdiff.cohort.sheets import read_sheet, write_sheet
+from msdiff.cohort.sheets import CONTRASTS, read_sheet, write_sheet
 from msdiff.errors import BadInput
 
 ROW = {"subject": "sub-1", "session": "ses-a", "days": "0", "flair": "a.nii.gz", "split": "train", "arm": "placebo"}
@@ -67,7 +67,8 @@ def test_files_may_be_drawn_later(write):
         (rows({}, {"days": "9"}), ["sub-1 ses-a", "session", "twice"]),
         (rows({}, {"session": "ses-b", "days": "9", "split": "test"}), ["sub-1 ses-b", "split", "'train', 'test'"]),
         (rows({}, {"session": "ses-b", "days": "9", "arm": "other"}), ["sub-1 ses-b", "arm"]),
-        (rows({}), ["sub-1 ses-a", "no follow-up"]),
+        (rows({"exclude": "motion"}), ["all excluded"]),
+        (rows({"exclude": "motion"}, {"exclude": "motion"}), ["sub-1 ses-a", "session", "twice"]),
         (rows({}, {"session": "ses-b", "days": "0"}), ["sub-1 ses-b", "days", "more days"]),
         (rows({}, {"session": "ses-b", "days": "9.5"}), ["sub-1 ses-b", "days", "9.5"]),
         (rows({}, {"session": "ses-b", "days": ""}), ["sub-1 ses-b", "days"]),
@@ -106,7 +107,42 @@ def test_missing_sheet_is_refused(tmp_path):
         read_sheet(tmp_path / "none.tsv", ["flair"])
 
 
-def test_the_shipped_template_is_a_sheet():
-    template = Path(__file__).parents[3] / "cohorts" / "open_ms.tsv"
-    table = read_sheet(template, ["flair", "t1w", "t2w"], check_files=False)
-    assert table.groupby("subject")["split"].first().tolist() == ["train", "train", "test"]
+def test_one_session_is_enough(write):
+    assert len(read_sheet(write(rows({})), ["flair"])) == 1
+
+
+def test_excluded_scans_are_left_out_unread_and_named(write, caplog):
+    gone = {"session": "ses-c", "days": "", "flair": "gone.nii.gz", "split": "nowhere", "exclude": "motion, run #2"}
+    with caplog.at_level("INFO"):
+        table = read_sheet(write([GOOD[0] | gone, *GOOD]), ["flair"])
+    assert table["session"].tolist() == ["ses-a", "ses-b"]
+    assert "exclude" not in table
+    assert "leave out sub-1 ses-c: motion, run #2" in caplog.text
+
+
+def test_change_that_counts_from_an_excluded_scan_is_emptied(write, caplog):
+    masks = {"change_mask": "a.nii.gz", "lesion_mask": "b.nii.gz"}
+    table = rows(
+        {"exclude": ""},
+        {"session": "ses-b", "days": "9", "exclude": "motion"} | masks,
+        {"session": "ses-c", "days": "18", "exclude": ""} | masks,
+        {"session": "ses-d", "days": "27", "exclude": ""} | masks,
+        {"subject": "sub-2", "exclude": ""} | masks,
+    )
+    with caplog.at_level("INFO"):
+        scans = read_sheet(write(table), ["flair"])
+    assert scans["session"].tolist() == ["ses-a", "ses-c", "ses-d", "ses-a"]
+    assert (scans["change_mask"] != "").tolist() == [False, False, True, True]
+    assert (scans["lesion_mask"] != "").tolist() == [False, True, True, True]
+    assert "leave out the change mask of sub-1 ses-c" in caplog.text
+
+
+TEMPLATES = sorted((Path(__file__).parents[3] / "cohorts").glob("*.tsv"))
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
+def test_shipped_templates_are_sheets(template):
+    contrasts = [name for name in CONTRASTS if name in template.read_text().splitlines()[0].split("\t")]
+    table = read_sheet(template, contrasts, check_files=False)
+    assert contrasts[0] == "flair"
+    assert len(table) >= 2

@@ -8,7 +8,7 @@ from msdiff.errors import BadSettings
 def patients(**arms):
     names = [arm for arm, count in arms.items() for _ in range(count)]
     subjects = [f"sub-{number:04d}" for number in range(1, len(names) + 1)]
-    return pd.DataFrame({"subject": subjects, "arm": names, "split": ""})
+    return pd.DataFrame({"subject": subjects, "arm": names, "followed": True, "split": ""})
 
 
 def settings(train, validation, test, seed=0):
@@ -65,3 +65,10 @@ def test_given_splits_stay_and_count():
 def test_amounts_that_do_not_fit_are_refused(amounts):
     with pytest.raises(BadSettings, match="3 patients"):
         assign_splits(patients(none=3), settings(*amounts))
+
+
+def test_patients_with_a_follow_up_are_spread_too():
+    cohort = patients(none=75)
+    cohort.loc[25:, "followed"] = False
+    splits = assign_splits(cohort, settings(0.6, 0.0, 0.4))
+    assert sizes(splits[cohort["followed"]]) == {"train": 15, "validation": 0, "test": 10}

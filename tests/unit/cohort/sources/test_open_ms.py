@@ -5,24 +5,18 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from msdiff.cohort.phantom_settings import PhantomSettings
 from msdiff.cohort.sheets import read_sheet, write_sheet
-from msdiff.cohort.sources import index_open_ms, index_phantom
+from msdiff.cohort.sources.open_ms import index_open_ms, index_open_ms_coregistered
 from msdiff.errors import BadInput
-from msdiff.settings import check
+from msdiff.images import check_grid, load_mask
 from msdiff.spaces import load_itk_affine, transform_points
 
 SHARED = os.environ.get("MSDIFF_SHARED")
 INFO = "patient_id,sex,days_between_studies\n1,F,203\n2,F,283\n3,M,671\n"
 
 
-def touch(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch()
-
-
 @pytest.fixture
-def published(tmp_path):
+def published(tmp_path, touch):
     """Folders of the published names: patient02 lacks a FLAIR, patient03 its first T1W."""
     root = tmp_path / "open_ms_data"
     longitudinal = root / "longitudinal"
@@ -30,12 +24,12 @@ def published(tmp_path):
         (number, study, contrast) for number in (1, 2, 3) for study in (1, 2) for contrast in ("FLAIR", "T1W", "T2W")
     ):
         if (number, study, contrast) not in ((2, 1, "FLAIR"), (3, 1, "T1W")):
-            touch(longitudinal / "raw" / f"patient{number:02d}" / f"study{study}_{contrast}.nii.gz")
+            touch(longitudinal / "raw" / f"patient{number:02d}", f"study{study}_{contrast}.nii.gz")
+            touch(longitudinal / "coregistered" / f"patient{number:02d}", f"study{study}_{contrast}.nii.gz")
     for number in (1, 2, 3):
-        folder = longitudinal / "raw" / f"patient{number:02d}"
-        touch(folder / "gt.nii.gz")
-        touch(folder / "study1_FLAIR_to_common_space.txt")
-        touch(folder / "study2_FLAIR_to_common_space.txt")
+        transforms = ["study1_FLAIR_to_common_space.txt", "study2_FLAIR_to_common_space.txt"]
+        touch(longitudinal / "raw" / f"patient{number:02d}", "gt.nii.gz", *transforms)
+        touch(longitudinal / "coregistered" / f"patient{number:02d}", "gt.nii.gz", "brainmask.nii.gz", *transforms)
     (longitudinal / "patient_info.csv").write_text(INFO)
     return root
 
@@ -52,16 +46,45 @@ def test_published_folders_are_listed(published, tmp_path, below):
     assert Path(scans["change_mask_transform"][1]).name == "study2_FLAIR_to_common_space.txt"
 
 
-def test_folders_of_the_data_sets_own_description_are_listed(tmp_path):
-    folder = tmp_path / "patient01"
+@pytest.fixture
+def described(tmp_path, touch):
+    """One patient in the folders of the data set's own description, not compressed."""
+    folder = tmp_path / "patient1"
     for study in (1, 2):
-        touch(folder / "raw" / f"patient01_study{study}_FLAIR.nii.gz")
-        touch(folder / f"patient01_study{study}_FLAIR_to_common_space.txt")
-    touch(folder / "patient01_gt.nii.gz")
+        touch(folder, f"raw/patient1_study{study}_FLAIR.nii", f"patient1_study{study}_FLAIRreg.nii")
+        touch(folder, f"patient1_study{study}_FLAIR_to_common_space.txt")
+    touch(folder, "patient1_gt.nii", "patient1_brainmask.nii")
     (tmp_path / "patient_info.csv").write_text(INFO)
-    table = index_open_ms(tmp_path)
-    assert table["change_mask"].tolist() == ["", str(folder / "patient01_gt.nii.gz")]
+    return folder
+
+
+def test_folders_of_the_data_sets_own_description_are_listed(described):
+    table = index_open_ms(described.parent)
+    assert table["flair"].tolist() == [str(described / f"raw/patient1_study{study}_FLAIR.nii") for study in (1, 2)]
+    assert table["change_mask"].tolist() == ["", str(described / "patient1_gt.nii")]
     assert (table["t1w"] == "").all()
+    table = index_open_ms_coregistered(described.parent)
+    assert table["flair"].tolist() == [str(described / f"patient1_study{study}_FLAIRreg.nii") for study in (1, 2)]
+    assert table["brain_mask"].tolist() == [str(described / "patient1_brainmask.nii")] * 2
+
+
+def test_coregistered_scans_share_a_grid_with_their_masks(published, sheet):
+    scans = sheet("open_ms_coregistered", published, ["flair", "t1w", "t2w"])
+    folder = "longitudinal/coregistered"
+    assert scans["subject"].tolist() == ["sub-01", "sub-01", "sub-03", "sub-03"]
+    assert scans["days"].tolist() == [0, 203, 0, 671]
+    assert scans["flair"][1] == f"{folder}/patient01/study2_FLAIR.nii.gz"
+    assert scans["t1w"].tolist()[2:] == ["", f"{folder}/patient03/study2_T1W.nii.gz"]
+    assert scans["change_mask"].tolist()[:2] == ["", f"{folder}/patient01/gt.nii.gz"]
+    assert scans["brain_mask"].tolist()[:2] == [f"{folder}/patient01/brainmask.nii.gz"] * 2
+    assert (scans["change_mask_transform"] == "").all()
+
+
+def test_a_tree_is_not_taken_for_the_other(published):
+    with pytest.raises(BadInput, match="--source open_ms_coregistered"):
+        index_open_ms(published / "longitudinal" / "coregistered")
+    with pytest.raises(BadInput, match=r"--source open_ms$"):
+        index_open_ms_coregistered(published / "longitudinal" / "raw")
 
 
 def test_what_is_left_out_is_logged(published, caplog):
@@ -90,19 +113,6 @@ def test_mask_without_its_transform_is_refused(published):
         index_open_ms(published)
 
 
-def test_phantom_is_listed_before_it_is_drawn(values, tmp_path):
-    settings = check(PhantomSettings, values)
-    write_sheet(index_phantom(tmp_path / "raw", settings, ["flair", "t1w"]), tmp_path / "sheet.tsv")
-    scans = read_sheet(tmp_path / "sheet.tsv", ["flair", "t1w"], check_files=False)
-    assert len(scans) == 6 * 3
-    assert scans["days"].tolist()[:3] == [0, 336, 672]
-    assert scans["arm"].tolist()[0] == "placebo"
-    assert scans["arm"].tolist()[-1] == "high_efficacy"
-    assert scans["flair"][0] == str(tmp_path / "raw" / "sub-0001" / "ses-w000_flair.nii.gz")
-    assert scans["change_mask"].tolist()[0] == ""
-    assert scans["change_mask"].tolist()[1].endswith("ses-w048_change_mask.nii.gz")
-
-
 @pytest.mark.skipif(SHARED is None, reason="MSDIFF_SHARED (a folder with data/open_ms_data) is not set")
 def test_real_folders_are_listed(tmp_path):
     table = index_open_ms(Path(str(SHARED)) / "data" / "open_ms_data")
@@ -127,3 +137,26 @@ def test_real_transforms_lead_changes_to_bright_places():
         places = np.rint(transform_points(np.linalg.inv(flair.affine) @ affine, points)).astype(int)
         brightness.append(image[tuple(np.clip(places, 0, np.array(image.shape) - 1).T)].mean())
     assert brightness[0] > 1.05 * brightness[1]
+
+
+@pytest.mark.skipif(SHARED is None, reason="MSDIFF_SHARED (a folder with data/open_ms_data) is not set")
+def test_real_coregistered_masks_are_found(tmp_path, touch, sheet):
+    """The real folders hold masks alone: with FLAIRs of the published names beside them they are listed."""
+    real = Path(str(SHARED)) / "data" / "open_ms_data" / "longitudinal"
+    (tmp_path / "patient_info.csv").symlink_to(real / "patient_info.csv")
+    for folder in sorted((real / "coregistered").iterdir()):
+        touch(tmp_path / "coregistered" / folder.name, "study1_FLAIR.nii.gz", "study2_FLAIR.nii.gz")
+        for file in folder.iterdir():
+            (tmp_path / "coregistered" / folder.name / file.name).symlink_to(file)
+    scans = sheet("open_ms_coregistered", tmp_path, ["flair"])
+    assert len(scans) == 22
+    assert (scans["brain_mask"] != "").all()
+    for row in scans[scans["session"] == "ses-study2"].itertuples():
+        brain, change = load_mask(tmp_path / row.brain_mask), load_mask(tmp_path / row.change_mask)
+        check_grid(change.grid, brain.grid, row.change_mask)
+
+
+@pytest.mark.skipif(SHARED is None, reason="MSDIFF_SHARED (a folder with data/open_ms_data) is not set")
+def test_real_coregistered_folders_without_images_are_refused():
+    with pytest.raises(BadInput, match="fetch the images first"):
+        index_open_ms_coregistered(Path(str(SHARED)) / "data" / "open_ms_data")

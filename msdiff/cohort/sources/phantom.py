@@ -1,0 +1,29 @@
+"""The embedded cohort."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from msdiff.cohort.phantom_settings import PhantomSettings, roster, session_names
+
+DAYS_PER_WEEK = 7
+
+
+def index_phantom(root: Path, settings: PhantomSettings, contrasts: Sequence[str] | None = None) -> pd.DataFrame:
+    """Scans of the embedded cohort as draw-phantom writes them into `root`/subject; they need not be drawn yet.
+
+    All contrasts that the phantom's scanner has are listed where none are named.
+    """
+    rows = []
+    for subject, arm in roster(settings).items():
+        folder = root / subject
+        for week, session in zip(settings.weeks, session_names(settings), strict=True):
+            row: dict[str, object] = {"subject": subject, "session": session, "days": week * DAYS_PER_WEEK}
+            for contrast in contrasts or list(settings.scanner.tissues):
+                row[contrast] = str(folder / f"{session}_{contrast}.nii.gz")
+            for mask in ("lesion_mask", "change_mask", "enhancing_mask", "brain_mask"):
+                there = mask != "change_mask" or week > settings.weeks[0]
+                row[mask] = str(folder / f"{session}_{mask}.nii.gz") if there else ""
+            rows.append(row | {"arm": arm, "split": ""})
+    return pd.DataFrame(rows)
