@@ -116,6 +116,38 @@ def test_faulty_sheet_stops_before_anything_runs(checkout, environment, tmp_path
     assert named in line
 
 
+def test_excluded_scans_are_not_planned(checkout, environment, tmp_path):
+    """Of sub-1 the first scan is out, of sub-2 the middle one, of sub-3 all; sub-4 has one session."""
+    (tmp_path / "scan.nii.gz").touch()
+    header = "subject\tsession\tdays\tflair\tlesion_mask\tchange_mask\texclude\n"
+    rows = [("sub-1", "a", "motion"), ("sub-1", "b", ""), ("sub-1", "c", "")]
+    rows += [("sub-2", "c", ""), ("sub-2", "a", ""), ("sub-2", "b", "wrong contrast")]
+    rows += [("sub-3", "a", " motion "), ("sub-4", "a", "")]
+    scan = "0\tscan.nii.gz\tscan.nii.gz\tscan.nii.gz"
+    lines = [f"{subject}\tses-{session}\t{scan}\t{exclude}\n" for subject, session, exclude in rows]
+    overlay = own_study(tmp_path, header + "".join(lines))
+    command = ["-n", "-p", "--cores", "1", "--configfile", str(overlay), "--", "results/preprocessed/own/stack"]
+    plan = snakemake(checkout, environment, *command)
+    assert plan.returncode == 0, plan.stderr
+    assert planned_jobs(plan.stdout)["register"] == 3
+    patients = [json.loads(found) for found in re.findall(r"--patient '(.*?)'", plan.stdout)]
+    scans = {(row["subject"], row["session"]): "change_mask" in row for rows in patients for row in rows}
+    assert scans == {
+        ("sub-1", "ses-b"): False,
+        ("sub-1", "ses-c"): True,
+        ("sub-2", "ses-a"): True,
+        ("sub-2", "ses-c"): False,
+        ("sub-4", "ses-a"): True,
+    }
+
+
+def test_sheet_of_excluded_scans_is_refused(checkout, environment, tmp_path):
+    overlay = own_study(tmp_path, HEADER.replace("split", "exclude") + "sub-1\tses-1\t0\tscan.nii.gz\tmotion\n")
+    run = snakemake(checkout, environment, "-n", "--cores", "1", "--configfile", str(overlay), "--", "all")
+    assert run.returncode == 2
+    assert "expected a scan to use, got none" in run.stderr
+
+
 def test_own_study_without_a_sheet_says_how_to_write_one(checkout, environment):
     run = snakemake(checkout, environment, "-n", "--cores", "1", "--config", "study=own")
     assert run.returncode == 2
