@@ -12,7 +12,7 @@ from msdiff.cli.config_schema import text
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.json"
-PROFILES = sorted(ROOT.glob("profiles/*/overrides.yaml"))
+OVERLAYS = sorted([*ROOT.glob("profiles/*/overrides.yaml"), *ROOT.glob("cohorts/*.yaml")])
 
 
 def paper_scale():
@@ -48,9 +48,11 @@ def test_config_follows_its_schema(validator):
     validator.validate(paper_scale())
 
 
-@pytest.mark.parametrize("overrides", PROFILES, ids=lambda path: path.parent.name)
-def test_overrides_follow_the_schema_too(validator, overrides):
-    validator.validate(merged(paper_scale(), yaml.safe_load(overrides.read_text())))
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_overlays_follow_the_schema_too(validator, overlay):
+    config = merged(paper_scale(), yaml.safe_load(overlay.read_text()))
+    validator.validate(config)
+    assert config["study"] in config["cohort"]
 
 
 @pytest.mark.parametrize("path", list(paths_of(paper_scale())), ids=".".join)

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -6,6 +7,7 @@ import pytest
 from msdiff.cohort.sheets import CONTRASTS, read_sheet, write_sheet
 from msdiff.errors import BadInput
 
+SHARED = os.environ.get("MSDIFF_SHARED")
 ROW = {"subject": "sub-1", "session": "ses-a", "days": "0", "flair": "a.nii.gz", "split": "train", "arm": "placebo"}
 
 
@@ -146,3 +148,19 @@ def test_shipped_templates_are_sheets(template):
     table = read_sheet(template, contrasts, check_files=False)
     assert contrasts[0] == "flair"
     assert len(table) >= 2
+
+
+@pytest.mark.skipif(SHARED is None, reason="MSDIFF_SHARED (a folder with data) is not set")
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("open_ms", "open_ms_data"),
+        ("open_ms_cross_sectional", "open_ms_data"),
+        ("mslesseg", "mslesseg"),
+    ],
+)
+def test_templates_name_real_files(tmp_path, name, folder):
+    """With the data beside it, a template reads as it is."""
+    (tmp_path / {"mslesseg": "MSLesSeg"}.get(folder, folder)).symlink_to(Path(str(SHARED)) / "data" / folder)
+    (tmp_path / "scans.tsv").write_bytes((TEMPLATES[0].parent / f"{name}.tsv").read_bytes())
+    assert len(read_sheet(tmp_path / "scans.tsv", ["flair", "t1w", "t2w"])) >= 2

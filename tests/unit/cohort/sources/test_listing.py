@@ -1,3 +1,6 @@
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -8,7 +11,30 @@ from msdiff.cohort.sheets import read_sheet, write_sheet
 from msdiff.cohort.sources import SOURCES
 from msdiff.cohort.sources.folders import natural
 from msdiff.cohort.sources.listing import list_scans
+from msdiff.images import Volume, save
 from msdiff.settings import check
+
+TEMPLATES = Path(__file__).parents[4] / "cohorts"
+DAYS = "patient_id,days_between_studies\n1,203\n3,671\n12,81\n"
+SESSIONS = "session_id\tacq_time\nses-M00\t2020-01-10\nses-M12\t2021-01-14\n"
+# By source: its folder in the template, its options, and the tables that the data set holds beside the images.
+SHIPPED = {
+    "open_ms": ("open_ms_data", {}, {"longitudinal/patient_info.csv": DAYS}),
+    "open_ms_coregistered": ("open_ms_data", {}, {"longitudinal/patient_info.csv": DAYS}),
+    "open_ms_cross_sectional": ("open_ms_data", {"variant": "MNI"}, {}),
+    "mslesseg": ("MSLesSeg", {"interval_days": 365}, {}),
+    "isbi2015": ("ISBI_2015", {"interval_days": 365}, {}),
+    "msseg2": ("MSSEG-2", {"interval_days": 365}, {}),
+    "bids": (
+        "bids",
+        {"arm_column": "treatment"},
+        {
+            "participants.tsv": "participant_id\ttreatment\nsub-01\tplacebo\nsub-02\ttreated\n",
+            "sub-01/sub-01_sessions.tsv": SESSIONS,
+            "sub-02/sub-02_sessions.tsv": SESSIONS,
+        },
+    ),
+}
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -56,3 +82,22 @@ def test_options_are_held_to_those_of_the_source(tmp_path, capsys, arguments, na
 
 def test_numbers_in_names_sort_by_value():
     assert sorted(["M12", "M6", "M0", "screening"], key=natural) == ["M0", "M6", "M12", "screening"]
+
+
+def test_every_public_source_ships_a_template():
+    assert {path.stem for path in TEMPLATES.glob("*.tsv")} == set(SHIPPED) == set(SOURCES) - {"phantom"}
+
+
+@pytest.mark.parametrize("source", SHIPPED)
+def test_a_template_is_what_the_source_lists(source, tmp_path):
+    root, options, tables = SHIPPED[source]
+    template = pd.read_csv(TEMPLATES / f"{source}.tsv", sep="\t", dtype=str, keep_default_na=False)
+    image = Volume(np.zeros((2, 2, 2), dtype=np.uint8), np.eye(4))
+    for cell in template.to_numpy().ravel():
+        if cell.startswith(f"{root}/"):
+            save(image, tmp_path / cell) if ".nii" in cell else (tmp_path / cell).touch()
+    for name, text in tables.items():
+        (tmp_path / root / name).write_text(text)
+    write_sheet(list_scans(source, tmp_path / root, options), tmp_path / "sheet.tsv")
+    listed = pd.read_csv(tmp_path / "sheet.tsv", sep="\t", dtype=str, keep_default_na=False)
+    pd.testing.assert_frame_equal(listed.drop(columns="split"), template.drop(columns="split"))
