@@ -125,13 +125,33 @@ def _cohort() -> Schema:
 
 def _preprocess() -> Schema:
     from msdiff.cohort.stacking import StackSettings
-    from msdiff.preprocess import ants, bias, normalisation, plain, registration, skull_stripping, whitestripe
+    from msdiff.preprocess import (
+        ants,
+        bias,
+        brain_commands,
+        deepbet,
+        known_brains,
+        normalisation,
+        plain,
+        registration,
+        skull_stripping,
+        whitestripe,
+    )
 
     return mapping(
         grid=section(registration.GridSettings),
         registration=pluggable(ants=ants.RegistrationOptions, plain=plain.RegistrationOptions),
         bias=pluggable(ants=ants.BiasOptions, none=bias.NoOptions),
-        skull_stripping=pluggable(skull_stripping.BrainOptions, ants=ants.SkullOptions, plain=plain.SkullOptions),
+        skull_stripping=pluggable(
+            skull_stripping.BrainOptions,
+            deepbet=deepbet.DeepbetOptions,
+            ants=ants.SkullOptions,
+            plain=plain.SkullOptions,
+            hd_bet=brain_commands.HdBetOptions,
+            synthstrip=brain_commands.SynthStripOptions,
+            given=known_brains.GivenOptions,
+            stripped=known_brains.StrippedOptions,
+        ),
         normalisation=pluggable(
             normalisation.GainOptions,
             percentile=normalisation.PercentileOptions,

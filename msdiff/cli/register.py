@@ -9,14 +9,11 @@ from msdiff.antspy import limit_threads
 from msdiff.cli.patient import add_patient_output
 from msdiff.errors import BadInput, MsdiffError
 from msdiff.images import load_image, load_mask, save
-from msdiff.patients import image_path
+from msdiff.patients import MASKS, image_path
 from msdiff.preprocess.registration import RegistrationSettings, Scan, register_patient, resample_scan
 from msdiff.settings import read
 from msdiff.spaces import load_itk_affine, save_itk_affine
 from msdiff.writing import whole_folder
-
-# Of a sheet's masks, those that later stages read; the brain is found anew on the common grid.
-MASKS = ("lesion_mask", "change_mask", "enhancing_mask")
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from msdiff.antspy import Deformation, Kind, Refinement
 from msdiff.images import Volume
 from msdiff.preprocess.search import Masks, Search, cost, sample, search
 from msdiff.preprocess.shapes import ball, largest_component
+from msdiff.preprocess.skull_stripping import Session
 from msdiff.settings import Settings, check
 from msdiff.spaces import Matrix, isotropic_grid, resample
 from msdiff.template import load_template, template_brain
@@ -83,13 +84,14 @@ def correct_bias(volume: Volume, options: dict[str, object]) -> NDArray[np.float
     return np.asarray(data / field * np.median(field[mask]), dtype=np.float32)
 
 
-def strip_skull(volume: Volume, options: dict[str, object]) -> NDArray[np.bool_]:
+def strip_skull(session: Session, options: dict[str, object], threads: int) -> NDArray[np.bool_]:
     """The template's brain, bent onto the head; contract as in skull_stripping.py.
 
     The template has no skull. Mutual information in a thin shell around its brain pairs the template's nothing with
     the dark fluid and bone that surround a brain in every contrast but T2w, where it pairs it with bright fluid.
     """
     settings = check(SkullOptions, options, "skull_stripping.ants")
+    volume = session.image
     grid = isotropic_grid(volume.grid, settings.working_spacing_mm)
     fixed = resample(volume, grid, np.eye(4))
     template = load_template("t1", grid)

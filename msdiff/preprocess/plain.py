@@ -11,6 +11,7 @@ from msdiff.antspy import Kind
 from msdiff.images import Volume
 from msdiff.preprocess.search import Masks, Sampled, Search, cost, descend, foreground, head_map, sample, search
 from msdiff.preprocess.shapes import ball, largest_component
+from msdiff.preprocess.skull_stripping import Session
 from msdiff.settings import Settings, check
 from msdiff.spaces import Matrix
 from msdiff.template import template_brain
@@ -59,9 +60,10 @@ def _cost_about(
     return cost(sampled, about @ head_map(parameters, centre_mm))
 
 
-def strip_skull(volume: Volume, options: dict[str, object]) -> NDArray[np.bool_]:
+def strip_skull(session: Session, options: dict[str, object], threads: int) -> NDArray[np.bool_]:
     """Bright voxels near the template's brain, cut loose from the skin; contract as in skull_stripping.py."""
     settings = check(SkullOptions, options, "skull_stripping.plain")
+    volume = session.image
     data = np.asarray(volume.data)
     brain = template_brain(volume.grid)
     near = ndimage.binary_dilation(brain, ball(volume.grid, settings.margin_mm))

@@ -1,10 +1,11 @@
 """Skull-stripping: one brain mask per patient, from all sessions.
 
-A backend is a function `strip(image, options) -> brain`: a volume on the common grid in MNI space, bias corrected, and
-its options; it returns the brain as bool (X, Y, Z).
+A backend is a function `strip(session, options, threads) -> brain`: a session on the common grid in MNI space, its
+options, and how many threads it may use; it returns the brain as bool (X, Y, Z).
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,15 @@ from msdiff.images import Grid, Volume
 from msdiff.preprocess.options import split
 from msdiff.settings import Choice, Settings
 
-BACKENDS = {"ants": "msdiff.preprocess.ants:strip_skull", "plain": "msdiff.preprocess.plain:strip_skull"}
+BACKENDS = {
+    "deepbet": "msdiff.preprocess.deepbet:strip_skull",
+    "ants": "msdiff.preprocess.ants:strip_skull",
+    "plain": "msdiff.preprocess.plain:strip_skull",
+    "hd_bet": "msdiff.preprocess.brain_commands:hd_bet",
+    "synthstrip": "msdiff.preprocess.brain_commands:synthstrip",
+    "given": "msdiff.preprocess.known_brains:given",
+    "stripped": "msdiff.preprocess.known_brains:stripped",
+}
 
 # T1w has the template's contrast, and a dark rim around the brain.
 PREFERRED = ("t1w", "flair")
@@ -30,17 +39,40 @@ class BrainOptions(Settings):
     max_brain_ml: float = Field(gt=0)
 
 
-def strip_skull(sessions: Sequence[Mapping[str, Volume]], choice: Choice, name: str) -> Volume:
-    """One brain mask from a patient's sessions, each given by contrast.
+class Session(NamedTuple):
+    """One session on the common grid: images by contrast, with and without their bias field, and its own brain mask.
 
-    Raises BadInput, naming the patient's folder, where the brain's volume is not to be believed.
+    `brain` is bool (X, Y, Z), or None where the scans came without one.
+    """
+
+    registered: Mapping[str, Volume]
+    corrected: Mapping[str, Volume]
+    brain: NDArray[np.bool_] | None
+
+    @property
+    def image(self) -> Volume:
+        """The corrected image that shows the brain's edge best."""
+        return self.corrected[preferred_contrast(list(self.corrected))]
+
+
+def strip_skull(sessions: Mapping[str, Session], choice: Choice, threads: int, name: str) -> Volume:
+    """One brain mask from a patient's sessions, given by their names.
+
+    Raises BadInput, naming the patient's folder, where a session's brain is not found, or where the volume of the
+    patient's is not to be believed.
     """
     common, options = split(BrainOptions, choice.options, "skull_stripping")
     strip = backends.load(BACKENDS, choice.backend)
-    images = [session[preferred_contrast(list(session))] for session in sessions]
-    brain = majority([np.asarray(strip(image, options), dtype=np.bool_) for image in images])
-    check_brain(brain, images[0].grid, common.min_brain_ml, common.max_brain_ml, name)
-    return Volume(brain, images[0].affine)
+    masks = []
+    for session, scans in sessions.items():
+        try:
+            masks.append(np.asarray(strip(scans, options, threads), dtype=np.bool_))
+        except BadInput as error:
+            raise BadInput(f"{name}: {session}: {error}") from error
+    image = next(iter(sessions.values())).image
+    brain = majority(masks)
+    check_brain(brain, image.grid, common.min_brain_ml, common.max_brain_ml, name)
+    return Volume(brain, image.affine)
 
 
 def preferred_contrast(contrasts: Sequence[str]) -> str:

@@ -1,11 +1,13 @@
 """Every listed backend of the imaging stages keeps its stage's contract."""
 
+import os
+
 import numpy as np
 import pytest
 
 from msdiff.antspy import limit_threads
 from msdiff.errors import BadSettings
-from msdiff.images import Volume, axis_aligned_grid
+from msdiff.images import Volume, axis_aligned_grid, save
 from msdiff.parcellation import regions
 from msdiff.preprocess import bias, normalisation, registration, skull_stripping
 from msdiff.preprocess.registration import Scan, register_patient
@@ -61,8 +63,14 @@ OPTIONS = {
         "none": {},
     },
     skull_stripping: {
+        "deepbet": BRAIN_ML | {"threshold": 0.5},
         "ants": BRAIN_ML | {"working_spacing_mm": 6.0, "margin_mm": 6.0, "deformation": DEFORMATION},
         "plain": BRAIN_ML | {"threshold": 0.4, "opening_mm": 4.0, "margin_mm": 6.0},
+        # Found on the PATH; see the fixture `brain_commands`.
+        "hd_bet": BRAIN_ML | {"command": "hd-bet", "arguments": ["-device", "cpu", "--save_bet_mask"]},
+        "synthstrip": BRAIN_ML | {"command": "mri_synthstrip", "weights": None, "border_mm": 1},
+        "given": BRAIN_ML,
+        "stripped": BRAIN_ML | {"threshold": 0.05},
     },
     normalisation: {
         "percentile": {
@@ -141,13 +149,39 @@ def test_n4_removes_a_field(in_mni):
     assert corrected.std() / corrected.mean() < 0.6 * before.std() / before.mean()
 
 
+@pytest.fixture
+def brain_commands(tmp_path, monkeypatch):
+    """Commands on the PATH that are called as HD-BET and SynthStrip are, and know the template's brain."""
+    save(Volume(template_brain(GRID), GRID.affine), tmp_path / "known.nii.gz")
+    for name, mask in (("hd-bet", "brain_bet.nii.gz"), ("mri_synthstrip", "brain_mask.nii.gz")):
+        (tmp_path / name).write_text(f"#!/bin/sh\ntest -f image.nii.gz && cp {tmp_path}/known.nii.gz {mask}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+
+@pytest.fixture(scope="module")
+def session(in_mni):
+    """A session whose corrected image shows the head, whose registered one comes without skull, and with a mask."""
+    brain = template_brain(GRID)
+    alone = Volume(np.where(brain, in_mni.data, 0).astype(np.float32), GRID.affine)
+    return skull_stripping.Session({"t1w": alone}, {"t1w": in_mni}, brain)
+
+
+@pytest.mark.usefixtures("brain_commands")
 @pytest.mark.parametrize("choice", choices(skull_stripping))
-def test_stripping_finds_the_brain(choice, in_mni):
-    found = skull_stripping.strip_skull([{"t1w": in_mni}], choice, "sub-01")
+def test_stripping_finds_the_brain(choice, session):
+    found = skull_stripping.strip_skull({"ses-0": session}, choice, 1, "sub-01")
     truth = template_brain(GRID)
     assert found.data.dtype == bool
     dice = 2 * (found.data & truth).sum() / (found.data.sum() + truth.sum())
     assert dice > 0.93
+
+
+@pytest.mark.parametrize("name", skull_stripping.BACKENDS)
+def test_stripping_refuses_unknown_options(name, session):
+    choice = Choice(backend=name, options=OPTIONS[skull_stripping][name] | {"sharpness": 1})
+    with pytest.raises(BadSettings, match=f"skull_stripping.{name}: unknown key 'sharpness'"):
+        skull_stripping.strip_skull({"ses-0": session}, choice, 1, "sub-01")
 
 
 @pytest.mark.parametrize("choice", choices(normalisation))
@@ -217,10 +251,16 @@ def test_every_listed_backend_is_tested(stage):
     assert set(OPTIONS[stage]) == set(stage.BACKENDS)
 
 
-def test_ants_repeats_itself_to_the_bit(in_mni):
+def test_deepbet_repeats_itself_to_the_bit(session):
+    choice = Choice(backend="deepbet", options=OPTIONS[skull_stripping]["deepbet"])
+    first, second = (skull_stripping.strip_skull({"ses-0": session}, choice, 1, "sub-01").data for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_ants_repeats_itself_to_the_bit(in_mni, session):
     """One thread and one seed; ANTs sums over threads in the order in which they finish."""
     stripping = Choice(backend="ants", options=OPTIONS[skull_stripping]["ants"])
-    first, second = (skull_stripping.strip_skull([{"t1w": in_mni}], stripping, "sub-01").data for _ in range(2))
+    first, second = (skull_stripping.strip_skull({"ses-0": session}, stripping, 1, "sub-01").data for _ in range(2))
     np.testing.assert_array_equal(first, second)
     options = Choice(backend="ants", options=OPTIONS[bias]["ants"])
     np.testing.assert_array_equal(*(bias.correct_bias(in_mni, options).data for _ in range(2)))

@@ -72,6 +72,7 @@ rule correct_bias:
 rule strip_skull:
     input:
         corrected="results/preprocessed/{cohort}/corrected/{subject}",
+        registered="results/preprocessed/{cohort}/registered/{subject}",
     output:
         stripped=directory("results/preprocessed/{cohort}/stripped/{subject}"),
     log:
@@ -92,6 +93,7 @@ rule strip_skull:
         r"""
         python -m msdiff strip-skull \
             --corrected {input.corrected:q} \
+            --registered {input.registered:q} \
             --out {output.stripped:q} \
             --threads {threads} \
             --settings {params.settings:q} >{log:q} 2>&1

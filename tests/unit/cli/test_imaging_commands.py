@@ -66,7 +66,7 @@ def parcellate(folders, out, *brains):
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory, head, scan_head):
-    """A patient: the first session with two contrasts and a lesion mask, the second with one and a change mask."""
+    """A patient: a session with two contrasts, lesion and brain masks, then one with one and a change mask."""
     raw = tmp_path_factory.mktemp("raw")
     poses = {"ses-w000": ((6, -4, 3), (5, -3, 6)), "ses-w048": ((-4, 3, -8), (-6, 4, -3))}
     rows = []
@@ -81,6 +81,9 @@ def rows(tmp_path_factory, head, scan_head):
     darker = Volume((1000 - load_image(rows[0]["flair"]).data).astype(np.float32), load_image(rows[0]["flair"]).affine)
     save(darker, raw / "t1w.nii.gz")
     rows[0] |= {"t1w": str(raw / "t1w.nii.gz"), "lesion_mask": str(raw / "ses-w000_mask.nii.gz")}
+    first = load_image(rows[0]["flair"])
+    save(Volume(first.data > 100, first.affine), raw / "brain.nii.gz")
+    rows[0]["brain_mask"] = str(raw / "brain.nii.gz")
     rows[1] |= {"change_mask": str(raw / "ses-w048_mask.nii.gz"), "change_mask_transform": ""}
     return rows
 
@@ -94,10 +97,10 @@ def chain(rows, tmp_path_factory):
     assert register(rows, folders["registered"]) == 0
     steps = [
         ["correct-bias", "registered", "corrected", {"backend": "none", "options": {}}],
-        ["strip-skull", "corrected", "stripped", STRIPPING],
+        ["strip-skull", "corrected", "stripped", STRIPPING, "--registered", folders["registered"]],
     ]
-    for command, source, out, settings in steps:
-        arguments = [f"--{source}", folders[source], "--out", folders[out], "--threads", "1"]
+    for command, source, out, settings, *more in steps:
+        arguments = [f"--{source}", folders[source], *more, "--out", folders[out], "--threads", "1"]
         assert main([command, *arguments, "--settings", json.dumps(settings)]) == 0
     both = ["--stripped", folders["stripped"], "--settings"]
     out = ["--corrected", folders["corrected"], "--out", folders["normalised"]]
@@ -108,6 +111,7 @@ def chain(rows, tmp_path_factory):
 
 def test_register_writes_images_masks_and_maps(chain):
     assert sorted(path.name for path in chain["registered"].iterdir()) == [
+        "ses-w000_brain_mask.nii.gz",
         "ses-w000_flair.nii.gz",
         "ses-w000_flair_to_grid.txt",
         "ses-w000_lesion_mask.nii.gz",
@@ -237,11 +241,29 @@ def test_text_that_is_no_json_is_refused(tmp_path, capsys):
 def test_absurd_brain_names_the_folder(chain, tmp_path, capsys):
     options = STRIPPING["options"] | {"min_brain_ml": 2400.0}
     last = ending(tmp_path / "out", json.dumps(STRIPPING | {"options": options}))
-    code = main(["strip-skull", "--corrected", str(chain["corrected"]), *last])
+    folders = ["--registered", str(chain["registered"]), "--corrected", str(chain["corrected"])]
+    code = main(["strip-skull", *folders, *last])
     line = refused(capsys, code)
     assert str(chain["corrected"]) in line
     assert "expected a brain of 2400 to 2500 ml" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_sheets_brain_lies_on_its_image(chain, rows):
+    """The mask of the sheet is carried as the FLAIR is, without rings, and is no contrast to the steps that follow."""
+    written = load_mask(chain["registered"] / "ses-w000_brain_mask.nii.gz")
+    matrix = load_itk_affine(chain["registered"] / "ses-w000_flair_to_grid.txt")
+    again = resample_labels(load_mask(rows[0]["brain_mask"]), written.grid, matrix)
+    assert written.data.any()
+    assert (written.data == again.data).mean() > 0.9999
+    assert not list(chain["corrected"].glob("*brain*"))
+
+
+def test_given_brain_that_is_not_there_is_told(chain, tmp_path, capsys):
+    given = {"backend": "given", "options": {"min_brain_ml": 500.0, "max_brain_ml": 9000.0}}
+    folders = ["--registered", str(chain["registered"]), "--corrected", str(chain["corrected"])]
+    code = main(["strip-skull", *folders, *ending(tmp_path / "out", json.dumps(given))])
+    assert f"{chain['corrected']}: ses-w048: expected a brain mask" in refused(capsys, code)
 
 
 def test_brain_of_another_grid_is_refused(chain, tmp_path, capsys):

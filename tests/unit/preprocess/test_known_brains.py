@@ -1,0 +1,71 @@
+"""Masks of the sheet, and images that come without skull."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from msdiff.errors import BadInput
+from msdiff.images import Volume, axis_aligned_grid
+from msdiff.preprocess.known_brains import given, stripped
+from msdiff.preprocess.skull_stripping import Session
+from msdiff.template import load_template, template_brain
+
+GRID = axis_aligned_grid((56, 64, 30), (4.0, 4.0, 6.0), (0.0, -18.0, 8.0))
+OPTIONS = {"threshold": 0.05}
+BRAIN = template_brain(GRID)
+
+
+def session(brain=None, **images):
+    volumes = {name: Volume(np.asarray(data, np.float32), GRID.affine) for name, data in images.items()}
+    return Session(volumes, volumes, brain)
+
+
+@pytest.fixture(scope="module")
+def image():
+    """The template's brain in nothing, of positive values."""
+    return np.where(BRAIN, 100 + 400 * load_template("t1", GRID).data, 0)
+
+
+def test_given_mask_is_taken_as_it_is(image):
+    mask = np.zeros(GRID.shape, dtype=bool)
+    mask[3:5, 2, 7:9] = True
+    np.testing.assert_array_equal(given(session(mask, flair=image), {}, 1), mask)
+
+
+def test_empty_cell_is_told(image):
+    with pytest.raises(BadInput, match="the sheet's column brain_mask is empty; fill it, or choose another backend"):
+        given(session(flair=image), {}, 1)
+
+
+@pytest.mark.parametrize("background", [0.0, -1.0, 20.0])
+def test_brain_is_what_is_not_background(image, background):
+    data = np.where(BRAIN, image, background)
+    np.testing.assert_array_equal(stripped(session(flair=data), OPTIONS, 1), BRAIN)
+
+
+def test_overshoot_of_splines_is_background(image):
+    """Around the brain stand values of either sign, small beside the brain's; beyond the image lies its minimum."""
+    rim = ndimage.binary_dilation(BRAIN, iterations=2) & ~BRAIN
+    ripple = np.random.default_rng(0).uniform(-15, 15, GRID.shape)
+    data = np.where(rim, ripple, image)
+    data[:3] = data.min()
+    np.testing.assert_array_equal(stripped(session(flair=data), OPTIONS, 1), BRAIN)
+
+
+def test_dark_fluid_inside_is_brain(image):
+    hollow = ndimage.binary_erosion(BRAIN, iterations=5)
+    np.testing.assert_array_equal(stripped(session(flair=np.where(hollow, 0, image)), OPTIONS, 1), BRAIN)
+
+
+def test_what_one_contrast_kept_too_much_is_left_out(image):
+    eye = np.zeros(GRID.shape, dtype=bool)
+    eye[16:20, 55:60, 8:11] = True
+    bright = np.where(eye, 800, image)
+    assert (eye & ~BRAIN).any()
+    np.testing.assert_array_equal(stripped(session(flair=image, t1w=bright), OPTIONS, 1), BRAIN)
+
+
+def test_specks_are_left_out(image):
+    data = image.copy()
+    data[1, 1, 1] = 300
+    np.testing.assert_array_equal(stripped(session(flair=data), OPTIONS, 1), BRAIN)
