@@ -4,6 +4,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from msdiff.errors import BadInput
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,12 +36,16 @@ def run(arguments: argparse.Namespace) -> None:
     splits = dict(zip(patients["subject"], assign_splits(patients, settings.split), strict=True))
     scans["split"] = scans["subject"].map(splits)
     pairs = pair_scans(scans, settings.pairs)
+    counts = {name: int((pairs["split"] == name).sum()) for name in SPLITS}
+    if counts["train"] == 0:
+        raise BadInput(
+            f"{arguments.sheet}: expected a pair to train on, got none of {len(pairs)}; fill the column split, or "
+            "change the split's shares or seed"
+        )
+    if counts["test"] == 0:
+        logger.warning("no pair to test on; fill the column split, or change the split's shares or seed")
     write_sheet(scans, arguments.scans)
     write_table(pairs, arguments.pairs)
-    counts = {name: int((pairs["split"] == name).sum()) for name in SPLITS}
-    for name in ("train", "test"):
-        if counts[name] == 0:
-            logger.warning("no pair for %s; fill the column split, or change the split's shares or seed", name)
     logger.info(
         "wrote %s and %s: %d scans of %d patients; pairs: %s",
         arguments.scans,

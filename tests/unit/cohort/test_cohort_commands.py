@@ -58,3 +58,25 @@ def test_bad_input_ends_in_one_line(values, tmp_path, capsys, arguments, message
     assert error.startswith("msdiff draw-phantom: error:")
     assert message in error
     assert not out.exists()
+
+
+def test_pairs_to_train_on_are_needed(tmp_path, capsys, caplog):
+    (tmp_path / "scan.nii.gz").touch()
+    rows = [("sub-1", "ses-a", 0, "train"), ("sub-2", "ses-a", 0, "test"), ("sub-2", "ses-b", 9, "test")]
+    table = pd.DataFrame(rows, columns=["subject", "session", "days", "split"])
+    sheet, pairs = tmp_path / "sheet.tsv", tmp_path / "pairs.tsv"
+    settings = json.dumps({"split": {"train": 1, "validation": 0, "test": 1, "seed": 0}, "pairs": CHOICES["pairs"]})
+    pairing = ["pair-scans", "--sheet", str(sheet), "--contrasts", "flair", "--settings", settings]
+    pairing += ["--scans", str(tmp_path / "scans.tsv"), "--pairs", str(pairs)]
+
+    table.assign(flair="scan.nii.gz", lesion_mask="scan.nii.gz").to_csv(sheet, sep="\t", index=False)
+    assert main(pairing) == 2
+    assert "expected a pair to train on, got none of 1" in capsys.readouterr().err
+    assert not pairs.exists()
+
+    table["split"] = table["subject"].map({"sub-1": "test", "sub-2": "train"})
+    table.assign(flair="scan.nii.gz", lesion_mask="scan.nii.gz").to_csv(sheet, sep="\t", index=False)
+    assert main(pairing) == 0
+    assert len(pd.read_csv(pairs, sep="\t")) == 1
+    assert len(pd.read_csv(tmp_path / "scans.tsv", sep="\t")) == 3
+    assert "no pair to test on" in caplog.text
