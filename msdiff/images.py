@@ -73,6 +73,13 @@ def load_image(path: str | Path) -> Volume:
     return Volume(data, volume.affine)
 
 
+def load_grid(path: str | Path) -> Grid:
+    """Where the voxels of a file lie, from its header; BadInput where it cannot be read or is not three-dimensional."""
+    image = _open(path)
+    x, y, z = image.shape[:3]
+    return Grid((x, y, z), np.asarray(image.affine, dtype=np.float64))
+
+
 def load_mask(path: str | Path, grid: Grid | None = None) -> Volume:
     """Read a mask as bool (X, Y, Z); it may be all false.
 
@@ -133,19 +140,30 @@ def check_grid(grid: Grid, expected: Grid, name: str) -> None:
 
 
 def _load(path: str | Path) -> Volume:
+    image = _open(path)
+    try:
+        data = np.asanyarray(image.dataobj)
+    except (EOFError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    return Volume(data.reshape(data.shape[:3]), np.asarray(image.affine, dtype=np.float64))
+
+
+def _open(path: str | Path) -> nib.Nifti1Image:
+    """A file's header, checked; voxels are not read."""
     if not Path(path).is_file():
         raise BadInput(f"{path}: no such file; correct the path in the scan sheet")
     try:
         image = nib.load(path)
         if not isinstance(image, nib.Nifti1Image):
             raise nib.filebasedimages.ImageFileError(f"it is {type(image).__name__}")
-        data = np.asanyarray(image.dataobj)
     except (nib.filebasedimages.ImageFileError, EOFError, OSError, ValueError) as error:
-        raise BadInput(f"{path}: expected a NIfTI image (.nii, .nii.gz), cannot read it ({error})") from error
-    if data.ndim == 4 and data.shape[3] == 1:
-        data = data[..., 0]
-    if data.ndim != 3:
-        raise BadInput(f"{path}: expected a 3-D image, got shape {data.shape}; extract one volume")
+        raise _unreadable(path, error) from error
+    if len(image.shape) != 3 and not (len(image.shape) == 4 and image.shape[3] == 1):
+        raise BadInput(f"{path}: expected a 3-D image, got shape {image.shape}; extract one volume")
     if not np.isfinite(image.affine).all() or abs(np.linalg.det(image.affine[:3, :3])) < 1e-9:
         raise BadInput(f"{path}: expected an invertible affine, got a singular one; repair the header")
-    return Volume(data, np.asarray(image.affine, dtype=np.float64))
+    return image
+
+
+def _unreadable(path: str | Path, error: Exception) -> BadInput:
+    return BadInput(f"{path}: expected a NIfTI image (.nii, .nii.gz), cannot read it ({error})")

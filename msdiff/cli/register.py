@@ -1,12 +1,11 @@
 """Bring a patient's scans to one unbiased space and the common grid; one interpolation in all."""
 
 import argparse
-import json
 import logging
 from collections.abc import Sequence
 
 from msdiff.antspy import limit_threads
-from msdiff.cli.patient import add_patient_output
+from msdiff.cli.patient import add_patient_output, patient_rows
 from msdiff.errors import BadInput, MsdiffError
 from msdiff.images import load_image, load_mask, save
 from msdiff.patients import MASKS, image_path
@@ -30,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Register, resample once, write images, masks and maps."""
     settings = read(RegistrationSettings, arguments.settings)
     limit_threads(arguments.threads)
-    rows = _rows(arguments.patient)
+    rows = patient_rows(arguments.patient)
     subject = rows[0]["subject"]
     grid = settings.grid.grid()
     log.info("register %s: %d sessions, backend %s", subject, len(rows), settings.registration.backend)
@@ -64,20 +63,3 @@ def load_scan(row: dict[str, str], contrasts: Sequence[str]) -> Scan:
     except MsdiffError as error:
         raise type(error)(f"{row['subject']} {row['session']}: {error}") from error
     return Scan(row["session"], images, masks, change_map)
-
-
-def _rows(text: str) -> list[dict[str, str]]:
-    """The patient's sheet rows in order of their sessions."""
-    try:
-        rows = json.loads(text)
-        rows = sorted(
-            ({str(key): str(value) for key, value in row.items()} for row in rows), key=lambda row: row["session"]
-        )
-        subjects = {row["subject"] for row in rows}
-    except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
-        raise BadInput(f"--patient: expected a JSON list of sheet rows, got {text[:60]!r} ({error})") from error
-    if len(subjects) != 1 or len({row["session"] for row in rows}) != len(rows):
-        raise BadInput(
-            f"--patient: expected distinct sessions of one subject, got {len(rows)} rows of {sorted(subjects)}"
-        )
-    return rows

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from msdiff.errors import BadInput
-from msdiff.images import Volume, axis_aligned_grid, check_grid, load_image, load_labels, load_mask, save
+from msdiff.images import Volume, axis_aligned_grid, check_grid, load_grid, load_image, load_labels, load_mask, save
 
 GRID = axis_aligned_grid((6, 5, 4), (1.0, 2.0, 3.0), (0.0, -18.0, 8.0))
 
@@ -123,3 +123,17 @@ def test_labels_are_whole_numbers(tmp_path, data):
     assert (load_labels(path, GRID).data == 41).all()
     with pytest.raises(BadInput, match="expected whole-number labels"):
         load_labels(write(tmp_path / "b.nii.gz", data))
+
+
+def test_a_grid_is_read_from_the_header_alone(tmp_path):
+    grid = axis_aligned_grid((5, 6, 7), (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    save(Volume(np.zeros(grid.shape, dtype=np.float32), grid.affine), tmp_path / "empty.nii")
+    found = load_grid(tmp_path / "empty.nii")
+    assert found.shape == grid.shape
+    np.testing.assert_allclose(found.affine, grid.affine)
+    # Without its voxels a file still has a grid, and is no image.
+    cut = tmp_path / "cut.nii"
+    cut.write_bytes((tmp_path / "empty.nii").read_bytes()[:400])
+    assert load_grid(cut).shape == grid.shape
+    with pytest.raises(BadInput, match="cannot read it"):
+        load_image(cut)
