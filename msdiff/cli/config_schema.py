@@ -137,7 +137,11 @@ def _preprocess() -> Schema:
         skull_stripping,
         whitestripe,
     )
+    from msdiff.preprocess.quality import MEASURES, QualitySettings
 
+    # Lowest and highest accepted value of the measures that are judged.
+    limit = section(QualitySettings)["properties"]["limits"]["additionalProperties"]
+    limits = mapping(tuple(MEASURES), **dict.fromkeys(MEASURES, limit))
     return mapping(
         grid=section(registration.GridSettings),
         registration=pluggable(ants=ants.RegistrationOptions, plain=plain.RegistrationOptions),
@@ -158,6 +162,7 @@ def _preprocess() -> Schema:
             zscore=normalisation.ZscoreOptions,
             whitestripe=whitestripe.WhitestripeOptions,
         ),
+        quality=section(QualitySettings, limits=limits),
         stack=section(StackSettings),
     )
 

@@ -4,8 +4,14 @@ import argparse
 import json
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from msdiff.errors import BadInput
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from msdiff.report.scans import ScanParts
 
 logger = logging.getLogger(__name__)
 
@@ -16,13 +22,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--figures", type=Path, required=True, help="folder of the figures")
     parser.add_argument("--provenance", type=Path, required=True, help="JSON that the command provenance wrote")
     parser.add_argument("--stack", type=Path, help="the cohort's stack of scans, for the number of patients per split")
+    parser.add_argument("--pictures", type=Path, help="folder of the patients' folders that check-quality wrote")
+    parser.add_argument("--sheet", type=Path, help="the cohort's scan sheet, for the scans that it excludes")
     parser.add_argument("--out", type=Path, required=True, help="HTML to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Read what was written, write the page."""
     from msdiff.cohort.stacks import load_stack
+    from msdiff.preprocess.quality import QualitySettings
     from msdiff.report.page import read_figures, read_tables, report_page
+    from msdiff.settings import check
+    from msdiff.tables.layout import TableSettings
+    from msdiff.tables.quality import summary
     from msdiff.writing import whole_file
 
     try:
@@ -35,8 +47,26 @@ def run(arguments: argparse.Namespace) -> None:
         counts = patients["split"].value_counts()
         splits = {split: int(counts[split]) for split in ("train", "validation", "test") if split in counts}
     tables, figures = read_tables(arguments.tables), read_figures(arguments.figures)
+    scans = None
+    if "quality" in tables:
+        config = provenance["config"]
+        chosen = check(TableSettings, config["tables"], "tables")
+        limits = check(QualitySettings, config["preprocess"]["quality"], "preprocess.quality").limits
+        scans = read_scans(arguments, tables["quality"], chosen.quality_pictures)
+        tables["quality"] = summary(tables["quality"], limits, chosen)
     logger.info("report of %d tables and %d figures", len(tables), len(figures))
-    page = report_page(tables, figures, provenance, splits)
+    page = report_page(tables, figures, provenance, splits, scans)
     with whole_file(arguments.out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     logger.info("wrote %s", arguments.out)
+
+
+def read_scans(arguments: argparse.Namespace, table: "pd.DataFrame", shown: int) -> "ScanParts":
+    """The scans of the table of quality control, with their pictures, and those that the sheet excludes."""
+    from msdiff.report.scans import scan_parts
+    from msdiff.tables.layout import read_list
+
+    if arguments.pictures is None or arguments.sheet is None:
+        raise BadInput("quality.csv: expected --pictures and --sheet beside it, got only one or none; give both")
+    sheet = read_list(arguments.sheet, ["subject", "session"])
+    return scan_parts(table, arguments.pictures, arguments.out, shown, sheet)

@@ -1,8 +1,8 @@
 """Figures of the report, as PNG files that carry their own title and caption.
 
 Slices are shown as they lie in a stack: y, to anterior, runs up, and x, to the patient's right, runs to the right, so
-that right is right (neurological convention). Colours are those of Okabe & Ito (2008), which most colour-blind
-readers can tell apart; what a colour says is also said by a marker, a place or a word.
+that right is right (neurological convention). What a colour says is also said by a marker, a place
+or a word.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,15 +21,12 @@ from scipy import ndimage
 from msdiff.cohort.samples import Shard
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
+from msdiff.report.colours import BLUE, DEEP_GREY, GREEN, ORANGE, PINK, REGION_COLOURS, SKY, VERMILION, YELLOW
 from msdiff.report.words import write
 from msdiff.tables.image_quality import NOISE_FLOOR, REAL, REFERENCES, REGIONS, generator_order
 from msdiff.tables.layout import OURS, PAPER
 from msdiff.writing import whole_file
 
-BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW = (
-    *("#0072B2", "#E69F00", "#009E73", "#CC79A7"),
-    *("#56B4E9", "#D55E00", "#F0E442"),
-)
 COLOURS = [BLUE, VERMILION, GREEN, PINK, ORANGE, SKY]
 MARKERS = ["o", "s", "^", "D", "v", "P"]
 GREY = "#555555"
@@ -52,9 +49,6 @@ DPI = 150
 ORIENTATION = "Axial slices, anterior up, the patient's right on the right (neurological convention)."
 # Of the range [-1, 1]: a difference beyond it is shown in the end colour.
 DIFFERENCE_LIMIT = 0.4
-# FreeSurfer's codes: white matter and brainstem, cortex, fluid; every other label is drawn as deep grey matter.
-REGION_COLOURS = {(2, 41, 7, 46, 16): SKY, (3, 42, 8, 47): ORANGE, (24, 4, 5, 14, 15, 43, 44): BLUE}
-DEEP_GREY = GREEN
 # Side of an inset, as a share of its panel.
 INSET = 0.36
 # Arrays of a stack that are no images.

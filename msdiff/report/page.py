@@ -16,6 +16,7 @@ from PIL import Image
 from msdiff.errors import BadInput
 from msdiff.report import sentences
 from msdiff.report.provenance import find
+from msdiff.report.scans import ScanPart, ScanParts
 from msdiff.report.words import write
 from msdiff.tables.layout import OURS, PAPER, read_table
 
@@ -25,15 +26,18 @@ SECTIONS: list[tuple[str, list[str], list[str]]] = [
     ("Cohort", ["cohort"], []),
     ("Generated follow-ups", ["image_quality"], ["follow_ups", "image_quality"]),
     ("Detection of new lesions", ["augmentation"], ["augmentation"]),
-    ("Preprocessing", [], ["preprocessing"]),
+    ("Preprocessing", ["quality"], ["preprocessing"]),
     ("Training and compute", ["compute"], ["losses"]),
 ]
 TITLES = {
     "augmentation": "Detectors by the ratio of real to synthetic slices",
     "image_quality": "Generated against real follow-ups",
     "cohort": "New lesions by treatment arm",
+    "quality": "Quality control of the scans",
     "compute": "Hours and memory by rule",
 }
+# The section that shows the scans themselves.
+SCANS_SECTION = "Preprocessing"
 FIGURE_SENTENCES = {
     "follow_ups": "Pictures show whether a lesion is where it was asked for; a few slices do not say how often it is.",
     "preprocessing": "The worst by one measure: a fault that both scans of a patient share does not show here.",
@@ -96,6 +100,7 @@ class Section(NamedTuple):
     anchor: str
     tables: list[TablePart]
     figures: list[FigurePart]
+    scans: list[ScanPart]
 
 
 def report_page(
@@ -103,11 +108,13 @@ def report_page(
     figures: Mapping[str, str | Path],
     provenance: Mapping[str, Any],
     splits: Mapping[str, int],
+    scans: ScanParts | None = None,
 ) -> str:
     """The page, as HTML.
 
     `tables` and `figures` (PNG files with a title and a caption in them) by name, `provenance` as
-    msdiff.report.provenance writes it, `splits` the patients per split (empty where they are not known).
+    msdiff.report.provenance writes it, `splits` the patients per split (empty where they are not known), `scans` the
+    scans for quality control.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -117,8 +124,8 @@ def report_page(
     return environment.get_template("page.html.j2").render(
         title="msdiff: results of this run",
         warning=sentences.warning(tables),
-        facts=_facts(tables, provenance, splits),
-        sections=_sections(tables, figures, config),
+        facts=_facts(tables, provenance, splits, scans),
+        sections=_sections(tables, figures, config, scans.scans if scans else []),
         conventions=[*_fixed_conventions(), *_chosen_conventions(config)],
         packages=provenance["packages"],
         provenance=provenance,
@@ -172,7 +179,10 @@ def render_caption(name: str, config: Mapping[str, Any]) -> Markup:
 
 
 def _sections(
-    tables: Mapping[str, pd.DataFrame], figures: Mapping[str, str | Path], config: Mapping[str, Any]
+    tables: Mapping[str, pd.DataFrame],
+    figures: Mapping[str, str | Path],
+    config: Mapping[str, Any],
+    scans: list[ScanPart],
 ) -> list[Section]:
     listed = {name for _, names, _ in SECTIONS for name in names}
     drawn = {name for _, _, names in SECTIONS for name in names}
@@ -189,8 +199,9 @@ def _sections(
             if name in figures:
                 n_figures += 1
                 figure_parts.append(_figure(name, n_figures, figures[name]))
-        if table_parts or figure_parts:
-            sections.append(Section(title, title.lower().replace(" ", "-"), table_parts, figure_parts))
+        own_scans = scans if title == SCANS_SECTION else []
+        if table_parts or figure_parts or own_scans:
+            sections.append(Section(title, title.lower().replace(" ", "-"), table_parts, figure_parts, own_scans))
     return sections
 
 
@@ -257,7 +268,10 @@ def _digits(value: float, name: str) -> str:
 
 
 def _facts(
-    tables: Mapping[str, pd.DataFrame], provenance: Mapping[str, Any], splits: Mapping[str, int]
+    tables: Mapping[str, pd.DataFrame],
+    provenance: Mapping[str, Any],
+    splits: Mapping[str, int],
+    scans: ScanParts | None,
 ) -> list[tuple[str, str]]:
     """The run in a few lines: name and value."""
     git = provenance["git"]
@@ -272,6 +286,9 @@ def _facts(
         facts.append(("Cohort", f"{names}: {int(total['n'].sum())} patients with a follow-up"))
     if splits:
         facts.append(("Patients", ", ".join(f"{count} {split}" for split, count in splits.items())))
+    if scans is not None:
+        facts.append(("Flagged scans", sentences.about_flagged(scans)))
+        facts.append(("Excluded scans", sentences.about_excluded(scans)))
     seeds = provenance["seeds"]
     if seeds:
         facts.append(("Seeds", ", ".join(f"{path} {_text(value)}" for path, value in seeds.items())))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
+from msdiff.report.scans import ScanParts
 from msdiff.report.words import write
 from msdiff.tables.image_quality import NOISE_FLOOR, REFERENCES
 from msdiff.tables.layout import OURS
@@ -122,10 +123,35 @@ def about_compute(ours: pd.DataFrame) -> str:
     )
 
 
+def about_quality(ours: pd.DataFrame) -> str:
+    """What the measures say of the scans, and what they cannot."""
+    flagged = ours[ours["flagged"] > 0]
+    found = [f"{row.measure} ({_scans(int(row.flagged))})" for row in flagged.itertuples()]
+    beyond = f"Outside the accepted range: {'; '.join(found)}." if found else "No scan lies outside the limits."
+    return f"{beyond} Numbers find gross faults; look at the pictures for the others."
+
+
+def about_flagged(scans: ScanParts) -> str:
+    """The flagged scans with their reasons, and how to leave one out."""
+    if not scans.flagged:
+        return f"none of {len(scans.scans)}"
+    names = "; ".join(f"{scan.name}: {scan.flag}" for scan in scans.flagged)
+    return (
+        f"{len(scans.flagged)} of {len(scans.scans)}, worst first. {names}. To leave a scan out, write the "
+        "reason into the column exclude of the sheet and run again."
+    )
+
+
+def about_excluded(scans: ScanParts) -> str:
+    """The scans that the sheet leaves out, with its reasons."""
+    return "; ".join(f"{name}: {reason}" for name, reason in scans.excluded) or "none"
+
+
 SENTENCES: dict[str, Callable[[pd.DataFrame], str]] = {
     "augmentation": about_augmentation,
     "image_quality": about_image_quality,
     "cohort": about_cohort,
+    "quality": about_quality,
     "compute": about_compute,
 }
 
@@ -148,6 +174,10 @@ def _patients(ours: pd.DataFrame, kind: str) -> str:
 
 def _count(n: int, kind: str) -> str:
     return f"{n} {kind} patient{'' if n == 1 else 's'}"
+
+
+def _scans(n: int) -> str:
+    return f"{n} scan{'' if n == 1 else 's'}"
 
 
 def _number(value: float) -> str:

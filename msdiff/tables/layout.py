@@ -37,13 +37,14 @@ class ExpectedCost(Settings):
 
 
 class TableSettings(Settings):
-    """Section `tables` of the config: intervals, the cost of an error, and how many patients a figure shows."""
+    """Section `tables` of the config: intervals, the cost of an error, patients of a figure, scans the report shows."""
 
     confidence_level: Annotated[float, Field(gt=0, lt=1)]
     bootstrap_resamples: Annotated[int, Field(ge=1)]
     bootstrap_seed: Annotated[int, Field(ge=0)]
     expected_cost: ExpectedCost
     figure_patients: Annotated[int, Field(ge=1)]
+    quality_pictures: Annotated[int, Field(ge=0)]
 
 
 def with_intervals(metrics: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.xdist_group("demo")]
-TABLES = ["augmentation", "image_quality", "cohort", "compute"]
+TABLES = ["augmentation", "image_quality", "cohort", "quality", "compute"]
 REPORTING = {"draw_figures", "provenance", "report", "all"}
 
 
@@ -64,6 +64,17 @@ def test_report_tables_and_record_are_there(demo):
     assert "data:image/png;base64" in page
     assert all(table(demo, name, source="msdiff") for name in TABLES)
     assert json.loads((demo / "results/provenance.json").read_text())["config"]["study"] == "phantom"
+
+
+def test_every_scan_is_measured_pictured_and_linked(demo):
+    rows, page = table(demo, "quality"), (demo / "results/report.html").read_text()
+    assert len(rows) == 32
+    for row in rows:
+        picture = f"preprocessed/phantom/quality/{row['subject']}/{row['session']}.png"
+        assert (demo / "results" / picture).stat().st_size <= 150 * 1024
+        assert f'href="{picture}"' in page
+    # A phantom's faults can only come from its preprocessing.
+    assert sum(bool(row["flag"]) for row in rows) <= 4
 
 
 def test_second_run_has_nothing_to_do(demo, environment):

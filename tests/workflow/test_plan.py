@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.workflow
-IMAGING = ["draw_phantom", "register", "correct_bias", "strip_skull", "normalise"]
-LOCAL = ["all", "index_phantom", "pair_scans", "list_auxiliary_slices", "mix_slices", "compute", "provenance", "report"]
+GROUPS = {
+    "imaging": ["draw_phantom", "register", "correct_bias", "strip_skull", "normalise"],
+    "quality": ["check_quality"],
+}
+LOCAL = ["all", "index_phantom", "pair_scans", "list_auxiliary_slices", "mix_slices", "quality", "compute"]
+LOCAL += ["provenance", "report"]
 HEAVY = ["torch", "monai", "ants", "tensorflow", "msdiff"]
 
 
@@ -34,9 +38,11 @@ def test_paper_scale_run_is_planned_in_few_jobs_and_fewer_submissions(checkout, 
     assert jobs["parcellate"] == 9
     assert sum(jobs.values()) <= 2500
     profile = (checkout / "profiles/slurm/config.yaml").read_text()
-    patients_per_submission = int(re.search(r"imaging=(\d+)", profile).group(1))
-    submissions = sum(count for rule, count in jobs.items() if rule not in IMAGING + LOCAL)
-    submissions += -(-jobs["register"] // patients_per_submission)
+    grouped = [rule for rules in GROUPS.values() for rule in rules]
+    submissions = sum(count for rule, count in jobs.items() if rule not in grouped + LOCAL)
+    for group in GROUPS:
+        patients_per_submission = int(re.search(rf"{group}=(\d+)", profile).group(1))
+        submissions += -(-jobs["register"] // patients_per_submission)
     assert submissions <= 700
 
 

@@ -121,4 +121,10 @@ def test_chain_goes_on_to_a_report_that_warns(real, environment):
         rows = [row for row in csv.DictReader(file) if row["source"] == "msdiff"]
     assert {row["n"] for row in rows} == {"1"}
     assert {row["real_synthetic"] for row in rows} == {"1:0", "1:1"}
+    with (real / "results/tables/quality.csv").open() as file:
+        flags = {(row["subject"], row["session"]): row["flag"] for row in csv.DictReader(file)}
+    # Two scanners of patient 03 do not agree, and the run says so.
+    assert "correlation with the session before" in flags["sub-03", "ses-study2"]
+    assert f"sub-03 ses-study2: {flags['sub-03', 'ses-study2']}" in page
+    assert not any(flags["sub-12", session] for session in ("ses-study1", "ses-study2"))
     assert len({float(row["correct"]) + float(row["false_negatives"]) for row in rows}) == 1

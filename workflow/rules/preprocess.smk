@@ -2,6 +2,7 @@
 
 Reads   the scan sheet's images, or the phantom's
 Writes  results/preprocessed/{cohort}/{registered,corrected,stripped,normalised}/{subject}/
+        results/preprocessed/{cohort}/quality/{subject}/
         results/preprocessed/{cohort}/stack/
 """
 
@@ -125,6 +126,47 @@ rule normalise:
             --corrected {input.corrected:q} \
             --stripped {input.stripped:q} \
             --out {output.normalised:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule check_quality:
+    input:
+        patient_files,
+        lambda wildcards: region_batch(wildcards.subject),
+        registered="results/preprocessed/{cohort}/registered/{subject}",
+        corrected="results/preprocessed/{cohort}/corrected/{subject}",
+        stripped="results/preprocessed/{cohort}/stripped/{subject}",
+        normalised="results/preprocessed/{cohort}/normalised/{subject}",
+    output:
+        quality=directory("results/preprocessed/{cohort}/quality/{subject}"),
+    log:
+        "results/logs/check_quality/{cohort}/{subject}.log",
+    benchmark:
+        "results/benchmarks/check_quality/{cohort}/{subject}.tsv"
+    group:
+        "quality"
+    conda:
+        "../../envs/tables.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=5,
+    params:
+        patient=patient_rows,
+        contrasts=CONTRASTS,
+        regions=lambda wildcards: region_folder(wildcards.subject),
+        settings=settings("preprocess/quality"),
+    shell:
+        r"""
+        python -m msdiff check-quality \
+            --patient {params.patient:q} \
+            --contrasts {params.contrasts:q} \
+            --registered {input.registered:q} \
+            --corrected {input.corrected:q} \
+            --stripped {input.stripped:q} \
+            --normalised {input.normalised:q} \
+            --regions {params.regions:q} \
+            --out {output.quality:q} \
             --settings {params.settings:q} >{log:q} 2>&1
         """
 

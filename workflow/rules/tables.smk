@@ -1,11 +1,15 @@
 """The tables, the figures, the provenance record and the report.
 
-Reads   results/segmentation/, results/synthesis/, results/preprocessed/{cohort}/stack/, results/benchmarks/
+Reads   results/segmentation/, results/synthesis/, results/preprocessed/{cohort}/{stack,quality}/, results/benchmarks/
 Writes  results/tables/, results/figures/, results/provenance.json, results/report.html
 """
 
-TABLES = ["augmentation", "image_quality", "cohort", "compute"]
+TABLES = ["augmentation", "image_quality", "cohort", "quality", "compute"]
 STACK = f"results/preprocessed/{STUDY}/stack"
+SHEET = config["cohort"][STUDY]["sheet"] or f"results/cohorts/{STUDY}/sheet.tsv"
+QUALITY = expand(
+    "results/preprocessed/{cohort}/quality/{subject}", cohort=STUDY, subject=SUBJECTS
+)
 SCORES = expand(
     "results/segmentation/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/scores",
     cohort=STUDY,
@@ -151,6 +155,31 @@ rule cohort:
         """
 
 
+rule quality:
+    input:
+        patients=QUALITY,
+    output:
+        table=report(
+            "results/tables/quality.csv",
+            caption="../report/quality.rst",
+            category="tables",
+        ),
+    log:
+        "results/logs/quality.log",
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        cohort=STUDY,
+    shell:
+        r"""
+        python -m msdiff quality \
+            --cohort {params.cohort:q} \
+            --patients {input.patients:q} \
+            --out {output.table:q} >{log:q} 2>&1
+        """
+
+
 rule compute:
     input:
         # The benchmark record is complete when these exist.
@@ -238,6 +267,8 @@ rule report:
         figures="results/figures",
         provenance="results/provenance.json",
         stack=STACK,
+        scans=QUALITY,
+        sheet=SHEET,
     output:
         page="results/report.html",
     log:
@@ -245,6 +276,8 @@ rule report:
     localrule: True
     conda:
         "../../envs/tables.yaml"
+    params:
+        pictures=f"results/preprocessed/{STUDY}/quality",
     shell:
         r"""
         python -m msdiff report \
@@ -252,5 +285,7 @@ rule report:
             --figures {input.figures:q} \
             --provenance {input.provenance:q} \
             --stack {input.stack:q} \
+            --pictures {params.pictures:q} \
+            --sheet {input.sheet:q} \
             --out {output.page:q} >{log:q} 2>&1
         """

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from msdiff.__main__ import main
@@ -178,6 +179,39 @@ def test_regions_of_other_patients_than_the_brains_are_refused(chain, tmp_path, 
     assert parcellate(chain, tmp_path / "000", "stripped", "corrected") == 2
     assert "expected the same patients, each once, under normalised, corrected, stripped" in capsys.readouterr().err
     assert not (tmp_path / "000").exists()
+
+
+def check_quality(chain, rows, out, limits):
+    settings = {"histogram_bins": 32, "smoothing_mm": 4.0, "limits": limits}
+    folders = [f"--{name}={chain[name]}" for name in ("registered", "corrected", "stripped", "normalised")]
+    ending = ["--regions", str(chain["parcellation"] / "sub-01"), "--out", str(out), "--settings", json.dumps(settings)]
+    return main(["check-quality", "--patient", json.dumps(rows), "--contrasts", "flair", "t1w", *folders, *ending])
+
+
+def test_quality_is_measured_and_pictured(chain, rows, tmp_path):
+    limits = {"template_dice": [0.85, None], "slice_mm": [None, 5.0]}
+    assert check_quality(chain, rows, tmp_path / "sub-01", limits) == 0
+    names = sorted(path.name for path in (tmp_path / "sub-01").iterdir())
+    assert names == ["quality.tsv", "ses-w000.png", "ses-w048.png"]
+    table = pd.read_csv(tmp_path / "sub-01/quality.tsv", sep="\t")
+    assert table["session"].tolist() == ["ses-w000", "ses-w048"]
+    assert table["contrasts"].tolist() == ["flair t1w", "flair"]
+    first, second = table.to_dict("records")
+    assert np.isnan(first["head_rotation_degrees"])
+    assert second["head_rotation_degrees"] == pytest.approx(16.3, abs=2.0)
+    assert second["residual_shift_mm"] < 2.0
+    assert np.isnan(second["lesion_inside_ml"])
+    assert first["lesion_inside_ml"] == pytest.approx(8.0, rel=0.35)
+    assert (table["coverage"] > 0.95).all()
+    # A thick slice is flagged, and the score says how far it is from the limit.
+    assert table["flag"].tolist() == ["slices 5.5 mm (at most 5)"] * 2
+    np.testing.assert_allclose(table["score"], 5 / 5.5, rtol=1e-3)
+
+
+def test_unknown_limit_is_refused(chain, rows, tmp_path, capsys):
+    line = refused(capsys, check_quality(chain, rows, tmp_path / "out", {"beauty": [0.5, None]}))
+    assert "got beauty" in line
+    assert not (tmp_path / "out").exists()
 
 
 def refused(capsys, code):

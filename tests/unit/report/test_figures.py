@@ -103,6 +103,7 @@ def figures_folder(stack_folder, shards, histories, tables_folder, tmp_path_fact
         "expected_cost": dict.fromkeys(["cost_false_positive", "cost_false_negative"], 1)
         | dict.fromkeys(["prior_negative", "prior_positive"], 0.5),
         "figure_patients": 4,
+        "quality_pictures": 2,
     }
     draw(
         command,

@@ -1,4 +1,5 @@
 import argparse
+import base64
 import json
 import re
 from html.parser import HTMLParser
@@ -6,13 +7,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 import msdiff
 from msdiff.cli import report as command
 from msdiff.errors import BadInput
+from msdiff.preprocess.quality import MEASURES
 from msdiff.report import figures
 from msdiff.report.page import read_tables, render_caption, report_page, shared_keys, table_rows
 from msdiff.report.provenance import record
+from msdiff.report.scans import ScanPart, ScanParts
+from msdiff.tables.layout import assemble, write_table
 
 CONFIG = {
     "study": "phantom",
@@ -153,13 +158,84 @@ def test_a_further_table_is_shown_too(tables, pictures):
     assert "table-privacy" in Page(html).ids
 
 
-@pytest.mark.parametrize("name", ["augmentation", "image_quality", "cohort", "compute"])
+@pytest.mark.parametrize("name", ["augmentation", "image_quality", "cohort", "quality", "compute"])
 def test_captions_are_filled_with_the_settings(name):
     caption = render_caption(name, CONFIG)
     assert "A row is" in caption
     assert "{{" not in caption
     assert ("95 % percentile" in caption) == (name != "compute")
     assert (CHECKOUT / "workflow" / "report" / f"{name}.rst").read_text().startswith("A row is")
+
+
+@pytest.fixture
+def scans():
+    data = base64.b64encode(b"picture").decode()
+    return ScanParts(
+        [
+            ScanPart("sub-1 ses-2", "SNR 4 (at least 10)", "preprocessed/phantom/quality/sub-1/ses-2.png", data),
+            ScanPart("sub-1 ses-1", "", "preprocessed/phantom/quality/sub-1/ses-1.png", ""),
+        ],
+        [("sub-9 ses-1", "head moved")],
+    )
+
+
+def test_scans_are_shown_worst_first_and_the_others_linked(tables, pictures, scans):
+    html = report_page(tables, pictures, record(CONFIG), {}, scans)
+    page = Page(html)
+    assert "scan-sub-1-ses-2" in page.ids
+    assert len(page.images) == len(pictures) + 1
+    assert [link for link in page.links if not link.startswith("#")] == [scan.link for scan in scans.scans]
+    run = html[html.index('id="run"') : html.index('id="cohort"')]
+    assert "1 of 2, worst first. sub-1 ses-2: SNR 4 (at least 10)" in run
+    assert "sub-9 ses-1: head moved" in run
+    assert page.open == []
+
+
+def quality_options(folder):
+    """A table of two scans, their pictures, a sheet and the record of a run that judged them."""
+    config = yaml.safe_load((CHECKOUT / "config.yaml").read_text())
+    (folder / "provenance.json").write_text(json.dumps(record(config)))
+    (folder / "sheet.tsv").write_text("subject\tsession\texclude\nsub-1\tses-1\t\nsub-9\tses-1\thead moved\n")
+    measures = dict.fromkeys(MEASURES, 1.0) | {"snr": 30.0, "brain_ml": 1200.0, "template_nmi": 1.05}
+    rows = [
+        {"cohort": "phantom", "subject": "sub-1", "session": "ses-1", **measures, "score": 1.1, "flag": ""},
+        {"cohort": "phantom", "subject": "sub-1", "session": "ses-2", **measures, "score": 0.4, "flag": "too dark"},
+    ]
+    for row in rows:
+        path = folder / "quality/sub-1" / f"{row['session']}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"picture of " + row["session"].encode())
+    return assemble(rows, [], ["cohort", "subject", "session", *MEASURES, "score", "flag"])
+
+
+def run_report(tables_folder, pictures, folder, *more):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    options = ["--tables", tables_folder, "--figures", next(iter(pictures.values())).parent]
+    options += ["--provenance", folder / "provenance.json", "--out", folder / "report.html", *more]
+    command.run(parser.parse_args([str(option) for option in options]))
+    return (folder / "report.html").read_text()
+
+
+def test_command_sums_up_the_scans_and_shows_them(tables, pictures, tmp_path):
+    write_table(quality_options(tmp_path), tmp_path / "tables/quality.csv")
+    html = run_report(tmp_path / "tables", pictures, tmp_path, "--pictures", tmp_path / "quality", "--sheet",
+                      tmp_path / "sheet.tsv")  # fmt: skip
+    assert "sub-9 ses-1: head moved" in html
+    assert "1 of 2, worst first. sub-1 ses-2: too dark" in html
+    table = html[html.index('id="table-quality"') :]
+    assert "brain volume, ml" in table
+    assert "800 to 2100" in table
+    assert table.index(base64.b64encode(b"picture of ses-2").decode()) < table.index(
+        base64.b64encode(b"picture of ses-1").decode()
+    )
+    assert 'href="quality/sub-1/ses-1.png"' in table
+
+
+def test_command_wants_pictures_and_sheet_beside_the_table_of_quality(pictures, tmp_path):
+    write_table(quality_options(tmp_path), tmp_path / "tables/quality.csv")
+    with pytest.raises(BadInput, match="--pictures and --sheet"):
+        run_report(tmp_path / "tables", pictures, tmp_path, "--pictures", tmp_path / "quality")
 
 
 def test_command_writes_the_page(tables_folder, pictures, stack_folder, tmp_path):

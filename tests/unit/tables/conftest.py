@@ -17,5 +17,6 @@ def table_settings():
             "prior_positive": 0.01,
         },
         "figure_patients": 3,
+        "quality_pictures": 2,
     }
     return settings.check(TableSettings, values)

@@ -16,6 +16,7 @@ SETTINGS = {
         "prior_positive": 0.01,
     },
     "figure_patients": 6,
+    "quality_pictures": 12,
 }
 
 
