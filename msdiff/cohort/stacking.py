@@ -194,7 +194,10 @@ def slice_index(pairs: pd.DataFrame, scans: pd.DataFrame, slices: dict[tuple[str
 def new_lesions(
     baseline: NDArray[np.bool_], follow_up: NDArray[np.bool_], grid: Grid, min_volume_mm3: float
 ) -> NDArray[np.bool_]:
-    """Lesion voxels (X, Y, Z) that the baseline had not, in 26-connected parts of at least a volume in mm3."""
+    """Lesion voxels (X, Y, Z) that the baseline had not, in 26-connected parts of at least a volume in mm3.
+
+    That is new lesions and what grew around old ones; what shrank or vanished is not in it.
+    """
     labels, count = ndimage.label(follow_up & ~baseline, IN_SCANS)
     large = np.bincount(labels.ravel(), minlength=count + 1) * round(grid.voxel_volume_mm3, 6) >= min_volume_mm3
     large[0] = False

@@ -110,6 +110,19 @@ def test_drawn_change_is_preferred_and_kept_inside_the_brain(cohort):
     assert load_stack(cohort / "stack").array("change_mask")[1].sum() == 1
 
 
+def test_a_patient_with_one_session_is_stacked_without_slices(cohort):
+    scans, pairs = (pd.read_csv(cohort / f"{name}.tsv", sep="\t") for name in ("scans", "pairs"))
+    scans[:3].to_csv(cohort / "scans.tsv", sep="\t", index=False)
+    pairs[:1].to_csv(cohort / "pairs.tsv", sep="\t", index=False)
+    assert stack(cohort) == 0
+    opened = load_stack(cohort / "stack")
+    assert opened.scans["subject"].tolist() == ["sub-01", "sub-01", "sub-02"]
+    assert opened.array("flair").shape == (3, 6, 8, 9)
+    assert opened.array("lesion_mask")[2].sum() == 1
+    assert opened.slices["subject"].unique().tolist() == ["sub-01"]
+    assert opened.scans["has_change_mask"].tolist() == [0, 1, 0]
+
+
 def test_no_change_in_training_is_refused(tmp_path, capsys):
     generator = np.random.default_rng(0)
     patient(tmp_path, "sub-01", generator, change=False)
