@@ -1,7 +1,8 @@
 # make demo   the whole workflow on the embedded cohort, CPU only
 # make test   the whole test suite
 # make lint   the linters
-# Each makes its own environment in .venv; `make clean` forgets the environment, never results.
+# make environment-synthseg   the environment of a backend that needs its own, from requirements-synthseg.txt
+# Each makes its own environment in .venv; `make clean` forgets the environments, never results.
 
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
@@ -18,9 +19,10 @@ demo: install
 	@echo "tables: results/tables/"
 
 # What runs Snakemake or trains for long comes second and alone, or its threads would wait for the others'.
-test: install-dev
+test: install-dev environment-synthseg
 	python -m pytest -n 2 -m "not workflow and not slow"
 	python -m pytest -m "workflow or slow"
+	.environments/synthseg/bin/python -m pytest tests/tensorflow
 
 lint: install-dev
 	ruff check .
@@ -44,5 +46,16 @@ install-dev: .venv/installed-dev
 	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
+environment-%: .environments/%/installed ;
+
+.environments/%/installed: requirements-%.txt requirements-dev.txt pyproject.toml
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $< "$$(grep ^pytest== requirements-dev.txt)"
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# Made through a pattern, and still to be kept.
+.PRECIOUS: .environments/%/installed
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .environments .mypy_cache .ruff_cache .pytest_cache

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", ".snakemake", "results", "*_cache", "__pycache__", "*.egg-info")
+MADE_HERE = (".venv", ".environments", ".snakemake", "results", "*_cache", "__pycache__", "*.egg-info")
+LEFT_BEHIND = shutil.ignore_patterns(".git", *MADE_HERE)
 
 
 @pytest.fixture(scope="session")

@@ -168,11 +168,17 @@ def _preprocess() -> Schema:
 
 
 def _parcellation() -> Schema:
-    from msdiff.parcellation import atlas, plain
+    from msdiff.parcellation import atlas, freesurfer, plain, samseg, synthseg
     from msdiff.parcellation.regions import Limits
 
     stage = mapping(patients_per_job=COUNT, limits=section(Limits))
-    backend = pluggable(atlas=atlas.AtlasOptions, plain=plain.PlainOptions)
+    backend = pluggable(
+        atlas=atlas.AtlasOptions,
+        plain=plain.PlainOptions,
+        synthseg=synthseg.SynthSegOptions,
+        freesurfer=freesurfer.FreeSurferOptions,
+        samseg=samseg.SamsegOptions,
+    )
     backend["required"] = [*stage["required"], *backend["required"]]
     backend["properties"] = stage["properties"] | backend["properties"]
     return backend

@@ -24,7 +24,13 @@ from msdiff.errors import BadInput
 from msdiff.images import Grid, Volume
 from msdiff.settings import Choice, Settings
 
-BACKENDS = {"atlas": "msdiff.parcellation.atlas:load", "plain": "msdiff.parcellation.plain:load"}
+BACKENDS = {
+    "atlas": "msdiff.parcellation.atlas:load",
+    "plain": "msdiff.parcellation.plain:load",
+    "synthseg": "msdiff.parcellation.synthseg:load",
+    "freesurfer": "msdiff.parcellation.freesurfer:load",
+    "samseg": "msdiff.parcellation.samseg:load",
+}
 
 # The 33 codes of SynthSeg 2.0 (Billot et al., Medical Image Analysis 86, 2023), named as in FreeSurferColorLUT.txt.
 LABELS = {

@@ -13,22 +13,6 @@ from msdiff.parcellation.synthseg_network import Size, build, load_network, read
 SMALL = Size(features=2, levels=3, convolutions=2, labels=33)
 
 
-def write_legacy(path, model, prefix="model_weights", suffix=":0"):
-    """Write a network's weights in the layout of Keras 2: `save` puts them under model_weights, `save_weights` not."""
-    with h5py.File(path, "w") as file:
-        group = file.require_group(prefix) if prefix else file
-        group.attrs["layer_names"] = [layer.name.encode() for layer in model.layers]
-        group.attrs["backend"], group.attrs["keras_version"] = b"tensorflow", b"2.3.1"
-        for layer in model.layers:
-            names = [f"{layer.name}/{variable.name}{suffix}" for variable in layer.weights]
-            own = group.create_group(layer.name)
-            own.attrs["weight_names"] = [name.encode() for name in names]
-            for name, variable in zip(names, layer.weights, strict=True):
-                own.create_dataset(name, data=np.asarray(variable))
-        file.require_group("optimizer_weights").create_dataset("unet_likelihood/kernel:0", data=np.zeros(3))
-    return path
-
-
 @pytest.fixture(scope="module")
 def small():
     """A small network with random weights, statistics of its batch norms included."""
@@ -112,7 +96,7 @@ def test_output_is_that_of_the_published_graph(small):
 
 
 @pytest.mark.parametrize(("prefix", "suffix"), [("model_weights", ":0"), ("", ":0"), ("model_weights", "")])
-def test_legacy_files_are_read(small, tmp_path, prefix, suffix):
+def test_legacy_files_are_read(small, tmp_path, write_legacy, prefix, suffix):
     path = write_legacy(tmp_path / "w.h5", small, prefix, suffix)
     model, size = load_network(path)
     assert size == SMALL
@@ -120,7 +104,7 @@ def test_legacy_files_are_read(small, tmp_path, prefix, suffix):
     np.testing.assert_array_equal(model(image, training=False), small(image, training=False))
 
 
-def test_other_networks_are_refused(small, tmp_path):
+def test_other_networks_are_refused(small, tmp_path, write_legacy):
     path = write_legacy(tmp_path / "w.h5", small)
     with h5py.File(path, "a") as file:
         del file["model_weights/unet_bn_up_1"]

@@ -42,3 +42,10 @@ def test_environments_of_their_own_pin_what_their_requirements_pin(name):
 def test_every_requirement_is_in_an_environment():
     shared = [path for path in ENVIRONMENTS if path.stem not in OWN]
     assert {pin for path in shared for pin in pins_of(path)} == set(lines_of(REQUIREMENTS))
+
+
+def test_tensorflow_lives_beside_the_same_libraries():
+    versions = dict(pin.split("==") for pin in lines_of(REQUIREMENTS))
+    for pin in lines_of(OWN["synthseg"]):
+        library, version = pin.split("==")
+        assert versions.get(library, version) == version

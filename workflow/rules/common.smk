@@ -125,6 +125,17 @@ BATCHES = {
     f"{start // PER_JOB:03d}": SUBJECTS[start : start + PER_JOB]
     for start in range(0, len(SUBJECTS), PER_JOB)
 }
+PARCELLATOR = config["parcellation"]["backend"]
+# The environment of a parcellation backend, and what it needs: memory in MB, minutes per patient.
+ENVIRONMENT, PARCELLATOR_MEMORY, PARCELLATOR_MINUTES = {
+    "synthseg": ("synthseg", 14000, 5),
+    "samseg": ("samseg", 8000, 60),
+    "freesurfer": ("imaging", 14000, 10),
+}.get(PARCELLATOR, ("imaging", 6000, 20))
+# Made by `make environment-NAME`; with conda, and for the other backends, the environment's own.
+PYTHON = f".environments/{ENVIRONMENT}/bin/python"
+if not os.path.exists(PYTHON):
+    PYTHON = "python"
 ARCHITECTURES = list(config["segmentation"]["detectors"])
 MIXES = config["segmentation"]["mixes"]
 SEEDS = config["segmentation"]["seeds"]

@@ -17,16 +17,16 @@ rule parcellate:
     benchmark:
         "results/benchmarks/parcellate/{cohort}/{batch}.tsv"
     conda:
-        "../../envs/imaging.yaml"
+        f"../../envs/{ENVIRONMENT}.yaml"
     threads: 2
     resources:
-        mem_mb=6000,
-        runtime=lambda wildcards: 20 * len(BATCHES[wildcards.batch]),
+        mem_mb=PARCELLATOR_MEMORY,
+        runtime=lambda wildcards: PARCELLATOR_MINUTES * len(BATCHES[wildcards.batch]),
     params:
         settings=settings("parcellation", limits="parcellation/limits"),
     shell:
         r"""
-        python -m msdiff parcellate \
+        {PYTHON} -m msdiff parcellate \
             --normalised {input.normalised:q} \
             --corrected {input.corrected:q} \
             --stripped {input.stripped:q} \
