@@ -73,7 +73,7 @@ def load(options: dict[str, object], threads: int) -> Callable[[Scan], NDArray[n
     """
     settings = check(SynthSegOptions, options, "parcellation.synthseg")
     path = weights_path(settings.weights)
-    check_digest(path, settings.sha256)
+    check_digest(path, settings.sha256 or told(path).get("sha256"))
     tensorflow = start_tensorflow(threads)
     from msdiff.parcellation.synthseg_network import load_network
 
@@ -133,15 +133,12 @@ def description(path: Path, channels: int) -> tuple[tuple[int, ...], float]:
 
     Raises BadInput where neither tells what the network's output stands for.
     """
-    beside = path.with_suffix(".json")
-    if beside.is_file():
+    beside, known = path.with_suffix(".json"), told(path)
+    if known:
         try:
-            told = json.loads(beside.read_text())
-            labels, spacing_mm = tuple(int(code) for code in told["labels"]), float(told["spacing_mm"])
+            labels, spacing_mm = tuple(int(code) for code in known["labels"]), float(known["spacing_mm"])
         except (ValueError, KeyError, TypeError) as error:
-            raise BadInput(
-                f"{beside}: expected labels and spacing_mm of {path.name}, cannot read it ({error})"
-            ) from error
+            raise BadInput(f"{beside}: expected labels and spacing_mm of {path.name}, got {error!r}") from error
     elif channels in LABEL_LISTS:
         labels, spacing_mm = LABEL_LISTS[channels], OFFICIAL_SPACING_MM
     else:
@@ -152,6 +149,17 @@ def description(path: Path, channels: int) -> tuple[tuple[int, ...], float]:
     if len(labels) != channels or labels[0] != 0 or not set(labels) <= set(LABELS):
         raise BadInput(f"{beside}: expected {channels} of the labels {list(LABELS)}, 0 first, got {list(labels)}")
     return labels, spacing_mm
+
+
+def told(path: Path) -> dict[str, Any]:
+    """What the .json beside weights tells of them; nothing where there is none."""
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return {}
+    try:
+        return dict(json.loads(beside.read_text()))
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"{beside}: expected the description of {path.name}, cannot read it ({error})") from error
 
 
 def start_tensorflow(threads: int) -> Any:

@@ -23,10 +23,11 @@ rule parcellate:
         mem_mb=PARCELLATOR_MEMORY,
         runtime=lambda wildcards: PARCELLATOR_MINUTES * len(BATCHES[wildcards.batch]),
     params:
+        python=PYTHON,
         settings=settings("parcellation", limits="parcellation/limits"),
     shell:
         r"""
-        {PYTHON} -m msdiff parcellate \
+        {params.python} -m msdiff parcellate \
             --normalised {input.normalised:q} \
             --corrected {input.corrected:q} \
             --stripped {input.stripped:q} \

@@ -45,6 +45,12 @@ def test_weights_of_another_digest_are_refused(weights, caplog):
     assert "not a published file" in caplog.text
 
 
+def test_weights_keep_the_digest_of_their_description(weights):
+    weights.with_suffix(".json").write_text(json.dumps({"sha256": "1" * 64}))
+    with pytest.raises(BadInput, match=f"expected SHA-256 {'1' * 64}, got 9a129038"):
+        synthseg.load(OPTIONS | {"weights": str(weights)}, 1)
+
+
 def test_without_tensorflow_the_way_out_is_told(weights, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tensorflow", None)
     with pytest.raises(BadInput, match=r"needs TensorFlow, .*make environment-synthseg"):
@@ -77,6 +83,9 @@ def test_other_weights_describe_themselves(weights):
         synthseg.description(weights, 4)
     told.write_text(json.dumps({"labels": [2, 41, 77], "spacing_mm": 2}))
     with pytest.raises(BadInput, match=r"w.json: expected 3 of the labels"):
+        synthseg.description(weights, 3)
+    told.write_text("[1")
+    with pytest.raises(BadInput, match=r"w.json: expected the description of w.h5, cannot read it"):
         synthseg.description(weights, 3)
     told.write_text(json.dumps({"labels": [0, 2, 41]}))
     with pytest.raises(BadInput, match=r"w.json: expected labels and spacing_mm"):
