@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,24 @@ def test_one_table_plans_only_what_it_needs(checkout, environment):
     plan = snakemake(checkout, environment, "--profile", "profiles/demo", "-n", "results/tables/cohort.csv")
     assert plan.returncode == 0, plan.stderr
     assert not {"train_generator", "train_detector", "draw_samples"} & set(planned_jobs(plan.stdout))
+
+
+def test_a_parcellator_runs_in_its_own_environment(checkout, environment, tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("parcellation: {backend: synthseg}")
+    target = "results/parcellation/phantom/000"
+    given = ["-n", "-p", "--cores", "1", "--configfile", str(overlay), "--", target]
+    assert "\n        python -m msdiff parcellate" in snakemake(checkout, environment, *given).stdout
+    own = checkout / ".environments/synthseg/bin/python"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    try:
+        plan = snakemake(checkout, environment, *given).stdout
+    finally:
+        shutil.rmtree(checkout / ".environments")
+    assert "\n        .environments/synthseg/bin/python -m msdiff parcellate" in plan
+    assert planned_jobs(plan)["parcellate"] == 1
+    assert planned_jobs(plan)["normalise"] == 20
 
 
 @pytest.mark.parametrize(
