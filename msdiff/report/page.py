@@ -16,6 +16,7 @@ from PIL import Image
 from msdiff.errors import BadInput
 from msdiff.report import sentences
 from msdiff.report.provenance import find
+from msdiff.report.scan_pictures import LEGEND
 from msdiff.report.scans import ScanPart, ScanParts
 from msdiff.report.words import write
 from msdiff.tables.layout import OURS, PAPER, read_table
@@ -50,7 +51,7 @@ CONVENTIONS = ("connectivity", "matcher", "min_overlap", "threshold", "unit", "m
 VERSIONS = ("torch", "monai", "antspyx", "nibabel", "numpy", "scipy", "pandas", "scikit-image", "snakemake")
 EN_DASH = "\N{EN DASH}"
 EMPTY = EN_DASH
-COUNTS = {"n", "seeds", "jobs", "n_real", "n_synthetic", "correct", "false_positives", "false_negatives"}
+COUNTS = {"n", "seeds", "jobs", "n_real", "n_synthetic", "correct", "false_positives", "false_negatives", "flagged"}
 
 
 class Cell(NamedTuple):
@@ -127,6 +128,7 @@ def report_page(
         facts=_facts(tables, provenance, splits, scans),
         sections=_sections(tables, figures, config, scans.scans if scans else []),
         conventions=[*_fixed_conventions(), *_chosen_conventions(config)],
+        legend=LEGEND,
         packages=provenance["packages"],
         provenance=provenance,
         config=[(path, value) for path, value in _leaves(config)],
