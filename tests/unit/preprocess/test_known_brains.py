@@ -1,18 +1,24 @@
 """Masks of the sheet, and images that come without skull."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from msdiff.errors import BadInput
-from msdiff.images import Volume, axis_aligned_grid
+from msdiff.images import Volume, axis_aligned_grid, load_image, load_mask
 from msdiff.preprocess.known_brains import given, stripped
 from msdiff.preprocess.skull_stripping import Session
+from msdiff.spaces import resample, resample_labels
 from msdiff.template import load_template, template_brain
 
 GRID = axis_aligned_grid((56, 64, 30), (4.0, 4.0, 6.0), (0.0, -18.0, 8.0))
-OPTIONS = {"threshold": 0.05}
+OPTIONS = {"threshold": 0.2}
 BRAIN = template_brain(GRID)
+SHARED = os.environ.get("MSDIFF_SHARED")
+REAL = Path(SHARED or "") / "data"
 
 
 def session(brain=None, **images):
@@ -69,3 +75,32 @@ def test_specks_are_left_out(image):
     data = image.copy()
     data[1, 1, 1] = 300
     np.testing.assert_array_equal(stripped(session(flair=data), OPTIONS, 1), BRAIN)
+
+
+@pytest.mark.skipif(SHARED is None, reason="MSDIFF_SHARED does not point at the real scans")
+def test_real_scans_whose_t1w_kept_eyes_and_skin():
+    """MSLesSeg P14 T2: the T1w shows 2.6 l, FLAIR and T2w 2.0; no lesion is lost."""
+    folder = REAL / "mslesseg/train/P14/T2"
+    files = {"flair": "FLAIR", "t1w": "T1", "t2w": "T2"}
+    images = {
+        name: resample(load_image(folder / f"P14_T2_{file}.nii.gz"), GRID, np.eye(4)) for name, file in files.items()
+    }
+    brain = stripped(Session(images, {}, None), OPTIONS, 1)
+    litres = GRID.voxel_volume_mm3 / 1e6
+    assert 1.85 < brain.sum() * litres < 2.1
+    assert stripped(Session({"t1w": images["t1w"]}, {}, None), OPTIONS, 1).sum() * litres > 2.5
+    lesions = resample_labels(load_mask(folder / "P14_T2_MASK.nii.gz"), GRID, np.eye(4)).data
+    assert lesions.sum() > 100
+    assert not (lesions & ~brain).any()
+
+
+@pytest.mark.skipif(SHARED is None, reason="MSDIFF_SHARED does not point at the real scans")
+def test_real_scans_with_values_below_their_background():
+    """Patient 07 of the cross-sectional open_ms data: splines left -20 to -62 around a background of 0."""
+    folder = REAL / "open_ms_data/cross_sectional/MNI/patient07"
+    for name in ("FLAIR", "T1", "T2"):
+        image = load_image(next(folder.glob(f"{name}_*")))
+        assert image.data.min() < -10
+        truth = resample_labels(Volume(image.data != 0, image.affine), GRID, np.eye(4)).data
+        brain = stripped(Session({name: resample(image, GRID, np.eye(4))}, {}, None), OPTIONS, 1)
+        assert 2 * (brain & truth).sum() / (brain.sum() + truth.sum()) > 0.94, name
