@@ -103,7 +103,8 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+        # Spreadsheets write a byte order mark.
+        table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise BadInput(f"{path}: no such sheet; write one by index-scans, or correct the path") from error
     except (OSError, ValueError) as error:

@@ -37,7 +37,9 @@ def cohort_scans(cohort):
             f"{sheet}: no such sheet (cohort.{cohort}.sheet); "
             "write one with `python -m msdiff index-scans --source SOURCE --root DIR --out SHEET`"
         )
-    scans = pd.read_csv(sheet, sep="\t", dtype=str, keep_default_na=False)
+    scans = pd.read_csv(
+        sheet, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig"
+    )
     scans = scans.fillna("").apply(lambda column: column.str.strip())
     if {"subject", "session", "exclude"} <= set(scans):
         scans = without_excluded(scans)

@@ -113,6 +113,12 @@ def test_one_session_is_enough(write):
     assert len(read_sheet(write(rows({})), ["flair"])) == 1
 
 
+def test_what_a_spreadsheet_writes_is_read(write, tmp_path):
+    text = write(GOOD).read_text()
+    (tmp_path / "saved.tsv").write_bytes(text.replace("\n", "\r\n").encode("utf-8-sig"))
+    assert read_sheet(tmp_path / "saved.tsv", ["flair"])["subject"].tolist() == ["sub-1", "sub-1"]
+
+
 def test_excluded_scans_are_left_out_unread_and_named(write, caplog):
     gone = {"session": "ses-c", "days": "", "flair": "gone.nii.gz", "split": "nowhere", "exclude": "motion, run #2"}
     with caplog.at_level("INFO"):
