@@ -64,6 +64,8 @@ MEASURES = {
     "change_outside_ml": ("change outside the brain", "ml"),
     "change_outside_share": ("share of change outside", ""),
 }
+# Shares that are best at 1, and mutual information, which is 1 of two images that have nothing in common.
+REFERENCES = dict.fromkeys(("coverage", "template_dice", "session_correlation", "template_nmi", "contrast_nmi"), 1.0)
 MASKS = {"lesion": "lesion_mask", "change": "change_mask"}
 
 # FreeSurfer's codes by tissue: cerebral white matter, cerebral cortex, ventricles and other fluid.
@@ -201,14 +203,21 @@ def in_words(name: str, value: float) -> str:
 
 
 def score(measures: Mapping[str, float], limits: Mapping[str, Limit]) -> float:
-    """How near a scan comes to its nearest limit: measure over lowest value, or highest value over measure; at most 10.
+    """How much room a scan has to its nearest limit: 1 is at the limit, below it is flagged; at most 10.
 
-    Below 1 a scan is flagged; the worst scan has the lowest score.
+    With distances from the measure's reference (0, or REFERENCES): the limit's over the measure's where the reference
+    is a value to come near to, and the inverse where it is one to keep away from.
     """
     ratios = [10.0]
     for name, (low, high) in limits.items():
-        ratios += [measures[name] / low] if low else []
-        ratios += [high / measures[name]] if high is not None and measures[name] > 0 else []
+        reference = REFERENCES.get(name, 0.0)
+        distance = abs(measures[name] - reference)
+        if low is not None:
+            room = low - reference
+            ratios.append(_ratio(-room, distance) if room < 0 else _ratio(distance, room))
+        if high is not None:
+            room = high - reference
+            ratios.append(_ratio(room, distance) if room >= 0 else _ratio(distance, -room))
     return float(np.nanmin(ratios))
 
 
@@ -298,6 +307,10 @@ def noise(image: NDArray[np.float32], region: NDArray[np.bool_], spacing_mm: NDA
     if len(values) < ENOUGH_VOXELS:
         return np.nan
     return float(SIGMA_PER_MAD * np.median(np.abs(values)) / LAPLACIAN_GAIN)
+
+
+def _ratio(above: float, below: float) -> float:
+    return above / below if below else np.inf
 
 
 def _tissues(scan: Scan, matrix: Matrix, anatomy: Anatomy) -> dict[str, float]:

@@ -218,7 +218,9 @@ def test_noisy_scan_is_flagged(image, anatomy):
 def test_score_is_below_one_where_a_scan_is_flagged():
     good = dict.fromkeys(MEASURES, np.nan) | {"coverage": 1.0, "brain_ml": 1200.0, "residual_shift_mm": 0.5}
     assert flags(good, SETTINGS.limits) == []
-    assert score(good, SETTINGS.limits) == pytest.approx(1 / 0.95)
+    assert score(good, SETTINGS.limits) == pytest.approx(1200 / 800)
+    # Of what the field of view may lack, a fifth is lacking.
+    assert score(good | {"brain_ml": np.nan, "coverage": 0.99}, {"coverage": (0.95, None)}) == pytest.approx(5)
     bad = good | {"residual_shift_mm": 2.5, "brain_ml": 3000.0}
     assert flags(bad, SETTINGS.limits) == [
         "brain volume 3000 ml (at most 2100)",
@@ -226,6 +228,25 @@ def test_score_is_below_one_where_a_scan_is_flagged():
     ]
     assert score(bad, SETTINGS.limits) == pytest.approx(0.4)
     assert score(bad, {}) == 10
+
+
+def test_score_and_flags_agree_whatever_is_measured():
+    rng = np.random.default_rng(4)
+    limits = SETTINGS.limits | {"template_nmi": (1.02, None), "clipped": (None, 0.0), "gain": (0.0, 3.0)}
+    seen = set()
+    for _ in range(2000):
+        drawn = {
+            "coverage": min(1, rng.normal(0.97, 0.02)), "brain_ml": rng.normal(1500, 600), "gain": rng.uniform(0, 4),
+            "template_dice": rng.uniform(0.8, 1), "residual_shift_mm": rng.exponential(0.3), "snr": rng.uniform(5, 60),
+            "lesion_outside_ml": rng.exponential(0.02), "template_nmi": rng.uniform(1, 1.2),
+            "clipped": rng.choice([0.0, 0.1], p=[0.9, 0.1]),
+        }  # fmt: skip
+        drawn["brain_ml"] = max(drawn["brain_ml"], 1.0)
+        measures = dict.fromkeys(MEASURES, np.nan) | drawn
+        flagged = bool(flags(measures, limits))
+        assert (score(measures, limits) < 1) == flagged
+        seen.add(flagged)
+    assert seen == {True, False}
 
 
 def test_unknown_measure_has_no_limit():
