@@ -246,7 +246,9 @@ class _State:
     def __init__(self, modules: nn.Module, settings: TrainingSettings, device: torch.device) -> None:
         self.settings = settings
         self.device = device
-        self.modules = modules.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        volumes = any(parameter.dim() == 5 for parameter in modules.parameters())
+        layout = torch.channels_last_3d if volumes else torch.channels_last
+        self.modules = modules.to(device, memory_format=layout)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(
             modules.parameters(), lr=settings.learning_rate, betas=BETAS, weight_decay=settings.weight_decay
         )
@@ -436,6 +438,15 @@ def _save(state: _State, mark: dict[str, Any], folder: Path) -> None:
     log.info("wrote %s", path)
     for old in sorted(folder.glob("step-*.pt"))[:-KEPT_CHECKPOINTS]:
         old.unlink()
+
+
+def newest_average(checkpoints: str | Path) -> tuple[dict[str, Tensor], int]:
+    """The EMA of the newest checkpoint of a training that has not ended, and its step; BadInput where there is none."""
+    folders = sorted(Path(checkpoints).glob("*/"), key=lambda folder: folder.stat().st_mtime)
+    checkpoint = _newest(folders[-1], torch.device("cpu")) if folders else None
+    if checkpoint is None:
+        raise BadInput(f"{checkpoints}: expected a folder of a training's checkpoints, found none; correct the path")
+    return checkpoint["ema"], checkpoint["step"]
 
 
 def _newest(folder: Path, device: torch.device) -> dict[str, Any] | None:

@@ -169,9 +169,10 @@ def _preprocess() -> Schema:
 
 def _parcellation() -> Schema:
     from msdiff.parcellation import atlas, freesurfer, plain, samseg, synthseg
+    from msdiff.parcellation.learning import ParcellatorSettings
     from msdiff.parcellation.regions import Limits
 
-    stage = mapping(patients_per_job=COUNT, limits=section(Limits))
+    stage = mapping(patients_per_job=COUNT, limits=section(Limits), training=section(ParcellatorSettings))
     backend = pluggable(
         atlas=atlas.AtlasOptions,
         plain=plain.PlainOptions,

@@ -35,3 +35,59 @@ rule parcellate:
             --threads {threads} \
             --settings {params.settings:q} >{log:q} 2>&1
         """
+
+
+rule train_parcellator:
+    output:
+        weights="results/parcellation/weights/weights.safetensors",
+        history="results/parcellation/weights/history.csv",
+    log:
+        "results/logs/train_parcellator.log",
+    benchmark:
+        "results/benchmarks/train_parcellator.tsv"
+    # An attempt resumes from the newest checkpoint, so a time limit costs minutes.
+    retries: 3
+    conda:
+        "../../envs/torch.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+        mem_mb=24000,
+        runtime=1440,
+    params:
+        # Not an output: Snakemake deletes a job's outputs before every attempt.
+        checkpoints="results/parcellation/weights/checkpoints",
+        settings=settings("parcellation/training"),
+    shell:
+        r"""
+        python -m msdiff train-parcellator \
+            --checkpoints {params.checkpoints:q} \
+            --weights {output.weights:q} \
+            --history {output.history:q} \
+            --minutes {resources.runtime} \
+            --threads {threads} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule export_parcellator:
+    input:
+        weights="results/parcellation/weights/weights.safetensors",
+    output:
+        keras="results/parcellation/weights/msdiff_synthseg.h5",
+        description="results/parcellation/weights/msdiff_synthseg.json",
+    log:
+        "results/logs/export_parcellator.log",
+    benchmark:
+        "results/benchmarks/export_parcellator.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    shell:
+        r"""
+        python -m msdiff export-parcellator \
+            --weights {input.weights:q} \
+            --out {output.keras:q} >{log:q} 2>&1
+        """
