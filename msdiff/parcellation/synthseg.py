@@ -193,7 +193,13 @@ def runner(tensorflow: Any, model: Any) -> steps.Network:
         lambda image: model(image, training=False),
         input_signature=[tensorflow.TensorSpec((1, None, None, None, 1), tensorflow.float32)],
     )
-    return lambda image: np.array(traced(tensorflow.constant(image[None, ..., None]))[0])
+
+    def run(image: NDArray[np.float32]) -> steps.Posteriors:
+        posteriors = traced(tensorflow.constant(image[None, ..., None]))[0].numpy()
+        # What follows goes label by label: each as one piece of memory.
+        return np.moveaxis(np.array(np.moveaxis(posteriors, -1, 0), order="C"), 0, -1)
+
+    return run
 
 
 def guarded(network: steps.Network, tensorflow: Any) -> steps.Network:

@@ -124,12 +124,15 @@ def smooth(posteriors: Posteriors) -> Posteriors:
     """Posteriors (X, Y, Z, label) behind the published Gaussian of three taps per axis, zero beyond the borders."""
     tap = float(np.exp(-0.5 / SMOOTHING_VOXELS**2))
     side, middle = tap / (1 + 2 * tap), 1 / (1 + 2 * tap)
-    for axis in range(3):
-        source = np.moveaxis(posteriors, axis, 0)
-        blurred = middle * source
-        blurred[1:] += side * source[:-1]
-        blurred[:-1] += side * source[1:]
-        posteriors = np.moveaxis(blurred, 0, axis)
+    for k in range(posteriors.shape[-1]):
+        channel = posteriors[..., k]
+        for axis in range(3):
+            source = np.moveaxis(channel, axis, 0)
+            blurred = middle * source
+            blurred[1:] += side * source[:-1]
+            blurred[:-1] += side * source[1:]
+            channel = np.moveaxis(blurred, 0, axis)
+        posteriors[..., k] = channel
     return posteriors
 
 
