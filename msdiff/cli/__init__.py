@@ -14,7 +14,7 @@ COMMANDS = {
     "normalise": ("msdiff.cli.normalise", "bring a patient's intensities to [-1, 1], measured on the baseline"),
     "parcellate": ("msdiff.cli.parcellate", "label the brain regions of a patient"),
     "check-quality": ("msdiff.cli.check_quality", "measure and picture a patient's scans; flag the faulty"),
-    "train-parcellator": ("msdiff.cli.train_parcellator", "train the SynthSeg network on images painted from label maps"),
+    "train-parcellator": ("msdiff.cli.train_parcellator", "train the SynthSeg network on painted label maps"),
     "export-parcellator": ("msdiff.cli.export_parcellator", "write the trained SynthSeg network as a Keras file"),
     "stack-scans": ("msdiff.cli.stack_scans", "one memory-mapped array per contrast, and an index of slices"),
     "train-generator": ("msdiff.cli.train_generator", "train a generator of follow-up scans"),
