@@ -225,7 +225,7 @@ def test_command_sums_up_the_scans_and_shows_them(tables, pictures, tmp_path):
     assert "1 of 2, worst first. sub-1 ses-2: too dark" in html
     table = html[html.index('id="table-quality"') :]
     assert "brain volume, ml" in table
-    assert "800 to 2100" in table
+    assert "800 to 2300" in table
     assert table.index(base64.b64encode(b"picture of ses-2").decode()) < table.index(
         base64.b64encode(b"picture of ses-1").decode()
     )
