@@ -30,8 +30,8 @@ SHIPPED = files("msdiff.parcellation") / "weights/msdiff_synthseg.h5"
 # FreeSurfer's repository records this digest for the file it installs as models/synthseg_2.0.h5.
 OFFICIAL = {"f190bfd742f450ef3ca2c9df9ed4d2e0232b3a74471da5e51b7770bacdf80c3e": "the official synthseg_2.0.h5"}
 WHERE_TO_GET = (
-    "FreeSurfer installs the official one as $FREESURFER_HOME/models/synthseg_2.0.h5, and the README of "
-    "github.com/BBillot/SynthSeg links it; `weights: null` takes the ones that msdiff ships"
+    "FreeSurfer installs the official one as $FREESURFER_HOME/models/synthseg_2.0.h5, and "
+    "github.com/BBillot/SynthSeg tells where to get it; `weights: null` takes the ones that msdiff ships"
 )
 # The labels of the two official networks by their number, in the order of the posteriors: 1.0 knows no CSF (24).
 LABEL_LISTS = {33: tuple(LABELS), 32: tuple(code for code in LABELS if code != 24)}
