@@ -49,6 +49,11 @@ def limit_threads(threads: int) -> None:
     os.environ[THREADS_VARIABLE] = str(threads)
 
 
+def allowed_threads() -> int:
+    """The threads that `limit_threads` gave; one where it was not called."""
+    return int(os.environ.get(THREADS_VARIABLE, "1"))
+
+
 def to_ants(volume: Volume) -> Any:
     """A volume as an ANTs image, float32, in LPS+ mm."""
     import ants

@@ -130,6 +130,7 @@ def _preprocess() -> Schema:
         bias,
         brain_commands,
         deepbet,
+        greedy,
         known_brains,
         normalisation,
         plain,
@@ -144,7 +145,11 @@ def _preprocess() -> Schema:
     limits = mapping(tuple(MEASURES), **dict.fromkeys(MEASURES, limit))
     return mapping(
         grid=section(registration.GridSettings),
-        registration=pluggable(ants=ants.RegistrationOptions, plain=plain.RegistrationOptions),
+        registration=pluggable(
+            greedy=greedy.RegistrationOptions,
+            ants=ants.RegistrationOptions,
+            plain=plain.RegistrationOptions,
+        ),
         bias=pluggable(ants=ants.BiasOptions, none=bias.NoOptions),
         skull_stripping=pluggable(
             skull_stripping.BrainOptions,

@@ -1,7 +1,5 @@
 """ANTs as a backend of registration, bias correction and skull-stripping (Avants et al., NeuroImage 54, 2011)."""
 
-import logging
-
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -10,14 +8,12 @@ from scipy import ndimage
 from msdiff import antspy
 from msdiff.antspy import Deformation, Kind, Refinement
 from msdiff.images import Volume
-from msdiff.preprocess.search import Masks, Search, cost, sample, search
+from msdiff.preprocess.search import Masks, Search, keep_better, search
 from msdiff.preprocess.shapes import ball, largest_component
 from msdiff.preprocess.skull_stripping import Session
 from msdiff.settings import Settings, check
 from msdiff.spaces import Matrix, isotropic_grid, resample
 from msdiff.template import load_template, template_brain
-
-log = logging.getLogger(__name__)
 
 
 class RegistrationOptions(Settings):
@@ -58,11 +54,7 @@ def register(
     if start is None:
         start = search(fixed, moving, masks.search, kind, settings.search)
     refined = antspy.refine(fixed, moving, masks.fit, kind, start, settings.refinement)
-    # ANTs may run off on a thin field of view: what it finds is kept only where it is better than its start.
-    sampled = sample(fixed, moving, masks.fit, float(fixed.grid.spacing_mm.min()), settings.search.histogram_bins)
-    before, after = cost(sampled, start), cost(sampled, refined)
-    log.info("%s: normalised mutual information %.4f after the search, %.4f after ANTs", kind, -before, -after)
-    return refined if after < before else start
+    return keep_better(fixed, moving, masks.fit, start, refined, settings.search.histogram_bins)
 
 
 def correct_bias(volume: Volume, options: dict[str, object]) -> NDArray[np.float32]:

@@ -33,7 +33,11 @@ from msdiff.settings import Choice, Settings
 from msdiff.spaces import Matrix, isotropic_grid, resample, resample_labels
 from msdiff.template import load_template, template_brain
 
-BACKENDS = {"ants": "msdiff.preprocess.ants:register", "plain": "msdiff.preprocess.plain:register"}
+BACKENDS = {
+    "greedy": "msdiff.preprocess.greedy:register",
+    "ants": "msdiff.preprocess.ants:register",
+    "plain": "msdiff.preprocess.plain:register",
+}
 
 # The contrast of the template.
 TEMPLATE_CONTRAST = "t1w"
@@ -96,8 +100,8 @@ def register_patient(
             )
     register: Register = partial(backends.load(BACKENDS, choice.backend), options=choice.options)
     spacing_mm = float(np.cbrt(grid.voxel_volume_mm3))
-    images = [{contrast: _cubic(image, spacing_mm) for contrast, image in scan.images.items()} for scan in scans]
-    template = _cubic(load_template("t1"), spacing_mm)
+    images = [{contrast: cubic(image, spacing_mm) for contrast, image in scan.images.items()} for scan in scans]
+    template = cubic(load_template("t1"), spacing_mm)
     brain = Volume(template_brain(template.grid), template.affine)
     around = ndimage.binary_dilation(brain.data, ball(template.grid, TEMPLATE_MARGIN_MM))
     on_template = Masks(around, around)
@@ -110,8 +114,8 @@ def register_patient(
     for number, contrasts_of_session in enumerate(images):
         reference = contrasts_of_session[first]
         if number > 0:
-            sessions.append(register(baseline, reference, _masks(baseline, brain, to_baseline), "rigid", None))
-        masks = _masks(reference, brain, sessions[-1] @ to_baseline)
+            sessions.append(register(baseline, reference, session_masks(baseline, brain, to_baseline), "rigid", None))
+        masks = session_masks(reference, brain, sessions[-1] @ to_baseline)
         maps = {first: np.eye(4)}
         for contrast, image in contrasts_of_session.items():
             if contrast != first:
@@ -149,12 +153,12 @@ def midway_maps(maps: Sequence[Matrix]) -> list[Matrix]:
     return [np.asarray(matrix @ expm(-mean)) for matrix in maps]
 
 
-def _cubic(volume: Volume, spacing_mm: float) -> Volume:
+def cubic(volume: Volume, spacing_mm: float) -> Volume:
     """A volume on cubic RAS+ voxels around its own field."""
     return resample(volume, isotropic_grid(volume.grid, spacing_mm), np.eye(4))
 
 
-def _masks(volume: Volume, brain: Volume, matrix: Matrix) -> Masks:
+def session_masks(volume: Volume, brain: Volume, matrix: Matrix) -> Masks:
     """A session's head, for the search, and its brain, from the template's by the map (4, 4) from MNI space."""
     inside = resample_labels(brain, volume.grid, np.asarray(np.linalg.inv(matrix), dtype=np.float64)).data
     near = np.asarray(ndimage.binary_dilation(inside, ball(volume.grid, BRAIN_MARGIN_MM)))

@@ -6,6 +6,7 @@ whole head, need a search first. The measure is H(A) + H(B) over H(A, B) (Studho
 that the measure is smooth.
 """
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from itertools import product
@@ -28,6 +29,8 @@ RADIUS_MM = 60.0
 LEAST_OVERLAP = 0.4
 # The head ends this far below its top: neck and shoulders do not pull the centre.
 HEAD_HEIGHT_MM = 150.0
+
+log = logging.getLogger(__name__)
 
 
 class Search(Settings):
@@ -104,6 +107,16 @@ def descend(
         options={"xtol": tolerance_mm, "ftol": 1e-5, "direc": np.eye(len(start)) * 4 * tolerance_mm},
     )
     return float(result.fun), result.x
+
+
+def keep_better(
+    fixed: Volume, moving: Volume, mask: NDArray[np.bool_], start: Matrix, refined: Matrix, bins: int
+) -> Matrix:
+    """The refined map where it is better than its start inside a mask: descents may run off on a thin field of view."""
+    sampled = sample(fixed, moving, mask, float(fixed.grid.spacing_mm.min()), bins)
+    before, after = cost(sampled, start), cost(sampled, refined)
+    log.info("normalised mutual information %.4f before the descent, %.4f after", -before, -after)
+    return refined if after < before else start
 
 
 def head_map(parameters: NDArray[np.float64], centre_mm: NDArray[np.float64]) -> Matrix:

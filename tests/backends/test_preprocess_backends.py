@@ -1,7 +1,6 @@
 """Every listed backend of the imaging stages keeps its stage's contract."""
 
 import os
-
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +51,7 @@ OPTIONS = {
                 "seed": 1,
             },
         },
+        "greedy": {"search": SEARCH, "descent": {"iterations": [40, 10], "seed": 1}},
         "plain": {"search": SEARCH, "spacings_mm": [8.0], "tolerance_mm": 0.2},
     },
     bias: {
@@ -284,9 +284,10 @@ def test_ants_repeats_itself_to_the_bit(in_mni, session):
     np.testing.assert_array_equal(*(bias.correct_bias(in_mni, options).data for _ in range(2)))
 
 
-def test_ants_finds_the_same_pose_twice(head, scan_head):
+@pytest.mark.parametrize("name", ["ants", "greedy"])
+def test_the_same_pose_is_found_twice(name, head, scan_head):
     scan, _ = scan_head(head, (5, -3, 4), (4, -2, 6))
     patient = [Scan("ses-0", {"t1w": scan}, {}, None)]
-    choice = Choice(backend="ants", options=OPTIONS[registration]["ants"])
+    choice = Choice(backend=name, options=OPTIONS[registration][name])
     first, second = (register_patient(patient, ["t1w"], GRID, choice)[0]["t1w"] for _ in range(2))
     np.testing.assert_array_equal(first, second)
