@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from msdiff.errors import BadInput
 from msdiff.images import Volume
-from msdiff.preprocess.shapes import largest_component
+from msdiff.preprocess.shapes import close_gaps, largest_component
 from msdiff.preprocess.skull_stripping import Session
 from msdiff.settings import Settings, check
 from msdiff.template import template_brain
@@ -21,6 +21,7 @@ class StrippedOptions(Settings):
     """Options of `stripped`."""
 
     threshold: float = Field(gt=0, lt=1)
+    closing_mm: float = Field(ge=0)
 
 
 def given(session: Session, options: dict[str, object], threads: int) -> NDArray[np.bool_]:
@@ -36,12 +37,15 @@ def given(session: Session, options: dict[str, object], threads: int) -> NDArray
 def stripped(session: Session, options: dict[str, object], threads: int) -> NDArray[np.bool_]:
     """What is background in no contrast of scans that came without skull; contract as in skull_stripping.py.
 
-    Contrasts are mostly stripped one by one, and now and then an eye stays in one of them, not in all. Read from the
-    images before bias correction, since a field over a background that is not 0 is not constant.
+    Contrasts are mostly stripped one by one, and now and then an eye stays in one of them, not in all. Fluid may be as
+    dark as the background: what it parts is joined again. Read from the images before bias correction, since a field
+    over a background that is not 0 is not constant.
     """
     settings = check(StrippedOptions, options, "skull_stripping.stripped")
     shown = [_shown(image, settings.threshold) for image in session.registered.values()]
-    return np.asarray(ndimage.binary_fill_holes(largest_component(np.all(shown, axis=0))))
+    grid = next(iter(session.registered.values())).grid
+    whole = close_gaps(largest_component(np.all(shown, axis=0)), grid, settings.closing_mm)
+    return np.asarray(ndimage.binary_fill_holes(whole))
 
 
 def _shown(image: Volume, threshold: float) -> NDArray[np.bool_]:

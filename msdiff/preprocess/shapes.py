@@ -16,6 +16,12 @@ def ball(grid: Grid, radius_mm: float) -> NDArray[np.bool_]:
     return np.asarray(sum(offset**2 for offset in offsets) <= radius_mm**2)
 
 
+def close_gaps(mask: NDArray[np.bool_], grid: Grid, radius_mm: float) -> NDArray[np.bool_]:
+    """A mask (X, Y, Z) grown by a radius and shrunk by it again: gaps up to twice the radius wide are bridged."""
+    grown = ndimage.distance_transform_edt(~mask, sampling=grid.spacing_mm) <= radius_mm
+    return np.asarray(ndimage.distance_transform_edt(grown, sampling=grid.spacing_mm) > radius_mm) | mask
+
+
 def largest_component(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The largest 6-connected part of a mask (X, Y, Z); an empty mask stays empty."""
     labels, count = ndimage.label(mask)

@@ -15,7 +15,7 @@ from msdiff.spaces import resample, resample_labels
 from msdiff.template import load_template, template_brain
 
 GRID = axis_aligned_grid((56, 64, 30), (4.0, 4.0, 6.0), (0.0, -18.0, 8.0))
-OPTIONS = {"threshold": 0.2}
+OPTIONS = {"threshold": 0.2, "closing_mm": 5.0}
 BRAIN = template_brain(GRID)
 SHARED = os.environ.get("MSDIFF_SHARED")
 REAL = Path(SHARED or "") / "data"
@@ -24,6 +24,12 @@ REAL = Path(SHARED or "") / "data"
 def session(brain=None, **images):
     volumes = {name: Volume(np.asarray(data, np.float32), GRID.affine) for name, data in images.items()}
     return Session(volumes, volumes, brain)
+
+
+def assert_brain(found):
+    """The template's brain, but for some voxels in its sulci that are joined to it."""
+    assert not (BRAIN & ~found).any()
+    assert (found & ~BRAIN).sum() < 0.01 * BRAIN.sum()
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +52,7 @@ def test_empty_cell_is_told(image):
 @pytest.mark.parametrize("background", [0.0, -1.0, 20.0])
 def test_brain_is_what_is_not_background(image, background):
     data = np.where(BRAIN, image, background)
-    np.testing.assert_array_equal(stripped(session(flair=data), OPTIONS, 1), BRAIN)
+    assert_brain(stripped(session(flair=data), OPTIONS, 1))
 
 
 def test_overshoot_of_splines_is_background(image):
@@ -55,12 +61,22 @@ def test_overshoot_of_splines_is_background(image):
     ripple = np.random.default_rng(0).uniform(-15, 15, GRID.shape)
     data = np.where(rim, ripple, image)
     data[:3] = data.min()
-    np.testing.assert_array_equal(stripped(session(flair=data), OPTIONS, 1), BRAIN)
+    assert_brain(stripped(session(flair=data), OPTIONS, 1))
 
 
 def test_dark_fluid_inside_is_brain(image):
     hollow = ndimage.binary_erosion(BRAIN, iterations=5)
-    np.testing.assert_array_equal(stripped(session(flair=np.where(hollow, 0, image)), OPTIONS, 1), BRAIN)
+    assert_brain(stripped(session(flair=np.where(hollow, 0, image)), OPTIONS, 1))
+
+
+def test_fluid_as_dark_as_the_background_is_brain(image):
+    """A fissure that reaches the surface, 8 mm wide, and its brain around it."""
+    data = image.copy()
+    data[27:29, 40:, :] = 0
+    cut = (data == 0) & BRAIN
+    whole = stripped(session(flair=data), OPTIONS, 1)
+    assert (whole & cut).sum() > 0.9 * cut.sum()
+    assert not (stripped(session(flair=data), OPTIONS | {"closing_mm": 0.0}, 1) & cut).any()
 
 
 def test_what_one_contrast_kept_too_much_is_left_out(image):
@@ -68,13 +84,13 @@ def test_what_one_contrast_kept_too_much_is_left_out(image):
     eye[16:20, 55:60, 8:11] = True
     bright = np.where(eye, 800, image)
     assert (eye & ~BRAIN).any()
-    np.testing.assert_array_equal(stripped(session(flair=image, t1w=bright), OPTIONS, 1), BRAIN)
+    assert_brain(stripped(session(flair=image, t1w=bright), OPTIONS, 1))
 
 
 def test_specks_are_left_out(image):
     data = image.copy()
     data[1, 1, 1] = 300
-    np.testing.assert_array_equal(stripped(session(flair=data), OPTIONS, 1), BRAIN)
+    assert_brain(stripped(session(flair=data), OPTIONS, 1))
 
 
 @pytest.mark.skipif(SHARED is None, reason="MSDIFF_SHARED does not point at the real scans")
