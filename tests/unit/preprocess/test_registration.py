@@ -41,6 +41,45 @@ def test_midway_does_not_prefer_the_baseline():
     np.testing.assert_allclose(from_first[0][:3, :3], from_second[0][:3, :3], atol=0.005)
 
 
+def test_swapped_sessions_swap_their_maps():
+    way = expm(motion(np.random.default_rng(2), 0.3))
+    first, second = midway_maps([np.eye(4), way])
+    other, one = midway_maps([np.eye(4), np.linalg.inv(way)])
+    np.testing.assert_allclose(one, first, atol=1e-9)
+    np.testing.assert_allclose(other, second, atol=1e-9)
+
+
+def test_both_sessions_are_smoothed_alike():
+    """Linear interpolation halves noise; were the baseline the common space, only the follow-up's would be."""
+    generator = np.random.default_rng(3)
+    grid = axis_aligned_grid((40, 40, 40), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    noise = [Volume(generator.normal(size=grid.shape).astype(np.float32), grid.affine) for _ in range(2)]
+
+    def spreads(maps):
+        for image, matrix in zip(noise, maps, strict=True):
+            moved = resample_scan(Scan("ses", {"flair": image}, {}, None), {"flair": matrix}, grid, "flair")
+            yield float(moved["flair"].data[8:-8, 8:-8, 8:-8].std())
+
+    way = motion(np.random.default_rng(4), 0.1)
+    first, second = spreads(midway_maps([np.eye(4), expm(way)]))
+    assert first == pytest.approx(second, rel=0.08)
+    straight, turned = spreads([np.eye(4), expm(way)])
+    assert turned < 0.7 * straight
+
+
+def test_masks_stay_masks_of_their_size():
+    mask = np.zeros(GRID.shape, dtype=bool)
+    mask[3:12, 4:13, 3:9] = True
+    image = Volume(np.where(mask, 100, 0).astype(np.float32), GRID.affine)
+    scan = Scan("ses", {"flair": image}, {"brain_mask": Volume(mask, GRID.affine)}, None)
+    grid = axis_aligned_grid((48, 48, 36), (1.5, 1.5, 1.5), (0.0, 0.0, 0.0))
+    moved = resample_scan(scan, {"flair": expm(motion(np.random.default_rng(5), 0.05))}, grid, "flair")
+    assert moved["brain_mask"].data.dtype == bool
+    assert moved["brain_mask"].data.sum() * grid.voxel_volume_mm3 == pytest.approx(mask.sum() * 64, rel=0.03)
+    assert moved["flair"].data.min() == 0
+    assert moved["flair"].data.max() == 100
+
+
 def test_change_mask_goes_by_its_own_space():
     to_image, to_flair = np.eye(4), np.eye(4)
     to_image[:3, 3], to_flair[:3, 3] = (4, 0, 0), (0, 8, 0)
