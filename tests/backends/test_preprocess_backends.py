@@ -72,7 +72,7 @@ OPTIONS = {
         "hd_bet": BRAIN_ML | {"command": "hd-bet", "arguments": ["-device", "cpu", "--save_bet_mask"]},
         "synthstrip": BRAIN_ML | {"command": "mri_synthstrip", "weights": None, "border_mm": 1},
         "given": BRAIN_ML,
-        "stripped": BRAIN_ML | {"threshold": 0.2},
+        "stripped": BRAIN_ML | {"threshold": 0.2, "closing_mm": 5.0},
     },
     normalisation: {
         "percentile": {
