@@ -9,6 +9,7 @@ Some backends know tissues only: there `Left-Cerebral-Cortex` holds all grey mat
 `Left-Cerebral-White-Matter` all white matter, deep nuclei, cerebellum and brainstem included, and `CSF` all fluid.
 """
 
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -23,6 +24,8 @@ from msdiff import backends
 from msdiff.errors import BadInput
 from msdiff.images import Grid, Volume
 from msdiff.settings import Choice, Settings
+
+log = logging.getLogger(__name__)
 
 BACKENDS = {
     "atlas": "msdiff.parcellation.atlas:load",
@@ -130,6 +133,8 @@ def parcellate(
         if fault:
             faults.append(f"{name}: {fault}")
         else:
+            share = np.count_nonzero(found.data) / np.count_nonzero(brain.data)
+            log.info("%s: labels cover %.0f %% of the brain mask", name, 100 * share)
             yield name, found
     if faults:
         raise BadInput(

@@ -1,3 +1,4 @@
+import logging
 import os
 from pathlib import Path
 
@@ -44,7 +45,13 @@ def halves(labels=(2, 3, 41, 42)):
 
 def draw_halves(options, threads):
     """A backend that reads no image, and says by its options which labels to draw."""
-    return lambda scan: halves(options.get("labels", (2, 3, 41, 42)))
+
+    def draw(scan):
+        drawn = halves(options.get("labels", (2, 3, 41, 42)))
+        drawn[: options.get("blank", 0)] = 0
+        return drawn
+
+    return draw
 
 
 class Many:
@@ -103,6 +110,13 @@ def test_labels_end_at_the_brain_and_scans_keep_their_names(backend):
     labels = found[1][1].data
     assert labels.dtype == np.int32
     np.testing.assert_array_equal(labels, np.where(named[1][1].brain, halves(), 0))
+
+
+def test_the_log_tells_how_much_of_the_brain_is_labelled(caplog):
+    chosen = settings("laboratory:draw_halves", {"labels": (2, 3, 41, 42), "blank": 3})
+    with caplog.at_level(logging.INFO):
+        list(parcellate([("sub-0", scan(0))], chosen, 1))
+    assert "sub-0: labels cover 67 % of the brain mask" in caplog.text
 
 
 @pytest.mark.parametrize(
