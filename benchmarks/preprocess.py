@@ -1,6 +1,6 @@
 """Time of the imaging steps: every backend beside the library call inside it, and a raw FLAIR pair from end to end.
 
-    python benchmarks/preprocess.py --work DIR [--open-ms ROOT] [--patient 12] [--threads 2] [--skip-backends]
+    python benchmarks/preprocess.py --work DIR [--open-ms ROOT] [--patient 12] [--threads 2] [--parts pair registration bias ...]
         [--config config.yaml] [--registration greedy] [--bias ants] [--skull-stripping deepbet]
 
 The pair is one of open_ms_data, or a phantom's where no ROOT is given. First the commands of the workflow run one after
@@ -38,6 +38,7 @@ from msdiff.spaces import load_itk_affine
 from msdiff.template import template_brain
 
 CONTRAST = "flair"
+PARTS = ["pair", "registration", "bias", "skull_stripping", "normalisation"]
 # Where each backend calls its library: module, owner's name in it, entry.
 ENTRIES = {
     ("registration", "greedy"): ("picsl_greedy", "Greedy3D", "execute"),
@@ -165,12 +166,13 @@ def backend_rows(arguments: argparse.Namespace, part: dict[str, Any], rows: list
         "skull_stripping": ["deepbet", "ants", "plain"],
         "normalisation": ["percentile", "zscore", "whitestripe"],
     }
-    settings = check(Search, part["registration"]["greedy"]["search"], "search")
-    start = time.process_time()
-    search(fixed, moving, masks.search, "rigid", settings)
-    yield f"| registration | search of every backend | {time.process_time() - start:.2f} | | |"
+    if "registration" in arguments.parts:
+        settings = check(Search, part["registration"]["greedy"]["search"], "search")
+        start = time.process_time()
+        search(fixed, moving, masks.search, "rigid", settings)
+        yield f"| registration | search of every backend | {time.process_time() - start:.2f} | | |"
     for stage, run in stages.items():
-        for backend in names[stage]:
+        for backend in names[stage] if stage in arguments.parts else ():
             choice = Choice(backend=backend, options=part[stage][backend])
             if (stage, backend) not in ENTRIES:
                 start = time.process_time()
@@ -195,7 +197,7 @@ def main() -> None:
     parser.add_argument("--open-ms", type=Path)
     parser.add_argument("--patient", type=int, default=12)
     parser.add_argument("--threads", type=int, default=2, help="of the commands; backends are timed on one")
-    parser.add_argument("--skip-backends", action="store_true", help="only the pair from end to end")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="stages need the pair's output in DIR")
     parser.add_argument("--config", nargs="+", default=["config.yaml"])
     for stage in ("registration", "bias", "skull-stripping", "normalisation"):
         parser.add_argument(f"--{stage}", help="a backend instead of the config's")
@@ -207,10 +209,11 @@ def main() -> None:
     part = config["preprocess"]
     arguments.work.mkdir(parents=True, exist_ok=True)
     rows = raw_pair(arguments, config)
-    print("| command | wall, s | CPU, s |\n|---|---|---|", flush=True)
-    for line in end_to_end(arguments, part, rows):
-        print(line, flush=True)
-    if not arguments.skip_backends:
+    if "pair" in arguments.parts:
+        print("| command | wall, s | CPU, s |\n|---|---|---|", flush=True)
+        for line in end_to_end(arguments, part, rows):
+            print(line, flush=True)
+    if set(arguments.parts) - {"pair"}:
         print("\n| stage | backend | CPU, s | of it in the library | overhead |\n|---|---|---|---|---|", flush=True)
         for line in backend_rows(arguments, part, rows):
             print(line, flush=True)
