@@ -7,6 +7,7 @@ Measures of a session, of the first contrast where nothing else is said; a measu
     brain_ml                  brain in the patient's own size; so are all volumes
     template_dice             overlap of the brain mask with the template's brain
     template_nmi              normalised mutual information with the template inside the template's brain
+    white_matter_share        share of the brain mask that the regions call cerebral white matter
     contrast_nmi              with the session's other contrasts inside the brain, the lowest
     head_rotation_degrees     head pose against the session before, in scanner space
     head_translation_mm       displacement of the brain's centre likewise
@@ -46,6 +47,7 @@ MEASURES = {
     "brain_ml": ("brain volume", "ml"),
     "template_dice": ("Dice with the template's brain", ""),
     "template_nmi": ("NMI with the template", ""),
+    "white_matter_share": ("share of white matter in the brain", ""),
     "contrast_nmi": ("NMI between contrasts", ""),
     "head_rotation_degrees": ("head turned by", "degrees"),
     "head_translation_mm": ("head moved by", "mm"),
@@ -155,6 +157,7 @@ def measure(scan: Scan, before: Scan | None, anatomy: Anatomy, settings: Quality
         "template_nmi": normalised_mutual_information(
             np.asarray(scan.corrected.data)[inside], anatomy.template[inside], bins
         ),
+        "white_matter_share": float(np.isin(anatomy.regions[brain], WHITE_MATTER).mean()) if brain.any() else np.nan,
         "contrast_nmi": min(others, default=np.nan),
         "gain": scan.gain,
         "clipped": scan.clipped,
