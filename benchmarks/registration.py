@@ -57,7 +57,7 @@ def merged(base: Any, over: Any) -> Any:
 
 
 def phantoms(numbers: dict[str, Any], arguments: argparse.Namespace) -> Iterator[Pair]:
-    """Each head straight against itself in its poses; with every session two lesions more, on average."""
+    """Each head straight against itself in its poses; at each pose new lesions have joined those of the ones before."""
     scanner = {
         "spacing_mm": arguments.spacing_mm,
         "rotation_degrees": arguments.degrees,
