@@ -1,7 +1,8 @@
 """Time of the imaging steps: every backend beside the library call inside it, and a raw FLAIR pair from end to end.
 
     python benchmarks/preprocess.py --work DIR [--open-ms ROOT] [--patient 12] [--threads 2]
-        [--parts pair registration ...] [--config config.yaml] [--registration greedy] [--bias ants] [--skull-stripping deepbet]
+        [--parts pair registration ...]
+        [--config config.yaml] [--registration greedy] [--bias ants] [--skull-stripping deepbet]
 
 The pair is one of open_ms_data, or a phantom's where no ROOT is given. First the commands of the workflow run one after
 the other, as the workflow runs them, and wall and CPU seconds of each are printed. Then each backend runs on the pair's
