@@ -72,8 +72,8 @@ rule correct_bias:
 
 rule strip_skull:
     input:
-        corrected="results/preprocessed/{cohort}/corrected/{subject}",
         registered="results/preprocessed/{cohort}/registered/{subject}",
+        corrected="results/preprocessed/{cohort}/corrected/{subject}",
     output:
         stripped=directory("results/preprocessed/{cohort}/stripped/{subject}"),
     log:
@@ -93,8 +93,8 @@ rule strip_skull:
     shell:
         r"""
         python -m msdiff strip-skull \
-            --corrected {input.corrected:q} \
             --registered {input.registered:q} \
+            --corrected {input.corrected:q} \
             --out {output.stripped:q} \
             --threads {threads} \
             --settings {params.settings:q} >{log:q} 2>&1
