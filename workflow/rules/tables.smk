@@ -277,7 +277,7 @@ rule report:
     conda:
         "../../envs/tables.yaml"
     params:
-        pictures=f"results/preprocessed/{STUDY}/quality",
+        pictures=lambda wildcards, input: os.path.dirname(input.scans[0]),
     shell:
         r"""
         python -m msdiff report \
