@@ -6,6 +6,7 @@ first in the concatenation.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from msdiff.settings import Settings
 # Keras' defaults, which the published network keeps.
 EPSILON = 1e-3
 MOMENTUM = 0.01
+# A batch norm's tensors by Keras' names.
+NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 # Of the last batch norm, at the start.
 LAST_SCALE = 4.0
 
@@ -95,8 +98,16 @@ class SynthSegUNet(nn.Module):
 
     def published(self) -> dict[str, dict[str, Tensor]]:
         """The weights by the published layer's name and Keras' kind; kernels (X, Y, Z, in, out), as Keras has them."""
+        return {name: layer.published() for name, layer in self._layers().items()}
+
+    def set_published(self, weights: dict[str, dict[str, Tensor]]) -> None:
+        """Take over weights as `published` gives them."""
+        for name, layer in self._layers().items():
+            layer.set_published(weights[name])
+
+    def _layers(self) -> "dict[str, _Convolution | _Norm]":
         levels = len(self.down)
-        layers: dict[str, nn.Module] = {}
+        layers: dict[str, Any] = {}
         for level, (convolutions, norm) in enumerate(zip(self.down, self.down_norms, strict=True)):
             layers |= {f"unet_conv_downarm_{level}_{k}": layer for k, layer in enumerate(convolutions.children())}
             layers[f"unet_bn_down_{level}"] = norm
@@ -105,8 +116,7 @@ class SynthSegUNet(nn.Module):
                 f"unet_conv_uparm_{levels + level}_{k}": layer for k, layer in enumerate(convolutions.children())
             }
             layers[f"unet_bn_up_{level}"] = norm
-        layers["unet_likelihood"] = self.likelihood
-        return {name: layer.published() for name, layer in layers.items()}  # type: ignore[operator]
+        return {**layers, "unet_likelihood": self.likelihood}
 
 
 class _Convolution(nn.Conv3d):
@@ -129,6 +139,12 @@ class _Convolution(nn.Conv3d):
         kernel = (self.weight * self.factor).permute(2, 3, 4, 1, 0)
         return {"kernel": kernel, "bias": self.bias}  # type: ignore[dict-item]
 
+    @torch.no_grad()
+    def set_published(self, weights: dict[str, Tensor]) -> None:
+        """Take over kernel and bias from Keras."""
+        self.weight.copy_(weights["kernel"].permute(4, 3, 0, 1, 2) / self.factor)
+        self.bias.copy_(weights["bias"])  # type: ignore[union-attr]
+
 
 class _Norm(nn.BatchNorm3d):
     def __init__(self, channels: int, frozen_after: int) -> None:
@@ -144,8 +160,13 @@ class _Norm(nn.BatchNorm3d):
 
     def published(self) -> dict[str, Tensor]:
         """The norm as Keras has it."""
-        kinds = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-        return {kind: getattr(self, own) for kind, own in kinds.items()}
+        return {kind: getattr(self, own) for kind, own in NORM.items()}
+
+    @torch.no_grad()
+    def set_published(self, weights: dict[str, Tensor]) -> None:
+        """Take over the norm from Keras."""
+        for kind, own in NORM.items():
+            getattr(self, own).copy_(weights[kind])
 
 
 def _convolutions(before: int, after: int, number: int) -> nn.ModuleList:

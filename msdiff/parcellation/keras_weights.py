@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from msdiff.errors import BadInput
 from msdiff.networks.synthseg_unet import SynthSegSettings, SynthSegUNet
 from msdiff.networks.weights import sha256
+from msdiff.parcellation.synthseg_network import read_weights, size_of
 from msdiff.settings import check
 from msdiff.writing import whole_file
 
@@ -45,3 +48,22 @@ def build(tensors: dict[str, Tensor], description: dict[str, Any]) -> SynthSegUN
     network = SynthSegUNet(settings, np.full(labels, 1 / labels), 0)
     network.load_state_dict(tensors)
     return network.eval()
+
+
+def load_published(path: str | Path) -> tuple[SynthSegUNet, dict[str, Any]]:
+    """The PyTorch network with the weights of an exported file, in evaluation mode, and the file's description.
+
+    Raises BadInput where the file or its description is missing or of another network.
+    """
+    beside = Path(path).with_suffix(".json")
+    if not beside.is_file():
+        raise BadInput(f"{beside}: no such description of {path}; export the weights again, or correct the path")
+    description = json.loads(beside.read_text())
+    weights = read_weights(path)
+    size = size_of(weights, path)
+    settings = SynthSegSettings(features=size.features, levels=size.levels, convolutions=size.convolutions)
+    network = SynthSegUNet(settings, np.full(size.labels, 1 / size.labels), 0)
+    network.set_published(
+        {layer: {k: torch.from_numpy(v) for k, v in kinds.items()} for layer, kinds in weights.items()}
+    )
+    return network.eval(), description

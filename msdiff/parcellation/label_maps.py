@@ -109,8 +109,16 @@ def read_label_map(path: str | Path) -> LabelMap:
 
 
 def phantom_map() -> LabelMap:
-    """The phantom's head at 1 mm: its most frequent tissue per voxel, left and right by the midsagittal plane."""
-    head = anatomy.atlas_head(1)
+    """The phantom's head at 1 mm."""
+    return _cropped(PHANTOM, phantom_codes(1), True)
+
+
+def phantom_codes(spacing_mm: int) -> NDArray[np.uint8]:
+    """The phantom's most frequent tissue per voxel (X, Y, Z), as positions in CODES, RAS.
+
+    Left and right divide at the midsagittal plane.
+    """
+    head = anatomy.atlas_head(spacing_mm)
     bone = np.clip(head.brain * 0 + 1 - head.shares.sum(axis=0), 0, 1)
     tissue = head.shares.argmax(axis=0)
     x_mm = head.grid.affine[0, 0] * np.arange(head.grid.shape[0]) + head.grid.affine[0, 3]
@@ -131,9 +139,9 @@ def phantom_map() -> LabelMap:
     ):
         codes[mask] = POSITIONS[code]
     hidden = bone > head.shares.max(axis=0)
-    near = np.asarray(ndimage.binary_dilation(inside, iterations=9))
+    near = np.asarray(ndimage.binary_dilation(inside, iterations=max(1, 9 // spacing_mm)))
     codes[hidden] = np.where(near, POSITIONS[515], 0)[hidden]
-    return _cropped(PHANTOM, codes, True)
+    return codes
 
 
 def _cropped(name: str, codes: NDArray[np.uint8], tissues_only: bool) -> LabelMap:

@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from msdiff.errors import BadInput
 from msdiff.networks.synthseg_unet import SynthSegSettings, SynthSegUNet
 from msdiff.networks.weights import sha256
-from msdiff.parcellation.keras_weights import build, export
+from msdiff.parcellation.keras_weights import build, export, load_published
 from msdiff.parcellation.synthseg_network import read_weights, size_of
 
 h5py = pytest.importorskip("h5py")
@@ -85,3 +86,17 @@ def test_described_network_is_built_again(small):
     again = build(network.state_dict(), description)
     with torch.no_grad():
         assert torch.equal(again(image), network(image))
+
+
+def test_exported_file_is_read_back(small, tmp_path):
+    network, description = small
+    path = tmp_path / "weights.h5"
+    export(network.state_dict(), description, path)
+    again, told = load_published(path)
+    image = torch.rand(1, 1, 8, 8, 8)
+    with torch.no_grad():
+        assert torch.allclose(again(image), network(image), atol=1e-5)
+    assert told["spacing_mm"] == 1.5
+    path.with_suffix(".json").unlink()
+    with pytest.raises(BadInput, match="no such description"):
+        load_published(path)
