@@ -142,7 +142,7 @@ def backend_rows(arguments: argparse.Namespace, part: dict[str, Any], rows: list
     """Rows of the table of backends: CPU seconds per scan, those inside the library, and the overhead."""
     limit_threads(1)
     spacing_mm = float(np.cbrt(np.prod(part["grid"]["spacing_mm"])))
-    fixed, moving = (registration.cubic(load_image(row[CONTRAST]), spacing_mm) for row in rows)
+    fixed, moving = (registration.even(registration.cubic(load_image(row[CONTRAST]), spacing_mm)) for row in rows)
     registered = load_image(patient_images(arguments.work / "registered")[rows[0]["session"]][CONTRAST])
     corrected = load_image(patient_images(arguments.work / "corrected")[rows[0]["session"]][CONTRAST])
     brain = np.asarray(load_mask(arguments.work / "stripped" / "brain_mask.nii.gz").data, dtype=np.bool_)

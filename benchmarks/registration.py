@@ -30,7 +30,7 @@ from msdiff.antspy import limit_threads
 from msdiff.cohort.phantom import draw_scans
 from msdiff.cohort.phantom_settings import PhantomSettings
 from msdiff.images import Volume, load_image, load_mask
-from msdiff.preprocess.registration import BACKENDS, cubic, session_masks
+from msdiff.preprocess.registration import BACKENDS, cubic, even, session_masks
 from msdiff.settings import check
 from msdiff.spaces import Matrix, load_itk_affine, resample, resample_labels, transform_points
 
@@ -103,7 +103,7 @@ def judge(
     kind: str, pair: Pair, names: Iterable[str], options: dict[str, Any], spacing_mm: float
 ) -> Iterator[dict[str, Any]]:
     """One row per backend."""
-    fixed, moving = cubic(pair.fixed, spacing_mm), cubic(pair.moving, spacing_mm)
+    fixed, moving = (even(cubic(volume, spacing_mm)) for volume in (pair.fixed, pair.moving))
     masks = session_masks(fixed, pair.brain, np.eye(4))
     brain = np.asarray(resample_labels(pair.brain, fixed.grid, np.eye(4)).data)
     points = transform_points(fixed.affine, np.argwhere(brain & ~ndimage.binary_erosion(brain)).astype(np.float64))

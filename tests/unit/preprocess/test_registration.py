@@ -5,7 +5,7 @@ from scipy.linalg import expm
 from msdiff.errors import BadInput
 from msdiff.images import Volume, axis_aligned_grid
 from msdiff.preprocess import registration
-from msdiff.preprocess.registration import Scan, midway_maps, register_patient, resample_scan
+from msdiff.preprocess.registration import Scan, even, midway_maps, register_patient, resample_scan
 from msdiff.settings import Choice
 
 GRID = axis_aligned_grid((16, 16, 12), (4.0, 4.0, 4.0), (0.0, 0.0, 0.0))
@@ -109,3 +109,27 @@ def test_absurd_scaling_is_refused(head, monkeypatch):
     monkeypatch.setattr(registration.backends, "load", lambda table, name: lambda *_, options: np.diag([2.0, 2, 2, 1]))
     with pytest.raises(BadInput, match=r"expected a brain of 0\.4 to 1\.5 template volumes, got 8\.00"):
         register_patient([Scan("ses-0", {"t1w": head}, {}, None)], ["t1w"], GRID, Choice(backend="shrink", options={}))
+
+
+def test_two_coils_leave_the_same_head(head):
+    x, y, z = (np.linspace(-1, 1, size) for size in head.data.shape)
+    one = np.exp(0.5 * x[:, None, None] + 0.3 * z[None, None, :])
+    other = np.exp(-0.4 * y[None, :, None] + 0.2 * x[:, None, None])
+    inside = np.asarray(head.data) > 200
+    seen = [head.data * field for field in (one, other)]
+    evened = [np.asarray(even(Volume(data.astype(np.float32), head.affine)).data) for data in seen]
+
+    def spread(images):
+        return float(np.std(np.log(images[0][inside] / images[1][inside])))
+
+    assert spread(seen) > 0.15
+    assert spread(evened) < 0.5 * spread(seen)
+
+
+def test_evening_keeps_edges_and_scale(head):
+    data = np.asarray(head.data)
+    evened = np.asarray(even(head).data)
+    inside = data > 0
+    assert np.corrcoef(data[inside], evened[inside])[0, 1] > 0.9
+    assert evened[inside].mean() == pytest.approx(data[inside].mean(), rel=0.1)
+    assert (evened[data == 0] == 0).all()
