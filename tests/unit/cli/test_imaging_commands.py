@@ -231,7 +231,7 @@ def changed(rows, tmp_path, name, change, dtype=np.float32):
 
 def test_unknown_backend_is_refused(rows, tmp_path, capsys):
     code = register(rows, tmp_path / "out", {"backend": "elastix", "options": {}})
-    assert "expected one of ants, plain" in refused(capsys, code)
+    assert "expected one of greedy, ants, plain" in refused(capsys, code)
     assert not (tmp_path / "out").exists()
 
 
