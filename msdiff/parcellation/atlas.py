@@ -14,7 +14,8 @@ from scipy import ndimage
 from msdiff import antspy
 from msdiff.antspy import Deformation
 from msdiff.images import Volume
-from msdiff.parcellation.regions import TISSUES, Scan, label, preferred_contrast
+from msdiff.parcellation.regions import TISSUES, Scan, label
+from msdiff.patients import preferred_contrast
 from msdiff.settings import Settings, check
 from msdiff.template import load_template
 

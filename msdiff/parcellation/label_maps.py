@@ -119,7 +119,7 @@ def phantom_codes(spacing_mm: int) -> NDArray[np.uint8]:
     Left and right divide at the midsagittal plane.
     """
     head = anatomy.atlas_head(spacing_mm)
-    bone = np.clip(head.brain * 0 + 1 - head.shares.sum(axis=0), 0, 1)
+    bone = np.clip(1 - head.shares.sum(axis=0), 0, 1)
     tissue = head.shares.argmax(axis=0)
     x_mm = head.grid.affine[0, 0] * np.arange(head.grid.shape[0]) + head.grid.affine[0, 3]
     left = np.broadcast_to((x_mm < 0)[:, None, None], tissue.shape)

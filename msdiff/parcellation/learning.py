@@ -33,7 +33,8 @@ from msdiff.training import Trained, TrainingSettings, initialised, newest_avera
 
 log = logging.getLogger(__name__)
 
-# The structures of SynthSeg 2.0, in the order of its posteriors; FreeSurfer's codes.
+# The structures of SynthSeg 2.0, in the order of our posteriors: those without a side, left, right. FreeSurfer's codes;
+# exported weights carry this list, and the official ones go by number.
 # fmt: off
 LABELS = (
     0, 14, 15, 16, 24,

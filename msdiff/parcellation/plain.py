@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
-from msdiff.parcellation.regions import TISSUES, Scan, label, preferred_contrast
+from msdiff.parcellation.regions import TISSUES, Scan, label
+from msdiff.patients import preferred_contrast
 from msdiff.settings import Settings, check
 
 # Tissues from dark to bright. In FLAIR grey matter is the brighter one of the two.

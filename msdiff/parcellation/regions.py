@@ -11,7 +11,7 @@ Some backends know tissues only: there `Left-Cerebral-Cortex` holds all grey mat
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -78,8 +78,6 @@ ALWAYS = (2, 3, 41, 42)
 TISSUES = {"fluid": 1, "grey_matter": 2, "white_matter": 3}
 SIDES = {"fluid": (24, 24), "grey_matter": (3, 42), "white_matter": (2, 41)}
 
-# T1w tells grey from white best.
-PREFERRED = ("t1w", "flair")
 MM3_PER_ML = 1000.0
 
 
@@ -141,11 +139,6 @@ def parcellate(
             f"backend {settings.backend}: {'; '.join(faults)}; look at the corrected scans and the brain mask, exclude "
             "the scan, or choose another backend"
         )
-
-
-def preferred_contrast(contrasts: Sequence[str]) -> str:
-    """The contrast that tells tissues apart best: T1w, else FLAIR, else the first by name."""
-    return next((contrast for contrast in PREFERRED if contrast in contrasts), sorted(contrasts)[0])
 
 
 def fault_of(labels: Volume, limits: Limits) -> str:

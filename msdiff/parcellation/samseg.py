@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
 from msdiff.images import Grid, Volume, save
-from msdiff.parcellation.regions import LABELS, TISSUES, Scan, label, preferred_contrast
+from msdiff.parcellation.regions import LABELS, TISSUES, Scan, label
+from msdiff.patients import preferred_contrast
 from msdiff.settings import Settings, check
 from msdiff.spaces import resample_labels
 

@@ -37,6 +37,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from msdiff.images import Grid, Volume
+from msdiff.metrics.voxel import confusion, dice
 from msdiff.settings import Settings
 from msdiff.spaces import Matrix, resample, resample_labels, transform_points
 
@@ -153,7 +154,7 @@ def measure(scan: Scan, before: Scan | None, anatomy: Anatomy, settings: Quality
         "slice_mm": float(scan.raw.grid.spacing_mm.max()),
         "coverage": min(coverage(points, scan.maps[name], scan.raw_grids[name]) for name in scan.normalised),
         "brain_ml": float(brain.sum() * ml),
-        "template_dice": dice(brain, inside),
+        "template_dice": dice(confusion(inside, brain), empty=np.nan),
         "template_nmi": normalised_mutual_information(
             np.asarray(scan.corrected.data)[inside], anatomy.template[inside], bins
         ),
@@ -222,12 +223,6 @@ def score(measures: Mapping[str, float], limits: Mapping[str, Limit]) -> float:
             room = high - reference
             ratios.append(_ratio(room, distance) if room >= 0 else _ratio(distance, -room))
     return float(np.nanmin(ratios))
-
-
-def dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """Overlap of two masks, 0 to 1; NaN where both are empty."""
-    total = int(first.sum()) + int(second.sum())
-    return 2 * int((first & second).sum()) / total if total else np.nan
 
 
 def correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:

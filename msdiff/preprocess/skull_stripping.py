@@ -14,6 +14,7 @@ from pydantic import Field
 from msdiff import backends
 from msdiff.errors import BadInput
 from msdiff.images import Grid, Volume
+from msdiff.patients import preferred_contrast
 from msdiff.preprocess.options import split
 from msdiff.settings import Choice, Settings
 
@@ -27,8 +28,6 @@ BACKENDS = {
     "stripped": "msdiff.preprocess.known_brains:stripped",
 }
 
-# T1w has the template's contrast, and a dark rim around the brain.
-PREFERRED = ("t1w", "flair")
 MM3_PER_ML = 1000.0
 
 
@@ -73,11 +72,6 @@ def strip_skull(sessions: Mapping[str, Session], choice: Choice, threads: int, n
     brain = majority(masks)
     check_brain(brain, image.grid, common.min_brain_ml, common.max_brain_ml, name)
     return Volume(brain, image.affine)
-
-
-def preferred_contrast(contrasts: Sequence[str]) -> str:
-    """The contrast that shows the brain's edge best: T1w, else FLAIR, else the first by name."""
-    return next((contrast for contrast in PREFERRED if contrast in contrasts), sorted(contrasts)[0])
 
 
 def majority(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:

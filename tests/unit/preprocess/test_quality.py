@@ -16,7 +16,6 @@ from msdiff.preprocess.quality import (
     Scan,
     correlation,
     coverage,
-    dice,
     flags,
     head_motion,
     in_words,
@@ -151,9 +150,7 @@ def test_mutual_information_knows_no_sign_and_no_gain():
     assert np.isnan(normalised_mutual_information(np.ones(10), np.ones(10), 32))
 
 
-def test_overlap_and_correlation_of_nothing_raise_no_warning():
-    nothing = np.zeros(5, dtype=bool)
-    assert np.isnan(dice(nothing, nothing))
+def test_correlation_of_nothing_raises_no_warning():
     assert correlation(np.ones(5, dtype=np.float32), np.arange(5, dtype=np.float32)) == 0
 
 

@@ -3,7 +3,8 @@ import pytest
 
 from msdiff.errors import BadInput, BadSettings
 from msdiff.images import Volume, axis_aligned_grid
-from msdiff.preprocess.skull_stripping import Session, check_brain, majority, preferred_contrast, strip_skull
+from msdiff.patients import preferred_contrast
+from msdiff.preprocess.skull_stripping import Session, check_brain, majority, strip_skull
 from msdiff.settings import Choice
 
 GRID = axis_aligned_grid((10, 10, 10), (10.0, 10.0, 10.0), (0.0, 0.0, 0.0))
