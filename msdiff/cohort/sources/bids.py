@@ -11,12 +11,11 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import nibabel as nib
 import pandas as pd
 
 from msdiff.cohort.sources.folders import EXTENSIONS, find_folders, natural, regular_days
 from msdiff.errors import BadInput
-from msdiff.images import Grid, check_grid
+from msdiff.images import check_grid, load_grid
 
 SUFFIXES = {"flair": "FLAIR", "t1w": "T1w", "t2w": "T2w", "t1ce": "T1w", "pdw": "PDw"}
 # BIDS reserves the label L for lesions; most data sets write the word.
@@ -120,21 +119,11 @@ def _of_contrast(files: Sequence[File], contrast: str) -> list[File]:
 def _on_grid(mask: Path, image: Path) -> bool:
     """Whether a mask lies on the grid of an image; says so where it does not."""
     try:
-        check_grid(_grid(mask), _grid(image), str(mask))
+        check_grid(load_grid(mask), load_grid(image), str(mask))
     except BadInput:
         logger.info("leave out %s: not on the grid of %s", mask, image.name)
         return False
     return True
-
-
-def _grid(path: Path) -> Grid:
-    """The grid in an image's header."""
-    try:
-        image = nib.Nifti1Image.from_filename(path)
-        x, y, z = image.shape[:3]
-    except (nib.filebasedimages.ImageFileError, EOFError, OSError, ValueError) as error:
-        raise BadInput(f"{path}: expected a NIfTI image, cannot read it ({error})") from error
-    return Grid((x, y, z), image.affine)
 
 
 def _first(files: Sequence[File], name: str) -> File | None:
