@@ -10,12 +10,6 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.workflow
-GROUPS = {
-    "imaging": ["draw_phantom", "register", "correct_bias", "strip_skull", "normalise"],
-    "quality": ["check_quality"],
-}
-LOCAL = ["all", "index_phantom", "pair_scans", "list_auxiliary_slices", "mix_slices", "quality", "compute"]
-LOCAL += ["provenance", "report"]
 HEAVY = ["torch", "monai", "ants", "tensorflow", "msdiff"]
 
 
@@ -29,22 +23,6 @@ def planned_jobs(output):
     """Jobs per rule, from the table that a dry-run prints."""
     table = re.search(r"^job\s+count\n-+\s+-+\n(.*?)^total", output, re.MULTILINE | re.DOTALL).group(1)
     return {rule: int(count) for rule, count in (line.split() for line in table.splitlines())}
-
-
-def test_paper_scale_run_is_planned_in_few_jobs_and_fewer_submissions(checkout, environment):
-    plan = snakemake(checkout, environment, "--profile", "slurm", "-n", "all")
-    assert plan.returncode == 0, plan.stderr
-    jobs = planned_jobs(plan.stdout)
-    assert jobs["register"] == 170
-    assert jobs["parcellate"] == 9
-    assert sum(jobs.values()) <= 2500
-    profile = (checkout / "profiles/slurm/config.yaml").read_text()
-    grouped = [rule for rules in GROUPS.values() for rule in rules]
-    submissions = sum(count for rule, count in jobs.items() if rule not in grouped + LOCAL)
-    for group in GROUPS:
-        patients_per_submission = int(re.search(rf"{group}=(\d+)", profile).group(1))
-        submissions += -(-jobs["register"] // patients_per_submission)
-    assert submissions <= 700
 
 
 def test_planning_imports_no_heavy_library(checkout, environment):

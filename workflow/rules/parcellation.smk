@@ -20,8 +20,10 @@ rule parcellate:
         f"../../envs/{ENVIRONMENT}.yaml"
     threads: 2
     resources:
-        mem_mb=PARCELLATOR_MEMORY,
-        runtime=lambda wildcards: PARCELLATOR_MINUTES * len(BATCHES[wildcards.batch]),
+        mem_mb=memory(PARCELLATOR_MEMORY),
+        runtime=minutes(
+            lambda wildcards: PARCELLATOR_MINUTES * len(BATCHES[wildcards.batch])
+        ),
     params:
         python=PYTHON,
         settings=settings("parcellation", limits="parcellation/limits"),
@@ -45,22 +47,23 @@ rule train_parcellator:
         "results/logs/train_parcellator.log",
     benchmark:
         "results/benchmarks/train_parcellator.tsv"
-    # An attempt resumes from the newest checkpoint, so a time limit costs minutes.
-    retries: 3
+    retries: TRAINING_RETRIES
     conda:
         "../../envs/torch.yaml"
     threads: 4
     resources:
         gpu=1,
-        mem_mb=24000,
-        runtime=1440,
+        gpu_model=GPU_MODEL,
+        mem_mb=memory(24000, GPU_NODE, times=2),
+        runtime=minutes(1440, GPU_NODE, times=1),
+        slurm_extra=STOP_SIGNAL,
     params:
         # Not an output: Snakemake deletes a job's outputs before every attempt.
         checkpoints="results/parcellation/weights/checkpoints",
         settings=settings("parcellation/training"),
     shell:
         r"""
-        python -m msdiff train-parcellator \
+        exec python -m msdiff train-parcellator \
             --checkpoints {params.checkpoints:q} \
             --weights {output.weights:q} \
             --history {output.history:q} \
@@ -83,8 +86,8 @@ rule export_parcellator:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=memory(2000),
+        runtime=minutes(10),
     shell:
         r"""
         python -m msdiff export-parcellator \

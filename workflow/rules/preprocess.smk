@@ -22,8 +22,8 @@ rule register:
         "../../envs/imaging.yaml"
     threads: 2
     resources:
-        mem_mb=6000,
-        runtime=30,
+        mem_mb=memory(6000),
+        runtime=minutes(30),
     params:
         patient=patient_rows,
         contrasts=CONTRASTS,
@@ -56,8 +56,8 @@ rule correct_bias:
         "../../envs/imaging.yaml"
     threads: 2
     resources:
-        mem_mb=6000,
-        runtime=20,
+        mem_mb=memory(6000),
+        runtime=minutes(20),
     params:
         settings=settings("preprocess/bias"),
     shell:
@@ -86,8 +86,8 @@ rule strip_skull:
         "../../envs/imaging.yaml"
     threads: 2
     resources:
-        mem_mb=6000,
-        runtime=20,
+        mem_mb=memory(6000),
+        runtime=minutes(20),
     params:
         settings=settings("preprocess/skull_stripping"),
     shell:
@@ -116,8 +116,8 @@ rule normalise:
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=4000,
-        runtime=5,
+        mem_mb=memory(4000),
+        runtime=minutes(5),
     params:
         settings=settings("preprocess/normalisation"),
     shell:
@@ -149,8 +149,8 @@ rule check_quality:
     conda:
         "../../envs/tables.yaml"
     resources:
-        mem_mb=4000,
-        runtime=5,
+        mem_mb=memory(4000),
+        runtime=minutes(5),
     params:
         patient=patient_rows,
         contrasts=CONTRASTS,
@@ -190,8 +190,8 @@ rule stack_scans:
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=memory(8000),
+        runtime=minutes(60),
     params:
         preprocessed=lambda wildcards: f"results/preprocessed/{wildcards.cohort}",
         contrasts=CONTRASTS,

@@ -46,22 +46,23 @@ rule train_detector:
         "results/logs/train_detector/{cohort}/{generator}_{architecture}_{mix}_seed-{seed}.log",
     benchmark:
         "results/benchmarks/train_detector/{cohort}/{generator}_{architecture}_{mix}_seed-{seed}.tsv"
-    # An attempt resumes from the newest checkpoint, so a time limit costs minutes.
-    retries: 3
+    retries: TRAINING_RETRIES
     conda:
         "../../envs/torch.yaml"
     threads: 4
     resources:
         gpu=1,
-        mem_mb=16000,
-        runtime=480,
+        gpu_model=GPU_MODEL,
+        mem_mb=memory(16000, GPU_NODE, times=2),
+        runtime=minutes(480, GPU_NODE, times=1),
+        slurm_extra=STOP_SIGNAL,
     params:
         # Not an output: Snakemake deletes a job's outputs before every attempt.
         checkpoints="results/segmentation/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/checkpoints",
         settings=settings("segmentation/detectors/{architecture}"),
     shell:
         r"""
-        python -m msdiff train-detector \
+        exec python -m msdiff train-detector \
             --stack {input.stack:q} \
             --slices {input.mix:q} \
             --checkpoints {params.checkpoints:q} \
@@ -90,8 +91,8 @@ rule detect_lesions:
         "../../envs/torch.yaml"
     threads: 4
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=memory(8000),
+        runtime=minutes(60),
     params:
         split="test",
         settings=settings("segmentation/detection"),

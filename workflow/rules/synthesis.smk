@@ -41,15 +41,16 @@ rule train_auxiliary:
         "results/logs/train_auxiliary/{cohort}.log",
     benchmark:
         "results/benchmarks/train_auxiliary/{cohort}.tsv"
-    # An attempt resumes from the newest checkpoint, so a time limit costs minutes.
-    retries: 3
+    retries: TRAINING_RETRIES
     conda:
         "../../envs/torch.yaml"
     threads: 4
     resources:
         gpu=1,
-        mem_mb=16000,
-        runtime=240,
+        gpu_model=GPU_MODEL,
+        mem_mb=memory(16000, GPU_NODE, times=2),
+        runtime=minutes(240, GPU_NODE, times=1),
+        slurm_extra=STOP_SIGNAL,
     params:
         # Not an output: Snakemake deletes a job's outputs before every attempt.
         checkpoints="results/synthesis/{cohort}/auxiliary/checkpoints",
@@ -57,7 +58,7 @@ rule train_auxiliary:
         settings=settings("synthesis/auxiliary/detector"),
     shell:
         r"""
-        python -m msdiff train-detector \
+        exec python -m msdiff train-detector \
             --stack {input.stack:q} \
             --slices {input.slices:q} \
             --checkpoints {params.checkpoints:q} \
@@ -81,20 +82,22 @@ rule train_generator:
         "results/logs/train_generator/{cohort}/{generator}.log",
     benchmark:
         "results/benchmarks/train_generator/{cohort}/{generator}.tsv"
-    retries: 3
+    retries: TRAINING_RETRIES
     conda:
         "../../envs/torch.yaml"
     threads: 8
     resources:
         gpu=1,
-        mem_mb=64000,
-        runtime=1440,
+        gpu_model=GPU_MODEL,
+        mem_mb=memory(64000, GPU_NODE, times=2),
+        runtime=minutes(1440, GPU_NODE, times=1),
+        slurm_extra=STOP_SIGNAL,
     params:
         checkpoints="results/synthesis/{cohort}/{generator}/checkpoints",
         settings=settings("synthesis/{generator}"),
     shell:
         r"""
-        python -m msdiff train-generator \
+        exec python -m msdiff train-generator \
             --stack {input.stack:q} \
             --auxiliary {input.auxiliary:q} \
             --checkpoints {params.checkpoints:q} \
@@ -118,8 +121,8 @@ rule plan_samples:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=memory(8000),
+        runtime=minutes(60),
     params:
         settings=settings("synthesis/plan"),
     shell:
@@ -150,8 +153,9 @@ rule draw_samples:
     threads: 4
     resources:
         gpu=1,
-        mem_mb=32000,
-        runtime=120,
+        gpu_model=GPU_MODEL,
+        mem_mb=memory(32000, GPU_NODE),
+        runtime=minutes(120, GPU_NODE),
     params:
         shards=lambda wildcards: len(SHARDS[wildcards.purpose]),
         # Does not change a sample: each has its own seed.
@@ -192,8 +196,8 @@ rule score_images:
         "../../envs/torch.yaml"
     threads: 2
     resources:
-        mem_mb=8000,
-        runtime=60,
+        mem_mb=memory(8000),
+        runtime=minutes(60),
     params:
         settings=settings("synthesis/scoring"),
     shell:

@@ -73,8 +73,8 @@ rule augmentation:
     conda:
         "../../envs/tables.yaml"
     resources:
-        mem_mb=4000,
-        runtime=15,
+        mem_mb=memory(4000),
+        runtime=minutes(15),
     params:
         cohort=STUDY,
         settings=settings("tables"),
@@ -107,8 +107,8 @@ rule image_quality:
     conda:
         "../../envs/tables.yaml"
     resources:
-        mem_mb=4000,
-        runtime=15,
+        mem_mb=memory(4000),
+        runtime=minutes(15),
     params:
         cohort=STUDY,
         settings=settings("tables"),
@@ -140,8 +140,8 @@ rule cohort:
     conda:
         "../../envs/tables.yaml"
     resources:
-        mem_mb=4000,
-        runtime=15,
+        mem_mb=memory(4000),
+        runtime=minutes(15),
     params:
         cohort=STUDY,
         settings=settings("tables"),
@@ -223,8 +223,8 @@ rule draw_figures:
     conda:
         "../../envs/tables.yaml"
     resources:
-        mem_mb=4000,
-        runtime=15,
+        mem_mb=memory(4000),
+        runtime=minutes(15),
     params:
         held_out=HELD_OUT,
         histories=[f"{name}={path}" for name, path in HISTORIES.items()],

@@ -1,0 +1,229 @@
+"""The profile for Slurm: what it must say, what its jobs ask for, and how many submissions they make."""
+
+import itertools
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.workflow
+ROOT = Path(__file__).parents[2]
+GPUS = {"train_auxiliary": 1, "train_generator": 4, "train_detector": 1, "draw_samples": 1}
+DEMO = ["--configfile", "config.yaml", "profiles/demo/overrides.yaml"]
+MOST_PATIENTS = 2131  # Favero et al. 2025
+
+
+def rule_texts():
+    """The text of each rule, by its name."""
+    text = "".join(path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")])
+    return dict(re.findall(r"^rule (\w+):\n((?:(?: .*)?\n)+)", text, re.MULTILINE))
+
+
+LOCAL = {name for name, rule in rule_texts().items() if "localrule: True" in rule}
+
+
+def snakemake(checkout, environment, *arguments):
+    # Without cores a dry-run has one, and each job one thread.
+    command = ["snakemake", "--profile", "slurm", "-n", "--cores", "1000", *arguments, "--", "all"]
+    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+
+
+def submissions(checkout, environment, *arguments):
+    """What Snakemake would submit: each a list of jobs, more than one where they are a group."""
+    planned = snakemake(checkout, environment, *arguments)
+    assert planned.returncode == 0, planned.stderr
+    found = []
+    for line in planned.stdout.splitlines():
+        rule = re.fullmatch(r"( *)rule (\w+):", line)
+        if re.match(r"\[.*\] Group job ", line) or (rule and not rule.group(1)):
+            found.append([])
+        if rule:
+            found[-1].append({"rule": rule.group(2), "threads": 1, "gpu": 0, "gpu_model": None})
+        elif stated := re.fullmatch(r" +threads: (\d+)", line):
+            found[-1][-1]["threads"] = int(stated.group(1))
+        elif stated := re.fullmatch(r" +resources: (.*)", line):
+            resources = dict(each.split("=", 1) for each in stated.group(1).split(", "))
+            found[-1][-1] |= {name: int(value) if value.isdigit() else value for name, value in resources.items()}
+    return [jobs for jobs in found if jobs[0]["rule"] not in LOCAL]
+
+
+def asked(jobs):
+    """What a submission asks for, as Snakemake adds it: jobs of a rule side by side, the rules one after the other."""
+    rules = [[job for job in jobs if job["rule"] == rule] for rule in {job["rule"] for job in jobs}]
+    together = {name: max(sum(job[name] for job in rule) for rule in rules) for name in ("threads", "mem_mb", "gpu")}
+    return together | {"runtime": sum(max(job["runtime"] for job in rule) for rule in rules)}
+
+
+@pytest.fixture(scope="module")
+def paper_scale(checkout, environment):
+    return submissions(checkout, environment)
+
+
+@pytest.fixture(scope="module")
+def attempts(checkout, environment):
+    """What the demo would submit, were all its jobs at their first, second and third attempt."""
+    return [submissions(checkout, environment, *DEMO, "--attempt", str(attempt)) for attempt in (1, 2, 3)]
+
+
+def test_paper_scale_run_is_few_submissions(paper_scale):
+    jobs = [job for submission in paper_scale for job in submission]
+    assert len([job for job in jobs if job["rule"] == "register"]) == 170
+    assert len(jobs) <= 2500
+    assert len(paper_scale) <= 170
+
+
+def test_the_largest_cohort_is_few_submissions(paper_scale):
+    """Only what is done by patient grows with the cohort; the groups of the first submission are full."""
+    by_patient = {"register": "imaging", "check_quality": "quality", "parcellate": "parcellation"}
+    kinds = {rule: [each for each in paper_scale if rule in {job["rule"] for job in each}] for rule in by_patient}
+    rest = len(paper_scale) - sum(len(kind) for kind in kinds.values())
+    patients = {
+        "register": max(len([job for job in each if job["rule"] == "register"]) for each in kinds["register"]),
+        "check_quality": max(len(each) for each in kinds["check_quality"]),
+        "parcellate": -(-170 // len(kinds["parcellate"])),
+    }
+    assert rest + sum(-(-MOST_PATIENTS // count) for count in patients.values()) <= 700
+
+
+def test_every_submission_of_every_attempt_fits_a_partition_of_its_kind(attempts):
+    """CPU jobs stay off the nodes with GPUs; a full group of patients is among them."""
+    offered = yaml.safe_load((ROOT / "profiles/slurm/partitions.yaml").read_text())["partitions"].values()
+    assert max(len(jobs) for jobs in attempts[0]) == 5 * 8
+    for jobs in itertools.chain(*attempts):
+        request, (model, *others) = asked(jobs), {job["gpu_model"] for job in jobs}
+        assert not others
+        suited = [
+            partition
+            for partition in offered
+            if bool(partition.get("max_gpu")) == bool(request["gpu"])
+            and request["gpu"] <= partition.get("max_gpu", 0)
+            and (model is None or model in partition["available_gpu_models"])
+            and request["threads"] <= partition["max_threads"]
+            and request["mem_mb"] <= partition["max_mem_mb"]
+            and request["runtime"] <= partition["max_runtime"]
+        ]
+        assert suited, (jobs[0]["rule"], request, model)
+
+
+def test_gpus_are_asked_for_by_type_and_by_those_who_use_them(paper_scale):
+    jobs = [job for submission in paper_scale for job in submission]
+    assert {job["rule"]: (job["gpu"], job["gpu_model"]) for job in jobs if job["gpu"] or job["gpu_model"]} == {
+        rule: (count, "a100") for rule, count in GPUS.items()
+    }
+
+
+def test_memory_and_minutes_grow_with_the_attempt_and_those_of_trainings_less(attempts):
+    by_rule = [{job["rule"]: job for jobs in submitted for job in jobs} for submitted in attempts]
+    for rule, job in by_rule[0].items():
+        memory, minutes = ([each[rule][name] / job[name] for each in by_rule] for name in ("mem_mb", "runtime"))
+        training = rule.startswith("train_")
+        assert memory == ([1, 2, 2] if training else [1, 2, 3])
+        assert minutes == ([1, 1, 1] if training else [1, 2, 3])
+        assert (job.get("slurm_extra") == "--signal=TERM@120") == training
+
+
+def test_each_rule_states_its_memory_and_minutes_and_none_a_partition():
+    partitions = yaml.safe_load((ROOT / "profiles/slurm/partitions.yaml").read_text())["partitions"]
+    for name, rule in rule_texts().items():
+        asks = "mem_mb=memory(" in rule and "runtime=minutes(" in rule
+        assert asks != (name in LOCAL), name
+        assert not re.search(rf"partition|\b({'|'.join(partitions)})\b", rule), name
+
+
+def test_a_training_is_the_process_that_slurm_signals():
+    """A shell between them dies of SIGTERM, and the job with it, while the checkpoint is being written."""
+    trainings = {name: rule for name, rule in rule_texts().items() if name.startswith("train_")}
+    assert len(trainings) == 4
+    for rule in trainings.values():
+        (command,) = re.findall(r'shell:\s+r"""\s+(.*?)"""', rule, re.DOTALL)
+        assert re.match(r"exec python -m msdiff train-\w+ \\\n", command)
+
+
+def test_the_profile_is_safe():
+    """Each line's reason stands beside it in the profile."""
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    safe = {
+        "executor": "slurm",
+        "slurm-status-command": "squeue",
+        "slurm-requeue": True,
+        "slurm-jobname-prefix": "msdiff",
+        "slurm-keep-successful-logs": True,
+        "keep-going": True,
+        "keep-incomplete": True,
+        "rerun-incomplete": True,
+        "benchmark-extended": True,
+        "retries": 2,
+    }
+    assert {name: profile.get(name) for name in safe} == safe
+    assert "slurm-array-jobs" not in profile
+    assert profile["slurm-status-attempts"] >= 100
+    assert "code" not in profile["rerun-triggers"]
+
+
+@pytest.fixture
+def offering(checkout, environment, tmp_path):
+    """A function that plans the training of a generator where the partitions' file says something else, or is not."""
+
+    def planned(partitions, *arguments):
+        for name in ("workflow", "envs", "profiles/demo"):
+            shutil.copytree(checkout / name, tmp_path / name, dirs_exist_ok=True)
+        for name in ("Snakefile", "config.yaml"):
+            shutil.copy(checkout / name, tmp_path / name)
+        if partitions is not None:
+            (tmp_path / "profiles/slurm").mkdir()
+            (tmp_path / "profiles/slurm/partitions.yaml").write_text(partitions)
+        target = "results/synthesis/phantom/long_ms_diff/weights.safetensors"
+        command = ["snakemake", "-n", "--cores", "8", *DEMO, *arguments, "--", target]
+        run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        (asked,) = re.findall(r"rule train_generator:.*?resources: (.*?)$", run.stdout, re.DOTALL | re.M) or [""]
+        return asked, run
+
+    return planned
+
+
+GPU_LINE = "max_runtime: 720, max_mem_mb: 100000, max_threads: 8, max_gpu: 2"
+
+
+@pytest.mark.parametrize(
+    ("partitions", "expected", "absent"),
+    [
+        (None, ["gpu=1", "mem_mb=128000", "runtime=1440"], "gpu_model"),
+        # The training is cut into more pieces: it resumes.
+        (f"partitions: {{gpu: {{{GPU_LINE}}}}}", ["gpu=1", "mem_mb=100000", "runtime=720"], "gpu_model"),
+        (
+            "partitions:\n"
+            "  cpu: {max_runtime: 9000, max_mem_mb: 900000, max_threads: 8}\n"
+            f"  new: {{{GPU_LINE}, available_gpu_models: [h100]}}\n"
+            "  old: {max_runtime: 999, max_mem_mb: 900000, max_threads: 8, max_gpu: 2, available_gpu_models: [v100]}\n",
+            ["gpu_model=h100", "mem_mb=100000", "runtime=720"],
+            "v100",
+        ),
+    ],
+)
+def test_requests_follow_what_the_partitions_offer(offering, partitions, expected, absent):
+    asked, _ = offering(partitions, "--attempt", "2")
+    assert set(expected) <= set(asked.split(", "))
+    assert absent not in asked
+
+
+@pytest.mark.parametrize(
+    ("partitions", "named"),
+    [
+        ("partitions: [", "expected YAML"),
+        ("", "None is not of type 'object'"),
+        ("partitions: {}", "partitions: "),
+        ("partitions: {cpu: {max_runtime: 60, max_mem_mb: 1000}}", "'max_threads' is a required property"),
+        ("partitions: {cpu: {max_runtime: 2-00:00:00, max_mem_mb: 1000, max_threads: 8}}", "cpu.max_runtime"),
+        (f"partitions: {{gpu: {{{GPU_LINE}, gpu_models: [a100]}}}}", "gpu_models"),
+    ],
+)
+def test_faulty_partitions_stop_in_one_line(offering, partitions, named):
+    _, run = offering(partitions)
+    assert run.returncode == 2
+    (line,) = [line for line in run.stderr.splitlines() if line.startswith("msdiff: error:")]
+    assert "profiles/slurm/partitions.yaml" in line
+    assert named in line
+    assert "Traceback" not in run.stderr
