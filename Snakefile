@@ -22,6 +22,7 @@ include: "workflow/rules/parcellation.smk"
 include: "workflow/rules/synthesis.smk"
 include: "workflow/rules/segmentation.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/recall.smk"
 
 
 rule all:
