@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.workflow
 ROOT = Path(__file__).parents[2]
@@ -125,3 +126,9 @@ def test_without_an_answer_of_slurm_a_local_run_goes_on_and_one_on_the_cluster_s
     (tmp_path / "Snakefile").write_text((tmp_path / "Snakefile").read_text().replace("cp queue", "touch"))
     local = run(None)
     assert local.returncode == 0, local.stderr
+
+
+def test_the_profile_names_jobs_as_they_are_looked_for():
+    profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
+    recall = (ROOT / "workflow/rules/recall.smk").read_text()
+    assert f're.compile(r"{profile["slurm-jobname-prefix"]}_[' in recall
