@@ -5,7 +5,10 @@ A rule states what a step reads, writes and needs; `python -m msdiff COMMAND` do
 
 from snakemake.utils import min_version
 
+from workflow.events import show_events
+
 min_version("9.0")
+show_events(workflow)
 
 
 configfile: "config.yaml"
