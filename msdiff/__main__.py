@@ -13,6 +13,7 @@ from importlib import import_module
 from msdiff import __version__
 from msdiff.cli import COMMANDS
 from msdiff.errors import MsdiffError, OutOfTime
+from msdiff.logs import log_to_stderr
 
 EXIT_BAD_INPUT = 2
 EXIT_OUT_OF_TIME = 75
@@ -24,12 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     # OpenMP's threads wait by spinning, and where another process wants their cores a training takes ten times as long.
     # Read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-    )
+    log_to_stderr()
     name = arguments[0] if arguments else ""
     if name not in COMMANDS:
         return _overview(arguments)

@@ -1,8 +1,14 @@
 """The loop of every training: seeded, resumable bit for bit, stopping itself before its time limit.
 
 A step is a pure function of the last step's state, the seed and the step's number: the sampler draws the slices of step
-k from (seed, k), and so do augmentation, diffusion noise and dropout. A checkpoint therefore holds tensors, the step
-and the history, and no generator has to be stored; whoever continues from step k sees what would have come.
+k from (seed, k). They are cut into parts, and augmentation, diffusion noise and dropout of part p come from (seed, k,
+p). A checkpoint therefore holds tensors, the step and the history, and no generator has to be stored; whoever continues
+from step k sees what would have come.
+
+The parts may be shared among several processes (msdiff.processes): each makes its own, and the gradients are added up.
+One process or several, the result is the same within rounding, and a checkpoint of one is continued by the other. What
+a part's loss makes of buffers (running means, batch norms) starts from the step's start for each part; the step's
+result is the mean over the parts, weighted as the gradients are.
 
 The learning rate rises linearly over the warm-up and then stays, or falls linearly or by a half cosine to zero at the
 last step. The exponential moving average (EMA) covers weights and floating buffers; its decay rises as
@@ -17,11 +23,11 @@ import signal
 import threading
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -32,6 +38,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from msdiff import processes
 from msdiff.errors import BadInput, BadSettings, OutOfTime, StaleCheckpoint
 from msdiff.settings import Settings, digest
 from msdiff.writing import whole_file
@@ -45,6 +52,9 @@ DIGITS = 12
 PREFETCHED_BATCHES = 2
 # Of the time limit, left for the start of the process and for writing its results.
 RESERVED_SHARE = 0.05
+# A line of progress: not more often than the one at rows of the history, not more seldom than the other between them.
+SECONDS_BETWEEN_ROWS = 5.0
+SECONDS_OF_SILENCE = 60.0
 # Names the independent streams of random numbers of one step.
 SAMPLER, AUGMENTATION, NOISE, DROPOUT, INITIAL = range(5)
 
@@ -52,7 +62,8 @@ SAMPLER, AUGMENTATION, NOISE, DROPOUT, INITIAL = range(5)
 class TrainingSettings(Settings):
     """How long and how fast to train.
 
-    micro_batches       a batch goes through the network in this many parts, of nearly one size, to fit into memory
+    micro_batches       a batch goes through the network in this many parts, of nearly one size, to fit into memory;
+                        processes that train together share them
     validate_every      steps, 0 for never
     keep                the weights of the last step, or the best by the validation's score
     """
@@ -72,6 +83,11 @@ class TrainingSettings(Settings):
     validate_every: NonNegativeInt
     keep: Literal["last", "best"]
 
+    @property
+    def parts(self) -> int:
+        """How many parts a batch has; none is empty."""
+        return min(self.micro_batches, self.batch_size)
+
 
 class Task(Protocol):
     """What is trained; the loop moves `modules` and batches to its device.
@@ -85,18 +101,18 @@ class Task(Protocol):
     weights: NDArray[np.float64]
 
     def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
-        """One batch, on the CPU, from drawn indices (B,); runs in another thread than `loss`."""
+        """A part of a batch, on the CPU, from drawn indices (B,); runs in another thread than `loss`."""
         ...
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """Scalars: `loss` to be minimised, and others for the history; `generator` is of the CPU."""
+        """Scalars: `loss` to be minimised, others for the history, the same every time; `generator` is of the CPU."""
         ...
 
     def validate(self) -> dict[str, float]:
         """Scalars for the history; `score`, higher is better, chooses the weights where the best are kept.
 
         Called every `validate_every` steps (never for 0) with the EMA in `modules`, in evaluation mode, without
-        gradients.
+        gradients; in the first process only.
         """
         ...
 
@@ -113,17 +129,17 @@ M = TypeVar("M", bound=nn.Module)
 
 def initialised(build: Callable[[], M], seed: int) -> M:
     """Build a module whose initial weights depend on the seed only; the global generator is left as it was."""
-    with _global_generator(seed, 0, INITIAL):
+    with _global_generator(seed, 0, INITIAL, 0):
         return build()
 
 
 def processor(threads: int) -> torch.device:
-    """The accelerator, where there is one, else the CPU with this many threads."""
+    """The accelerator of this process, where there is one, else the CPU with this many threads."""
     torch.set_num_threads(threads)
     if not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cudnn.benchmark = True
-    return torch.device("cuda")
+    return torch.device("cuda", torch.cuda.current_device())
 
 
 def train(
@@ -137,6 +153,8 @@ def train(
     device: torch.device | str,
 ) -> Trained:
     """Train, or continue from the newest checkpoint; after the last step only read it again.
+
+    Where several processes train together, all call this alike; the first one validates and writes.
 
     Parameters
     ----------
@@ -152,8 +170,13 @@ def train(
 
     Raises StaleCheckpoint where that folder holds another training's checkpoints, OutOfTime after a checkpoint before
     the limit or on SIGTERM or SIGUSR1, BadInput where there is nothing to draw from, BadSettings where the loss is not
-    finite.
+    finite or the processes cannot share a batch evenly.
     """
+    if settings.parts % processes.size():
+        raise BadSettings(
+            f"training: expected a number of processes that divides the {settings.parts} parts of a batch, got "
+            f"{processes.size()}; change micro_batches or the number of processes"
+        )
     watch = _Watch(minutes)
     device = torch.device(device)
     sampler = Sampler(task.indices, task.weights, settings.batch_size, seed)
@@ -168,26 +191,39 @@ def train(
         _check_mark(mark, newest["mark"], folder)
         state.load(newest)
         watch.before = state.seconds
+    state.check_alike()
     log.info(
-        "training to step %d from step %d on %s (%s, batch %d, seed %d, %d parameters, torch %s)",
+        "training to step %d from step %d on %s (processes %d, %s, batch %d, seed %d, %d parameters, torch %s)",
         settings.steps,
         state.step,
         device,
+        processes.size(),
         settings.precision,
         settings.batch_size,
         seed,
         sum(parameter.numel() for parameter in task.modules.parameters()),
         torch.__version__,
     )
-    with _signals(watch), tqdm(total=settings.steps, initial=state.step, disable=None) as bar:
-        for step, batch in _batches(task, sampler, state.step, settings.steps, seed):
+    # Its own lock is a semaphore, which a killed process would leave behind.
+    tqdm.set_lock(threading.RLock())
+    hidden = None if processes.rank() == 0 else True
+    progress = _Progress(state.step, settings.steps)
+    with (
+        processes.on_stop_signals(watch.note),
+        tqdm(total=settings.steps, initial=state.step, disable=hidden) as bar,
+    ):
+        for step, parts in _batches(task, sampler, state.step, settings, seed):
             began = time.monotonic()
-            state.advance(task, {name: value.to(device, non_blocking=True) for name, value in batch.items()}, seed)
+            state.advance(task, parts, seed)
             watch.slowest_step = max(watch.slowest_step, time.monotonic() - began)
             last = step + 1 == settings.steps
             validated = settings.validate_every > 0 and (state.step % settings.validate_every == 0 or last)
-            if state.step % settings.log_every == 0 or validated or last:
-                state.write_row(watch.seconds(), state.validate(task) if validated else {})
+            closed = state.step % settings.log_every == 0 or validated or last
+            if closed or progress.silent():
+                row = state.row(watch.seconds(), state.validate(task) if validated else {})
+                progress.tell(row, always=validated or last)
+            if closed:
+                state.close(row)
             bar.update()
             stop = watch.reason()
             if state.step % settings.checkpoint_every == 0 or last or stop:
@@ -262,24 +298,29 @@ class _State:
         self.sums: dict[str, Tensor] = {}
         self.rows: list[dict[str, float]] = []
 
-    def advance(self, task: Task, batch: dict[str, Tensor], seed: int) -> None:
-        """One step of the optimiser, and of the EMA."""
+    def advance(self, task: Task, parts: "list[_Part]", seed: int) -> None:
+        """One step of the optimiser, and of the EMA, by this process's parts and those of the others."""
         settings = self.settings
         rate = learning_rate(settings, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.modules.train()
-        noise = torch.Generator().manual_seed(_seed(seed, self.step, NOISE))
         autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16")
         self.optimiser.zero_grad(set_to_none=True)
+        buffers = _Buffers(self.modules if settings.parts > 1 else None)
         scalars: dict[str, Tensor] = {}
-        with _global_generator(seed, self.step, DROPOUT):
-            for part, share in _parts(batch, settings.micro_batches):
+        for number, share, batch in parts:
+            batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
+            noise = torch.Generator().manual_seed(_seed(seed, self.step, NOISE, number))
+            with _global_generator(seed, self.step, DROPOUT, number), buffers.of_part(share):
                 with autocast:
-                    values = task.loss(part, noise)
+                    values = task.loss(batch, noise)
                 (values["loss"] * share).backward()  # type: ignore[no-untyped-call]
-                for name, value in values.items():
-                    scalars[name] = scalars.get(name, torch.zeros_like(value.detach())) + value.detach() * share
+            for name, value in values.items():
+                scalars[name] = scalars.get(name, torch.zeros_like(value.detach())) + value.detach() * share
+        if processes.size() > 1:
+            processes.add_up([*self._gradients(), *buffers.changes, *scalars.values()])
+        buffers.settle()
         norm = nn.utils.clip_grad_norm_(self.modules.parameters(), settings.clip_norm)
         self.optimiser.step()
         decay = min(settings.ema_decay, (1 + self.step) / (10 + self.step))
@@ -290,20 +331,35 @@ class _State:
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.step += 1
 
-    def write_row(self, seconds: float, validation: dict[str, float]) -> None:
-        """Close a row of the history: means since the last one."""
+    def _gradients(self) -> list[Tensor]:
+        """The gradients, zero where only other processes have one; where none has, the optimiser leaves it alone."""
+        parameters = list(self.modules.parameters())
+        had = processes.highest([int(parameter.grad is not None) for parameter in parameters])
+        with_gradient = [parameter for parameter, any_has in zip(parameters, had, strict=True) if any_has]
+        for parameter in with_gradient:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        return [parameter.grad for parameter in with_gradient if parameter.grad is not None]
+
+    def row(self, seconds: float, validation: dict[str, float]) -> dict[str, float]:
+        """A row of the history: means since the last one."""
         steps = self.step - self.row_step
         means = {name: float(value) / steps for name, value in self.sums.items()}
         rate = learning_rate(self.settings, self.step - 1)
         speed = steps * self.settings.batch_size / max(seconds - self.row_seconds, 1e-9)
         row = {"step": self.step, **means, **{f"validation_{name}": value for name, value in validation.items()}}
-        self.rows.append(row | {"learning_rate": rate, "seconds": seconds, "samples_per_second": speed})
+        return row | {"learning_rate": rate, "seconds": seconds, "samples_per_second": speed}
+
+    def close(self, row: dict[str, float]) -> None:
+        """Keep a row, and start the next."""
+        self.rows.append(row)
         self.check_finite()
-        log.info("step %d: %s", self.step, ", ".join(f"{name} {value:.4g}" for name, value in row.items()))
-        self.row_step, self.row_seconds, self.sums = self.step, seconds, {}
+        self.row_step, self.row_seconds, self.sums = self.step, row["seconds"], {}
 
     def validate(self, task: Task) -> dict[str, float]:
-        """Score the EMA; keep it where it is the best so far."""
+        """Score the EMA; keep it where it is the best so far. Other processes than the first go on and wait for it."""
+        if processes.rank() > 0:
+            return {}
         trained = {name: tensor.clone() for name, tensor in self.modules.state_dict().items()}
         self.modules.load_state_dict(self.ema)
         self.modules.eval()
@@ -314,6 +370,18 @@ class _State:
             self.best_score = scalars["score"]
             self.best = {name: tensor.clone() for name, tensor in self.ema.items()}
         return scalars
+
+    def check_alike(self) -> None:
+        """Raise RuntimeError where processes that train together do not start from the same weights and step."""
+        if processes.size() == 1:
+            return
+        checksum = 0
+        for tensor in self.modules.state_dict().values():
+            checksum = zlib.crc32(tensor.cpu().numpy().tobytes(), checksum)
+        # The highest is the lowest.
+        start = [self.step, -self.step, checksum, -checksum]
+        if processes.highest(start) != start:
+            raise RuntimeError("processes that train together start from different weights or checkpoints")
 
     def check_finite(self) -> None:
         """Raise BadSettings where a logged scalar since the last row was not finite."""
@@ -343,6 +411,72 @@ class _State:
 _KEPT = ("ema", "best", "best_score", "step", "seconds", "row_step", "row_seconds", "sums", "rows")
 
 
+class _Buffers:
+    """What the parts of a step make of a module's buffers: each starts from the step's start, floats are averaged.
+
+    With None there is one part only, and buffers are as it leaves them.
+    """
+
+    def __init__(self, modules: nn.Module | None) -> None:
+        self.buffers = [] if modules is None else list(modules.buffers())
+        self.starts = [buffer.clone() for buffer in self.buffers]
+        self.floats = [place for place, buffer in enumerate(self.buffers) if buffer.is_floating_point()]
+        self.changes = [torch.zeros_like(self.buffers[place]) for place in self.floats]
+
+    @contextmanager
+    def of_part(self, share: float) -> Iterator[None]:
+        """Put the buffers back to the start, and note what a part of this share of the batch makes of them."""
+        for buffer, start in zip(self.buffers, self.starts, strict=True):
+            buffer.copy_(start)
+        yield
+        for change, place in zip(self.changes, self.floats, strict=True):
+            change += share * (self.buffers[place] - self.starts[place])
+
+    def settle(self) -> None:
+        """Apply the changes; whole numbers (counters) stay as a part left them."""
+        for change, place in zip(self.changes, self.floats, strict=True):
+            self.buffers[place].copy_(self.starts[place] + change)
+
+
+class _Progress:
+    """Lines of progress in the log: at rows of the history, and between them where those are far apart."""
+
+    def __init__(self, first: int, steps: int) -> None:
+        self.first = first
+        self.steps = steps
+        self.began = self.told = time.monotonic()
+
+    def silent(self) -> bool:
+        """Whether the last line is long ago."""
+        return time.monotonic() - self.told > SECONDS_OF_SILENCE
+
+    def tell(self, row: dict[str, float], always: bool) -> None:
+        """Log a row; unless it is to be told always, not where the last line has only just been written."""
+        now = time.monotonic()
+        if not always and now - self.told < SECONDS_BETWEEN_ROWS:
+            return
+        self.told = now
+        step = int(row["step"])
+        left = duration((self.steps - step) * (now - self.began) / (step - self.first))
+        shown = {name: row[name] for name in row if name not in ("step", "learning_rate", "seconds")}
+        speed = shown.pop("samples_per_second")
+        scalars = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
+        log.info("step %d of %d: %s, %.1f samples/s, %s left", step, self.steps, scalars, speed, left)
+
+
+def duration(seconds: float) -> str:
+    """A span of time for people.
+
+    >>> duration(41.2), duration(720), duration(18630)
+    ('41 s', '12 min', '5 h 10 min')
+    """
+    minutes, whole = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes else f"{whole} s"
+
+
 class _Watch:
     """When to stop: on a signal, or while a step and a checkpoint still fit before the time limit."""
 
@@ -352,18 +486,24 @@ class _Watch:
         self.limit = math.inf if minutes is None else minutes * 60 * (1 - RESERVED_SHARE)
         self.slowest_step = 0.0
         self.slowest_checkpoint = 0.0
-        self.signal: str | None = None
+        self.signal = 0
+
+    def note(self, number: int) -> None:
+        """Remember a signal."""
+        self.signal = number
 
     def seconds(self) -> float:
         """Seconds of training, those before the newest checkpoint included."""
         return self.before + time.monotonic() - self.began
 
     def reason(self) -> str | None:
-        """Why to stop now, if at all."""
-        if self.signal is not None:
-            return f"on {self.signal}"
+        """Why to stop now, if at all; processes that train together get one answer."""
         needed = 2 * (self.slowest_step + self.slowest_checkpoint)
-        return "before its time limit" if time.monotonic() - self.began + needed > self.limit else None
+        late = time.monotonic() - self.began + needed > self.limit
+        signalled, out_of_time = processes.highest([self.signal, int(late)])
+        if signalled:
+            return f"on {signal.Signals(signalled).name}"
+        return "before its time limit" if out_of_time else None
 
 
 def average(ema: dict[str, Tensor], tensors: dict[str, Tensor], decay: float) -> None:
@@ -375,63 +515,56 @@ def average(ema: dict[str, Tensor], tensors: dict[str, Tensor], decay: float) ->
             ema[name].copy_(tensor)
 
 
-def _batches(
-    task: Task, sampler: Sampler, first: int, steps: int, seed: int
-) -> Iterator[tuple[int, dict[str, Tensor]]]:
-    """The batches of the steps to come, a few prepared ahead in another thread."""
+class _Part(NamedTuple):
+    """A part of a step's batch: its number, its share of the batch's samples, and what the task made of them."""
 
-    def prepare(step: int) -> dict[str, Tensor]:
-        return task.batch(sampler.draw(step), np.random.default_rng([seed, step, AUGMENTATION]))
+    number: int
+    share: float
+    batch: dict[str, Tensor]
+
+
+def _batches(
+    task: Task, sampler: Sampler, first: int, settings: TrainingSettings, seed: int
+) -> Iterator[tuple[int, list[_Part]]]:
+    """The parts that this process makes of the steps to come, a few steps prepared ahead in another thread."""
+
+    def prepare(step: int) -> list[_Part]:
+        cut = np.array_split(sampler.draw(step), settings.parts)
+        return [
+            _Part(
+                part,
+                len(cut[part]) / settings.batch_size,
+                task.batch(cut[part], np.random.default_rng([seed, step, AUGMENTATION, part])),
+            )
+            for part in range(processes.rank(), settings.parts, processes.size())
+        ]
 
     with ThreadPoolExecutor(max_workers=1) as pool:
-        ahead: list[Future[dict[str, Tensor]]] = []
-        for step in range(first, steps):
-            while len(ahead) < min(PREFETCHED_BATCHES, steps - step):
+        ahead: list[Future[list[_Part]]] = []
+        for step in range(first, settings.steps):
+            while len(ahead) < min(PREFETCHED_BATCHES, settings.steps - step):
                 ahead.append(pool.submit(prepare, step + len(ahead)))
             yield step, ahead.pop(0).result()
 
 
-def _parts(batch: dict[str, Tensor], number: int) -> Iterator[tuple[dict[str, Tensor], float]]:
-    """A batch cut along its first axis, and each part's share of it."""
-    size = len(next(iter(batch.values())))
-    cut = {name: torch.tensor_split(tensor, min(number, size)) for name, tensor in batch.items()}
-    for parts in zip(*cut.values(), strict=True):
-        yield dict(zip(cut, parts, strict=True)), len(parts[0]) / size
-
-
-def _seed(seed: int, step: int, stream: int) -> int:
+def _seed(seed: int, step: int, stream: int, part: int) -> int:
     """One number for torch from several, without the collisions of a sum."""
-    return int(np.random.SeedSequence([seed, step, stream]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, step, stream, part]).generate_state(1, np.uint64)[0] >> 1)
 
 
 @contextmanager
-def _global_generator(seed: int, step: int, stream: int) -> Iterator[None]:
+def _global_generator(seed: int, step: int, stream: int, part: int) -> Iterator[None]:
     """Seed the generators that layers such as dropout draw from; that of the CPU is put back afterwards."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_seed(seed, step, stream))
+        torch.manual_seed(_seed(seed, step, stream, part))
         yield
-
-
-@contextmanager
-def _signals(watch: _Watch) -> Iterator[None]:
-    """SIGTERM and SIGUSR1, a cluster's warnings, end the training after its running step."""
-
-    def note(number: int, frame: FrameType | None) -> None:
-        watch.signal = signal.Signals(number).name
-
-    # Python hands signals to the main thread only.
-    wanted = (signal.SIGTERM, signal.SIGUSR1) if threading.current_thread() is threading.main_thread() else ()
-    former = {number: signal.signal(number, note) for number in wanted}
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _save(state: _State, mark: dict[str, Any], folder: Path) -> None:
-    """Write a checkpoint whole, then remove all but the newest few."""
+    """Write a checkpoint whole, then remove all but the newest few; of several processes, the first does."""
     state.check_finite()
+    if processes.rank() > 0:
+        return
     path = folder / f"step-{state.step:09d}.pt"
     with whole_file(path) as temporary:
         torch.save(state.dump() | {"mark": mark}, temporary)

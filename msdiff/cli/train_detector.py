@@ -19,7 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train, or continue from the newest checkpoint."""
+    """Train, or continue from the newest checkpoint, in one process or several."""
+    from msdiff.processes import in_processes
+    from msdiff.segmentation.detectors import DetectorSettings
+    from msdiff.settings import read
+
+    in_processes(_train, arguments, read(DetectorSettings, arguments.settings).training.parts)
+
+
+def _train(arguments: argparse.Namespace) -> None:
     from msdiff.cohort.stacks import load_stack
     from msdiff.segmentation.detectors import DetectorSettings, train_detector
     from msdiff.segmentation.mixes import load_mix

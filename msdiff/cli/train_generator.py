@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
 from msdiff.cli.trained import add_training_arguments, write_trained
 
@@ -19,20 +20,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train, or continue from the newest checkpoint."""
+    """Train, or continue from the newest checkpoint, in one process or several."""
+    from msdiff.processes import in_processes
+    from msdiff.settings import check
+    from msdiff.training import TrainingSettings
+
+    settings = _settings(arguments.settings)
+    # A generator that trains in its own way has no such section, and no parts to share.
+    alone = "training" not in settings
+    parts = 1 if alone else check(TrainingSettings, settings["training"], f"{settings['generator']}.training").parts
+    in_processes(_train, arguments, parts)
+
+
+def _train(arguments: argparse.Namespace) -> None:
     from msdiff.backends import load
     from msdiff.cohort.stacks import load_stack
-    from msdiff.errors import BadSettings
     from msdiff.synthesis import TRAIN
     from msdiff.training import processor
 
-    try:
-        settings = json.loads(arguments.settings)
-        generator = settings["generator"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadSettings(
-            f'settings: expected JSON {{"generator": name, ...}}, got {arguments.settings[:60]}'
-        ) from error
+    settings = _settings(arguments.settings)
+    generator = settings["generator"]
     log.info("training %s on %s, auxiliary %s", generator, arguments.stack, arguments.auxiliary)
     trained = load(TRAIN, generator)(
         load_stack(arguments.stack),
@@ -43,3 +50,15 @@ def run(arguments: argparse.Namespace) -> None:
         processor(arguments.threads),
     )
     write_trained(arguments, trained.tensors, trained.description, trained.history)
+
+
+def _settings(text: str) -> dict[str, Any]:
+    """The section of a generator, which checks it itself."""
+    from msdiff.errors import BadSettings
+
+    try:
+        settings: dict[str, Any] = json.loads(text)
+        settings["generator"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadSettings(f'settings: expected JSON {{"generator": name, ...}}, got {text[:60]}') from error
+    return settings

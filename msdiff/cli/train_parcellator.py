@@ -12,7 +12,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train, or continue from the newest checkpoint."""
+    """Train, or continue from the newest checkpoint, in one process or several."""
+    from msdiff.parcellation.learning import ParcellatorSettings
+    from msdiff.processes import in_processes
+    from msdiff.settings import read
+
+    in_processes(_train, arguments, read(ParcellatorSettings, arguments.settings).training.parts)
+
+
+def _train(arguments: argparse.Namespace) -> None:
     from msdiff.parcellation.learning import ParcellatorSettings, train_parcellator
     from msdiff.settings import read
     from msdiff.training import processor

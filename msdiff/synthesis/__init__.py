@@ -4,7 +4,8 @@ A generator is two functions, listed here by its name or given as `module:functi
 
     TRAIN   (stack, settings, auxiliary, checkpoints, minutes, device) -> Generator
             settings are plain values of its section of the config, checked by the generator itself; auxiliary is the
-            path of a trained detector's weights
+            path of a trained detector's weights. With several accelerators it is called in as many processes, for
+            msdiff.training.train to share the batches, where settings have `training` (TrainingSettings)
     DRAW    (tensors, description, device) -> draw(baseline, change_mask, scalars, seeds, sampler)
             baseline (B, 1, H, W) in [-1, 1], change_mask (B, 1, H, W) of 0 and 1, scalars (B, 3) in mm3, a number and
             0 or 1, one seed per sample, a SamplerSettings; returns follow-ups (B, 1, H, W); all on the CPU. A sample

@@ -12,7 +12,10 @@ here takes the two losses and says the total and lambda, the weight of segmentat
                     Esser, Rombach and Ommer, Taming Transformers, 2021, equation 7
     fixed           lambda stays as given
 
-A batch may hold nothing to segment (every sample too noisy): `present` is 0, and the total is reconstruction alone.
+Where a batch is cut into parts, each is weighed by itself, and running means become the mean of what the parts make of
+them.
+
+A part may hold nothing to segment (every sample too noisy): `present` is 0, and the total is reconstruction alone.
 """
 
 import math

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -110,7 +111,7 @@ def start(folder, pause_s):
 
 
 def wait_for_step(folder, step):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not list(folder.glob(f"checkpoints/*/step-{step:09d}.pt")):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -273,6 +274,60 @@ def test_training_leaves_the_global_generator_alone(tmp_path):
     assert torch.equal(torch.rand(3), expected)
 
 
+class Counting(nn.Module):
+    """A weight, and buffers: a running mean of the data, a count of calls, and a constant."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.register_buffer("mean", torch.tensor(10.0))
+        self.register_buffer("calls", torch.tensor(5))
+        self.register_buffer("constant", torch.tensor(0.1))
+
+    def forward(self, values):
+        self.mean += 0.5 * (values.mean() - self.mean)
+        self.calls += 1
+        return ((self.weight - values) ** 2).mean()
+
+
+def test_each_part_starts_from_the_buffers_of_the_step_and_their_mean_is_kept(tmp_path):
+    task = Denoise()
+    task.modules = Counting()
+    task.batch = lambda indices, generator: {"value": torch.from_numpy(indices).float()}
+    task.loss = lambda batch, generator: {"loss": task.modules(batch["value"])}
+    run(tmp_path, task, {"steps": 1, "batch_size": 5, "micro_batches": 3})
+    drawn = training.Sampler(task.indices, task.weights, 5, 3).draw(0)
+    parts = [drawn[:2], drawn[2:4], drawn[4:]]
+    expected = sum(len(part) / 5 * (10 + 0.5 * (part.mean() - 10)) for part in parts)
+    assert task.modules.mean.item() == pytest.approx(expected)
+    assert task.modules.calls.item() == 6
+    assert torch.equal(task.modules.constant, torch.tensor(0.1))
+
+
+def test_the_log_tells_of_progress(tmp_path, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    run(tmp_path / "short")
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("step ")]
+    (last,) = told
+    assert re.fullmatch(r"step 6 of 6: loss [\d.]+, error .*, gradient_norm .*, [\d.]+ samples/s, 0 s left", last)
+
+    caplog.clear()
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_ROWS", 0.0)
+    monkeypatch.setattr(training, "SECONDS_OF_SILENCE", 0.25)
+    history = run(tmp_path / "long", Denoise(0.2), {"log_every": 4}).history
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("step ")]
+    assert [line.split(" of")[0] for line in told] == ["step 2", "step 4", "step 6"]
+    assert all(re.search(r"[\d.]+ samples/s, \d s left", line) for line in told)
+    assert list(history["step"]) == [4, 6]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (59.9, "1 min"), (18630, "5 h 10 min"), (360000, "100 h 0 min")]
+)
+def test_durations_are_for_people(seconds, text):
+    assert training.duration(seconds) == text
+
+
 def test_bf16_runs(tmp_path):
     assert np.isfinite(run(tmp_path, changes={"precision": "bf16"}).history["loss"]).all()
 
@@ -281,6 +336,7 @@ def test_a_batch_in_parts_gives_the_same_gradients(tmp_path):
     def task():
         made = Denoise()
         made.modules = training.initialised(lambda: nn.Sequential(nn.Conv2d(1, 1, 3, padding=1)), 7)
+        made.batch = lambda indices, generator: {"image": made.images[torch.from_numpy(indices)]}
         made.loss = lambda batch, generator: {"loss": ((made.modules(batch["image"]) - batch["image"]) ** 2).mean()}
         return made
 
