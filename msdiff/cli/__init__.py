@@ -33,6 +33,7 @@ COMMANDS = {
     "provenance": ("msdiff.cli.provenance", "record what ran: versions, commit, settings, seeds"),
     "config-schema": ("msdiff.cli.config_schema", "write the schema of config.yaml from the stages' settings"),
     "report": ("msdiff.cli.report", "one self-contained page of tables and figures"),
+    "cluster": ("msdiff.cli.cluster", "propose the partitions of a Slurm cluster"),
     "plan": ("msdiff.cli.plan", "tell what a run will cost, before it starts"),
     "status": ("msdiff.cli.status", "tell what of a run is done, running, waiting, failed and why"),
 }
