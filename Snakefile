@@ -17,6 +17,10 @@ configfile: "config.yaml"
 report: "workflow/report/workflow.rst"
 
 
+# Built from envs/msdiff.def; used with `--sdm apptainer` only.
+container: "envs/msdiff.sif"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/cohort.smk"

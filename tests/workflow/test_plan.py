@@ -53,21 +53,33 @@ def test_one_table_plans_only_what_it_needs(checkout, environment):
 
 
 def test_a_parcellator_runs_in_its_own_environment(checkout, environment, tmp_path):
+    """In one beside a shared installation, else in the checkout's, else in the one that the shell has."""
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("parcellation: {backend: synthseg}")
-    target = "results/parcellation/phantom/000"
-    given = ["-n", "-p", "--cores", "1", "--configfile", str(overlay), "--", target]
-    assert "\n        python -m msdiff parcellate" in snakemake(checkout, environment, *given).stdout
-    own = checkout / ".environments/synthseg/bin/python"
-    own.parent.mkdir(parents=True)
-    own.touch()
-    try:
-        plan = snakemake(checkout, environment, *given).stdout
-    finally:
-        shutil.rmtree(checkout / ".environments")
-    assert "\n        .environments/synthseg/bin/python -m msdiff parcellate" in plan
+    command = ["-n", "-p", "--cores", "1", "--configfile", str(overlay), "--", "results/parcellation/phantom/000"]
+    plan = snakemake(checkout, environment, *command).stdout
     assert planned_jobs(plan)["parcellate"] == 1
     assert planned_jobs(plan)["normalise"] == 20
+    (called,) = re.findall(r"(PATH=\S+ python) -m msdiff parcellate", plan)
+    own = shutil.copytree(checkout, tmp_path / "checkout")
+
+    def python(**variables):
+        command = called.replace(" python", "; command -v python")
+        run = subprocess.run(
+            ["bash", "-c", command], cwd=own, env=environment | variables, capture_output=True, text=True, check=True
+        )
+        return run.stdout.strip()
+
+    def make(environments):
+        program = environments / "synthseg/bin/python"
+        program.parent.mkdir(parents=True)
+        program.touch(mode=0o755)
+        return str(program)
+
+    assert python() == shutil.which("python", path=environment["PATH"])
+    assert python(MSDIFF_ENVIRONMENTS=str(tmp_path / "nowhere")) == python()
+    assert make(own / ".environments") == python()
+    assert make(tmp_path / "shared") == python(MSDIFF_ENVIRONMENTS=str(tmp_path / "shared"))
 
 
 @pytest.mark.parametrize(

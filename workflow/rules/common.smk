@@ -134,10 +134,6 @@ ENVIRONMENT, PARCELLATOR_MEMORY, PARCELLATOR_MINUTES = {
     "samseg": ("samseg", 8000, 60),
     "freesurfer": ("imaging", 14000, 10),
 }.get(PARCELLATOR, ("imaging", 6000, 20))
-# Made by `make environment-NAME`; with conda, and for the other backends, the environment's own.
-PYTHON = f".environments/{ENVIRONMENT}/bin/python"
-if not os.path.exists(PYTHON):
-    PYTHON = "python"
 ARCHITECTURES = list(config["segmentation"]["detectors"])
 MIXES = config["segmentation"]["mixes"]
 SEEDS = config["segmentation"]["seeds"]

@@ -25,11 +25,13 @@ rule parcellate:
             lambda wildcards: PARCELLATOR_MINUTES * len(BATCHES[wildcards.batch])
         ),
     params:
-        python=PYTHON,
+        environment=ENVIRONMENT,
         settings=settings("parcellation", limits="parcellation/limits"),
+    # A backend's own environment, made by `make environment-NAME`: here, in a shared installation, or in the container.
+    # Where it is not there, as with conda and for the other backends, PATH's own python runs.
     shell:
         r"""
-        {params.python} -m msdiff parcellate \
+        PATH="${{MSDIFF_ENVIRONMENTS:-$PWD/.environments}}/{params.environment}/bin:$PATH" python -m msdiff parcellate \
             --normalised {input.normalised:q} \
             --corrected {input.corrected:q} \
             --stripped {input.stripped:q} \
