@@ -1,6 +1,8 @@
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 
 from msdiff.cluster.estimates import START_SECONDS, _table, estimate, peak_tflops, scale_of
 
@@ -131,3 +133,36 @@ def test_every_line_of_the_table_says_that_it_is_stated():
 @pytest.mark.parametrize(("model", "peak"), [("a100", 312), ("A100-SXM4-40GB", 312), ("nvidia_h100", 989), (None, 312)])
 def test_peak_of_a_type_as_clusters_write_it(model, peak):
     assert peak_tflops(model) == peak
+
+
+def test_operations_of_the_table_are_those_of_the_config_s_networks():
+    """One slice of 256 x 256 forward, counted on the networks themselves; a training does three times as much."""
+    torch = pytest.importorskip("torch")
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from msdiff.networks.conditional_unet import ConditionalUNet, ConditionalUNetSettings
+    from msdiff.networks.detectors import build
+    from msdiff.settings import check
+
+    config = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())
+    lines = {(line["rule"], line["variant"]): line for line in _table()}
+
+    def counted(network, *inputs):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            network.eval()(*inputs)
+        return counter.get_total_flops() / 1e9
+
+    with torch.device("meta"):
+        image = torch.zeros(1, 1, 256, 256)
+        sizes = config["synthesis"]["long_ms_diff"]["network"]
+        # Of the second channel out the learned variance is made.
+        generator = ConditionalUNet(check(ConditionalUNetSettings, sizes | {"in_channels": 6, "out_channels": 2}))
+        work = counted(generator, image, torch.zeros(1), torch.zeros(1, 5, 256, 256))
+        assert float(lines["draw_samples", "long_ms_diff"]["gflop"]) == pytest.approx(work, rel=0.01)
+        assert float(lines["train_generator", "long_ms_diff"]["gflop"]) == pytest.approx(3 * work, rel=0.01)
+        assert float(lines["train_generator", "long_ms_diff"]["width"]) == sizes["channels"][0]
+        for name, detector in config["segmentation"]["detectors"].items():
+            work = counted(build(name, detector["network"]), image, image)
+            assert float(lines["detect_lesions", name]["gflop"]) == pytest.approx(work, rel=0.01)
+            assert float(lines["train_detector", name]["gflop"]) == pytest.approx(3 * work, rel=0.01)
+            assert float(lines["train_detector", name]["width"]) == detector["network"]["widths"][0]
