@@ -22,10 +22,11 @@ def partitions():
 
 def largest(offers):
     """The partition with the longest jobs, of those the one with most memory: it takes what stays within its limits."""
+    unlimited = {"max_runtime": float("inf"), "max_mem_mb": float("inf")}
     return max(
-        offers,
+        [unlimited | partition for partition in offers],
         key=lambda partition: (partition["max_runtime"], partition["max_mem_mb"]),
-        default={},
+        default=unlimited,
     )
 
 
@@ -71,9 +72,9 @@ def growing(amount, times, limit):
 
 def memory(megabytes, node=CPU_NODE, times=3):
     """The `mem_mb` of a job. A training, of many attempts without a fault, asks for twice as much and no more."""
-    return growing(megabytes, times, node.get("max_mem_mb", float("inf")))
+    return growing(megabytes, times, node["max_mem_mb"])
 
 
 def minutes(amount, node=CPU_NODE, times=3):
     """The `runtime` of a job. A training stops itself within any, and goes on in the next."""
-    return growing(amount, times, node.get("max_runtime", float("inf")))
+    return growing(amount, times, node["max_runtime"])
