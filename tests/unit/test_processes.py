@@ -119,12 +119,15 @@ if __name__ == "__main__":
     programme()
 
 
-def start(folder, pause_s=0.0, fault="none", on="cpu"):
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+def start(folder, pause_s=0.0, fault="none", on="cpu", by=()):
     folder.mkdir(exist_ok=True)
     options = ["--folder", str(folder), "--pause-s", str(pause_s), "--fault", fault, "--on", on]
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if on == "cpu" else {}
     return subprocess.Popen(
-        [sys.executable, __file__, *options], stderr=subprocess.PIPE, text=True, env=os.environ | hidden
+        [sys.executable, *by, __file__, *options], stderr=subprocess.PIPE, text=True, env=os.environ | hidden
     )
 
 
@@ -163,8 +166,8 @@ def test_two_processes_train_as_one_and_go_on_after_a_signal(tmp_path):
     assert 2 <= done < 6
     shutil.copytree(tmp_path / "stopped/checkpoints", tmp_path / "alone")
 
-    undisturbed, again = start(tmp_path / "undisturbed"), start(tmp_path / "stopped")
-    assert finish(undisturbed) == finish(again) == ([], 0)
+    others = [start(tmp_path / "undisturbed"), start(tmp_path / "stopped"), start(tmp_path / "torchrun", by=TORCHRUN)]
+    assert [finish(process)[1] for process in others] == [0, 0, 0]
     tensors, history = results(tmp_path / "undisturbed")
     assert list(history["step"]) == [2, 3, 4, 6]
     assert_alike(tensors, whole.tensors)
@@ -172,6 +175,8 @@ def test_two_processes_train_as_one_and_go_on_after_a_signal(tmp_path):
     # Two go on as if nothing had been, bit for bit; so does one with what two have begun, within rounding.
     resumed, history_resumed = results(tmp_path / "stopped")
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in resumed.items())
+    by_torchrun, _ = results(tmp_path / "torchrun")
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in by_torchrun.items())
     pd.testing.assert_frame_equal(history_resumed, history)
     assert_alike(train(tmp_path / "alone").tensors, whole.tensors)
 

@@ -1,4 +1,8 @@
 import json
+import os
+import re
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -9,7 +13,7 @@ from torch.nn import functional
 
 from msdiff.__main__ import main
 from msdiff.errors import BadInput
-from msdiff.networks.weights import save_weights
+from msdiff.networks.weights import load_weights, save_weights
 from msdiff.segmentation.detectors import (
     AugmentationSettings,
     DetectorSettings,
@@ -212,6 +216,42 @@ def test_resumed_training_equals_uninterrupted_training(stack, tmp_path):
     for name, tensor in run("parts").items():
         assert torch.equal(tensor, whole[name])
     assert any(not torch.equal(tensor, whole[name]) for name, tensor in run("other", seed=4).items())
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(stack, tmp_path):
+    """By the command, as a rule calls it; also what they say of bad input."""
+    listed = mix_slices(stack, "1-0", [], BY_SLICE, 0)
+    listed.to_csv(tmp_path / "listed.tsv", sep="\t", index=False)
+    chosen = settings(training={"steps": 3, "validate_every": 3, "micro_batches": 2}).model_dump_json()
+
+    def run(folder, *more):
+        folder = tmp_path / folder
+        outputs = ["--checkpoints", folder / "checkpoints", "--weights", folder / "w", "--history", folder / "h.csv"]
+        inputs = ["--stack", stack.folder, "--slices", tmp_path / "listed.tsv"]
+        options = ["--seed", "0", "--threads", "2", "--settings", chosen, *more]
+        command = [sys.executable, "-m", "msdiff", "train-detector", *map(str, [*inputs, *outputs, *options])]
+        hidden = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+        return subprocess.run(command, env=hidden, capture_output=True, text=True)
+
+    one, two = run("one"), run("two", "--processes", "2")
+    assert one.returncode == two.returncode == 0
+    assert one.stderr.count("training to step 3") == two.stderr.count("training to step 3") == 1
+    expected, description = load_weights(tmp_path / "one/w")
+    found, description_of_two = load_weights(tmp_path / "two/w")
+    assert description_of_two == description
+    assert found.keys() == expected.keys()
+    # Not weight by weight: what has no gradient but rounding (a bias before a batch norm), Adam makes as large as any.
+    histories = [pd.read_csv(tmp_path / name / "h.csv") for name in ("one", "two")]
+    assert list(histories[0]) == list(histories[1])
+    for column in ("step", "loss", "soft_dice", "gradient_norm", "validation_score"):
+        np.testing.assert_allclose(histories[0][column], histories[1][column], rtol=1e-3)
+
+    (tmp_path / "listed.tsv").unlink()
+    refused = run("two", "--processes", "2")
+    assert refused.returncode == 2
+    (line,) = [line for line in refused.stderr.splitlines() if not re.match(r"\d\d:\d\d:\d\d msdiff", line)]
+    assert line.startswith(f"msdiff train-detector: error: {tmp_path / 'listed.tsv'}")
 
 
 def test_the_best_needs_validation_patients(stack, tmp_path):
