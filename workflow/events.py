@@ -29,7 +29,7 @@ NOISE = (
 )
 FAULT = re.compile(r"^(msdiff[\w -]*: error: |Traceback \(most recent call last\))", re.MULTILINE)
 # Slurm's own words in a job's Slurm log, which otherwise repeats Snakemake's.
-OF_SLURM = re.compile(r"^slurmstepd: .*", re.MULTILINE)
+OF_SLURM = re.compile(r"^slurmstepd\b.*", re.MULTILINE)
 # Of a failed job's log.
 LINES_SHOWN, BYTES_READ = 20, 65536
 

@@ -52,11 +52,12 @@ EVIDENCE = (
     (re.compile(r"At least one job did not complete successfully"), "FAILED"),
 )
 AGAIN = "start the run again; what is done stays"
+MORE = "give {rule} more %s under set-resources in the profile, then start the run again"
 # In words, and what to do about it.
 CAUSES = {
-    "OUT_OF_MEMORY": ("took more memory than asked", "start the run with --set-resources {rule}:mem_mb=MORE"),
-    "TIMEOUT": ("reached its time limit", "start the run with --set-resources {rule}:runtime=MINUTES"),
-    "DEADLINE": ("reached its deadline", "start the run with --set-resources {rule}:runtime=MINUTES"),
+    "OUT_OF_MEMORY": ("took more memory than asked", MORE % "mem_mb"),
+    "TIMEOUT": ("reached its time limit", MORE % "runtime"),
+    "DEADLINE": ("reached its deadline", MORE % "runtime"),
     "OUT_OF_TIME": ("stopped itself before its time limit", "start the run again; it goes on from its checkpoint"),
     "NODE_FAIL": ("its node failed", AGAIN),
     "BOOT_FAIL": ("its node did not start", AGAIN),
@@ -183,7 +184,7 @@ def survey(
         elif submission.state in CAUSES:
             told.update(log for job in submission.jobs for log in job.logs)
             if submission.name not in later:
-                progress.failures += _failures(root, submission, later)
+                progress.failures += _failures(root, submission, later, counts)
         # Submissions of a group share one name, and each has other jobs.
         later |= {job.key for job in submission.jobs} if submission.grouped else {submission.name}
     unfinished = [rule for rule, (done, total) in counts.items() if done < total]
@@ -253,7 +254,9 @@ def group_title(name: str, rules: Collection[str]) -> str:
     return title
 
 
-def _failures(root: Path, submission: Submission, later: Collection[object]) -> Iterator[Failure]:
+def _failures(
+    root: Path, submission: Submission, later: Collection[object], rules: Collection[str]
+) -> Iterator[Failure]:
     """One for each job of a failed submission whose log has an error, or one for them all."""
     jobs = [job for job in submission.jobs if job.key not in later and not _done(root, job)]
     if submission.jobs and not jobs:
@@ -269,9 +272,10 @@ def _failures(root: Path, submission: Submission, later: Collection[object]) -> 
     found = {job: (log, error_line(text)) for job, (log, text) in errors.items() if ends_in_error(text)}
     path = str(submission.log.relative_to(root))
     if submission.state != "FAILED" or not found:
-        rule, title = _title(submission, jobs)
+        rule, title = _title(submission, jobs, rules)
         line = "" if submission.state != "FAILED" else error_line(submission.text)
-        yield Failure(rule, title, f"{words}: {where}", line, path, advice.format(rule=rule))
+        advice = advice.format(rule="its rules" if submission.grouped else rule)
+        yield Failure(rule, title, f"{words}: {where}", line, path, advice)
         return
     for job, (log, line) in found.items():
         yield Failure(job.rule, f"{job.rule} {job.wildcards}", f"{words}: {where}", line, log, advice)
@@ -288,10 +292,10 @@ def _failures_in_logs(root: Path, rules: Iterable[str], told: Collection[str]) -
                 yield Failure(rule, rule + wildcards, words, error_line(text), log, advice)
 
 
-def _title(submission: Submission, jobs: list[Job]) -> tuple[str, str]:
+def _title(submission: Submission, jobs: list[Job], rules: Collection[str]) -> tuple[str, str]:
     """The rule of a submission, or its name where it has several, and how to call it."""
     if submission.grouped:
-        return submission.name, f"{submission.name} ({len(jobs)} jobs not done)"
+        return submission.name, f"{group_title(submission.name, rules)} ({len(jobs)} jobs not done)"
     if jobs:
         return jobs[0].rule, f"{jobs[0].rule} {jobs[0].wildcards}"
     rule, _, wildcards = submission.name.removeprefix("rule_").partition("/")
@@ -304,7 +308,7 @@ def _done(root: Path, job: Job) -> bool:
 
 def _name(comment: str, root: Path) -> str:
     """The folder of logs of a submission, from the plugin's comment; it says `rule_` of a group as well."""
-    rule, _, wildcards = comment.partition("_wildcards_")
+    rule, _, wildcards = (comment or "rule_?").partition("_wildcards_")
     group = "group_" + rule.removeprefix("rule_")
     return group if (root / SUBMISSIONS / group).is_dir() else f"{rule}/{wildcards}".rstrip("/")
 

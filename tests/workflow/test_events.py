@@ -77,7 +77,7 @@ def test_jobs_submitted_together_are_told_together(said):
 def test_a_failure_shows_the_jobs_log_and_where_slurms_is(said):
     Path("own.log").write_text("".join(f"line {number}\n" for number in range(100)) + f"{BAD}\n")
     Path("66.log").write_text(
-        "SNAKEMAKE\n" * 50 + "slurmstepd: error: *** JOB 66 ON cpu1 CANCELLED DUE TO TIME LIMIT\n"
+        "SNAKEMAKE\n" * 50 + "slurmstepd-cpu1: error: *** JOB 66 ON cpu1 CANCELLED DUE TO TIME LIMIT\n"
     )
     begin(said, 8, "mix", mix="1-2")
     message = "SLURM-job '66' failed, SLURM status is: 'TIMEOUT'. For further error details see the log."
@@ -85,7 +85,7 @@ def test_a_failure_shows_the_jobs_log_and_where_slurms_is(said):
     assert line == "failed     mix 1-2: Slurm job 66, TIMEOUT, log own.log"
     assert shown[-3:] == [
         f"    {BAD}",
-        "    slurmstepd: error: *** JOB 66 ON cpu1 CANCELLED DUE TO TIME LIMIT",
+        "    slurmstepd-cpu1: error: *** JOB 66 ON cpu1 CANCELLED DUE TO TIME LIMIT",
         "    (Slurm's log: 66.log)",
     ]
     assert len(shown) == 22

@@ -161,6 +161,15 @@ def test_slurms_word_and_the_log_together_tell_the_cause(tmp_path, ending, told,
     assert failure.advice == advice.format(rule="train")
 
 
+def test_a_group_that_slurm_ended_is_told_as_one(tmp_path):
+    ending = "slurmstepd-cpu1: error: *** JOB 7 ON cpu1 CANCELLED AT 2026 DUE TO TIME LIMIT ***\n"
+    submit(tmp_path, 7, "group_imaging_register", [f"subject=sub-{n}" for n in range(4)], ending, rule="register")
+    write(tmp_path / "results/register/sub-0")
+    (failure,) = survey(tmp_path, {"register": (1, 4)}, {}, {7: SlurmJob("TIMEOUT")}).failures
+    assert (failure.rule, failure.title) == ("group_imaging_register", "imaging (3 jobs not done)")
+    assert failure.advice.startswith("give its rules more runtime")
+
+
 def test_memory_is_told_where_it_was_short(tmp_path):
     submit(tmp_path, 7, "rule_train/unet", ["architecture=unet"])
     ended = {7: SlurmJob("OUT_OF_MEMORY", asked="500M", peak="600M")}
