@@ -34,6 +34,8 @@ OWN_ERROR = re.compile(r"^msdiff[\w -]*: error: .*", re.MULTILINE)
 TRACEBACK = "Traceback (most recent call last):\n"
 STAMP = re.compile(r"^\d\d:\d\d:\d\d [\w.]+: ", re.MULTILINE)
 STEP = re.compile(r"^.*\bstep \d.*$", re.MULTILINE)
+# Between a step's loss and its speed: the parts of the loss.
+PARTS = re.compile(r"(?<=: )(\w+ \S+), .*?, (?=\S+ samples/s)")
 # Enough for any traceback; a training's log may be long.
 TAIL_BYTES = 65536
 
@@ -230,9 +232,10 @@ def ends_in_error(text: str) -> bool:
 
 
 def progress_line(text: str) -> str:
-    """The newest line of a log that tells a step, else its last line; without the time and who says it."""
+    """The newest line of a log that tells a step, else its last line; without the time and who says it, and short."""
     lines = STEP.findall(text) or text.split("\n")
-    return STAMP.sub("", next((line for line in reversed(lines) if line.strip()), "")).strip()
+    newest = next((line for line in reversed(lines) if line.strip()), "")
+    return PARTS.sub(r"\1, ", STAMP.sub("", newest)).strip()
 
 
 def tail(path: Path) -> str:
