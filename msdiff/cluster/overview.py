@@ -1,15 +1,20 @@
 """How far a run is, on one page: a table of the rules, the jobs at work, what waits, what failed and why."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from msdiff.cluster.progress import Failure, Progress, Submission, group_title, progress_line, tail
 
 LOCKS = Path(".snakemake/locks")
 EVENTS = Path(".snakemake/log")
-# The page holds on one screen however large the run.
-MOST_RUNNING, MOST_REASONS, MOST_FAILURES = 6, 3, 3
+COMMAND = re.compile(r"^ *Command: \S+ (.*)$", re.MULTILINE)
+LINES_OF_HEADER = 40
+# The page holds on one screen however large the run; failures take three lines each, and the room that is left.
+LINES = 60
+MOST_RUNNING, MOST_REASONS, FEWEST_FAILURES = 6, 3, 3
 WIDTH = 160
 
 
@@ -20,23 +25,28 @@ def overview(progress: Progress, root: Path, now: float) -> list[str]:
     if progress.running or progress.waiting:
         summary += f"; Slurm jobs: {len(progress.running)} running, {len(progress.waiting)} waiting"
     summary += f"; failed: {len(progress.failures)}" if progress.failures else ""
-    lines = [summary, _controller(root, now, done == total), "", *_table(progress)]
+    lines = [summary, *_controller(root, now, done == total), "", *_table(progress)]
     lines += _section("running", _running(progress, root), MOST_RUNNING)
     lines += _section("waiting", _waiting(progress), MOST_REASONS)
-    lines += _section("failed", map(_failure, progress.failures), MOST_FAILURES)
+    room = (LINES - len(lines)) // 3 - 1
+    lines += _section("failed", map(_failure, progress.failures), max(FEWEST_FAILURES, room))
     return lines
 
 
-def _controller(root: Path, now: float, complete: bool) -> str:
-    """Whether a Snakemake holds the folder, and when it last had something to say."""
+def _controller(root: Path, now: float, complete: bool) -> list[str]:
+    """Whether a Snakemake holds the folder, when it last had something to say, and how it was started."""
+    for path in sorted((root / EVENTS).glob("*.log"), reverse=True):
+        with path.open(errors="replace") as log:
+            command = COMMAND.search("".join(islice(log, LINES_OF_HEADER)))
+        # Snakemake leaves logs of questions as well; only a run tells its command.
+        if command is not None:
+            break
+    else:
+        return ["controller: none has run here"]
     held = any((root / LOCKS).glob("*"))
-    logs = [path.stat().st_mtime for path in (root / EVENTS).glob("*.log")]
-    event = f", last event {_ago(now - max(logs))} ago" if logs else ""
-    if held:
-        return f"controller: at work{event}; if none is, free the folder by `snakemake --unlock`"
-    if not logs:
-        return "controller: none has run here"
-    return f"controller: none{event}" + ("" if complete else "; start the run to go on")
+    advice = "; if none is, `snakemake --unlock` frees the folder" if held else "; start it again to go on"
+    said = f"last event {_ago(now - path.stat().st_mtime)} ago" + ("" if complete else advice)
+    return [f"controller: {'at work' if held else 'none'}, {said}", f"  started as: snakemake {command[1]}"]
 
 
 def _ago(seconds: float) -> str:

@@ -103,7 +103,7 @@ def awaited(lines, wanted):
 def test_status_tells_what_is_done_running_waiting_and_failed(said, status):
     lines = status("2 of 6 jobs done (33 %); Slurm jobs: 1 running, 1 waiting; failed: 1")
     assert lines[1].startswith("controller: at work, last event ")
-    table = {line.split()[0]: line.split()[1:] for line in lines[3:9]}
+    table = {line.split()[0]: line.split()[1:] for line in lines[4:10]}
     assert table["draw"] == ["2", "2", "-", "-", "-"]
     assert table["train"] == ["0", "1", "1", "-", "-"]
     assert table["hold"] == ["0", "1", "-", "1", "-"]

@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from msdiff.cluster.overview import overview
 from msdiff.cluster.progress import Failure, Progress, Submission
 from msdiff.cluster.slurm import SlurmJob
@@ -47,6 +49,15 @@ def test_a_running_training_tells_its_step(tmp_path):
     assert lines[-1] == "  7  train unet  gpu1  1:00 of 5:00  step 20 of 320, loss 0.5"
 
 
+@pytest.mark.parametrize("rules", [1, 10, 20])
+def test_failures_fill_the_screen(tmp_path, rules):
+    failure = Failure("draw", "draw 1", "failed", "line", "x.log", "mend it")
+    counts = {f"other_{number}": (0, 100) for number in range(rules)} | {"draw": (0, 100)}
+    lines = overview(Progress(counts, failures=[failure] * 100), tmp_path, NOW)
+    assert 56 <= len(lines) <= 60
+    assert lines[-1] == f"  and {100 - lines.count('  draw 1  failed')} more"
+
+
 def test_the_page_fits_a_screen_and_says_what_it_leaves_out(tmp_path):
     failure = Failure("draw", "draw 1", "failed", "line", "x.log", "mend it")
     progress = Progress(
@@ -66,14 +77,20 @@ def test_the_page_fits_a_screen_and_says_what_it_leaves_out(tmp_path):
 
 
 def test_the_controller_is_at_work_while_it_holds_the_folder(tmp_path):
-    counts = Progress({"train": (0, 1)})
-    assert overview(counts, tmp_path, NOW)[1] == "controller: none has run here"
-    event = tmp_path / ".snakemake/log/run.snakemake.log"
-    event.parent.mkdir(parents=True)
-    event.touch()
-    os.utime(event, (NOW - 300, NOW - 300))
-    assert overview(counts, tmp_path, NOW)[1] == "controller: none, last event 5 min ago; start the run to go on"
+    progress = Progress({"train": (0, 1)})
+    assert overview(progress, tmp_path, NOW)[1] == "controller: none has run here"
+    logs = tmp_path / ".snakemake/log"
+    logs.mkdir(parents=True)
+    run = logs / "2026-11-21T125436.snakemake.log"
+    run.write_text("Using profile slurm\n\nSNAKEMAKE\n  Command: /opt/bin/snakemake --profile slurm all\n")
+    os.utime(run, (NOW - 300, NOW - 300))
+    # A question, such as --unlock or --summary, leaves a log without a command.
+    (logs / "2026-11-21T131302.snakemake.log").write_text("Building DAG of jobs...\n")
+    assert overview(progress, tmp_path, NOW)[1:3] == [
+        "controller: none, last event 5 min ago; start it again to go on",
+        "  started as: snakemake --profile slurm all",
+    ]
     assert overview(Progress({"train": (1, 1)}), tmp_path, NOW)[1] == "controller: none, last event 5 min ago"
     (tmp_path / ".snakemake/locks").mkdir()
     (tmp_path / ".snakemake/locks/0.input.lock").touch()
-    assert overview(counts, tmp_path, NOW)[1].startswith("controller: at work, last event 5 min ago; if none is,")
+    assert overview(progress, tmp_path, NOW)[1].startswith("controller: at work, last event 5 min ago; if none is,")
