@@ -198,6 +198,25 @@ def test_what_ends_one_process_ends_all(tmp_path, fault, code, lines, says):
 
 
 @pytest.mark.slow
+def test_the_processes_end_with_who_started_them(tmp_path):
+    parent = start(tmp_path, pause_s=1.0)
+    wait_for_step(tmp_path, 1)
+    parent.kill()
+    # Until all that write to it are gone.
+    parent.communicate(timeout=300)
+    assert not list(tmp_path.glob("checkpoints/*/step-000000006.pt"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [([0, 0], None), ([0, 1], "before its time limit"), ([signal.SIGUSR1, 1], "on SIGUSR1")]
+)
+def test_what_stops_one_process_stops_all(monkeypatch, answer, reason):
+    watch = training._Watch(minutes=None)
+    monkeypatch.setattr(processes, "highest", lambda numbers: [int(number) for number in answer])
+    assert watch.reason() == reason
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two accelerators")
 def test_two_accelerators_train_as_one(tmp_path):
     assert finish(start(tmp_path / "two", on="accelerator")) == ([], 0)
