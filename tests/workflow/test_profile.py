@@ -138,6 +138,8 @@ def test_a_training_is_the_process_that_slurm_signals():
     trainings = {name: rule for name, rule in rule_texts().items() if name.startswith("train_")}
     assert len(trainings) == 4
     for rule in trainings.values():
+        # A number here would count inside the Slurm job too, after the training stopped itself before the limit.
+        assert re.findall(r"retries: (.*)", rule) == ["TRAINING_RETRIES"]
         (command,) = re.findall(r'shell:\s+r"""\s+(.*?)"""', rule, re.DOTALL)
         assert re.match(r"exec python -m msdiff train-\w+ \\\n", command)
 
