@@ -14,7 +14,8 @@ from pathlib import Path
 
 SUBMITTED = re.compile(r"Job (\S+) has been submitted with SLURM jobid (\d+) \(log: (.+)\)\.$")
 AGAIN = re.compile(r"Trying to restart job (\S+)\.$")
-STATE = re.compile(r"SLURM status is: '(\w+)'")
+# In a failure's message: Slurm's word, or why it refused the submission.
+CAUSE = re.compile(r"SLURM status is: '(\w+)'|The error message was '(.+?)'\.\n", re.DOTALL)
 # What the events say already, or nobody needs.
 UNSAID = {"job_started", "resources_info", "shellcmd", "workflow_started"}
 NOISE = (
@@ -119,12 +120,13 @@ class Events(logging.StreamHandler):
             return ""
         number = str(record.jobid)
         self.failed[number] = self.names.get(number, record.rule_name)
-        state = STATE.search(record.rule_msg or "")
-        cause = state[1] if state else (record.rule_msg or "").partition("\n")[0]
+        message = record.rule_msg or ""
+        cause = CAUSE.search(message)
+        cause = " ".join((cause[1] or cause[2]).split()) if cause else message.partition("\n")[0]
         slurm = record.aux.get("external_jobid")
         own = [log for log in record.log if Path(log).stem != str(slurm)]
         parts = [f"Slurm job {slurm}" if slurm else "", cause, f"log {own[0]}" if own else ""]
-        line = f"failed     {self.failed[number]}: " + ", ".join(filter(None, parts))
+        line = f"failed     {self.failed[number]}: {', '.join(filter(None, parts))}"
         return "\n".join([line, *self.shown(own, record.log[len(own) :])])
 
     def group_failed(self, record):
@@ -132,7 +134,7 @@ class Events(logging.StreamHandler):
         # None where Slurm refused it.
         slurm = getattr(record, "external_jobid", None)
         line = f"failed     {record.groupid}: " + (f"Slurm job {slurm}" if slurm else "not submitted")
-        name = f"{record.groupid} (Slurm job {slurm})"
+        name = f"{record.groupid} (Slurm job {slurm})" if slurm else record.groupid
         self.failed[next((number for number, known in self.names.items() if known == name), name)] = name
         faulty = [
             (self.names.get(str(job["jobid"]), job["rule_name"]), log)

@@ -98,6 +98,20 @@ def test_a_job_that_ended_before_its_command_shows_slurms_log(said):
     assert "    MissingInputException: no such file" in shown
 
 
+def test_a_refused_submission_tells_why(said):
+    begin(said, 8, "mix", mix="1-2")
+    message = (
+        "SLURM sbatch failed. The error message was 'sbatch: error: invalid partition specified: nix\n"
+        "sbatch: error: Invalid name'.\n    sbatch call:\n        sbatch --parsable\n"
+    )
+    assert fail(said, 8, "mix", ["own.log"], message) == [
+        "failed     mix 1-2: sbatch: error: invalid partition specified: nix sbatch: error: Invalid name, log own.log"
+    ]
+    about = {"groupid": "imaging", "job_error_info": [], "aux_logs": []}
+    assert said("Error in group imaging", "group_error", **about) == ["failed     imaging: not submitted"]
+    assert said("Exiting because a job execution failed.") == ["not done   mix 1-2; imaging"]
+
+
 def test_a_failure_in_a_group_names_the_job_at_fault(said):
     Path("sub-02.log").write_text(f"{BAD}\n")
     Path("sub-01.log").write_text("12:00:00 msdiff: wrote sub-01\n")
