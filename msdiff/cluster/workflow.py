@@ -7,10 +7,8 @@ from collections.abc import Sequence
 
 from msdiff.errors import BadInput
 
-# What Snakemake says before a message of its own.
-NOISE = re.compile(
-    r"Using |host:|Building DAG|Assuming |Config |Command:|\s*[A-Z]\w+ ?\w*: |SNAKEMAKE|=+$|Full Traceback"
-)
+# The name of a fault; before it stand a log or a traceback.
+FAULT = re.compile(r"\w*(Error|Exception)\b")
 LONGEST_MESSAGE = 500
 
 
@@ -26,13 +24,13 @@ def ask_snakemake(options: Sequence[str], arguments: Sequence[str]) -> str:
             "snakemake: no such program; activate the environment that holds it (docs/cluster.md) and try again"
         ) from error
     if run.returncode:
-        raise BadInput(f"snakemake {shlex.join(arguments)}: {_message(run.stdout + run.stderr)}")
+        raise BadInput(f"snakemake {shlex.join(arguments)}: {_message(run.stderr + run.stdout)}")
     return run.stdout
 
 
 def _message(text: str) -> str:
-    """Snakemake's complaint in one line: msdiff's own where the config was refused, else the last lines."""
+    """Snakemake's complaint in one line: msdiff's own where the config was refused, else the last fault named."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     own = [line.partition("error: ")[2] for line in lines if re.match(r"(msdiff|snakemake): error: ", line)]
-    said = own or [line for line in lines if not NOISE.match(line)] or lines[-1:]
-    return " ".join(said)[-LONGEST_MESSAGE:]
+    last = max((place for place, line in enumerate(lines) if FAULT.match(line)), default=-1)
+    return " ".join(own or lines[last:])[:LONGEST_MESSAGE]

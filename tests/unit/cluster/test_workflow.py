@@ -26,6 +26,10 @@ def test_a_refusal_is_told_in_one_line(folder):
         ask_snakemake(["--dryrun", "--dag", "dot"], ["nothing"])
     with pytest.raises(BadInput, match=r"^snakemake --unheard-of: unrecognized arguments: --unheard-of$"):
         ask_snakemake(["--dryrun", "--dag", "dot"], ["--unheard-of"])
+    with pytest.raises(BadInput, match=r"^snakemake --configfile x done: FileNotFoundError: [^\n]*'x'$"):
+        ask_snakemake(["--dryrun"], ["--configfile", "x", "done"])
+    with pytest.raises(BadInput, match=r"^snakemake --profile nowhere: Error: profile directory given \(nowhere\)"):
+        ask_snakemake(["--dryrun"], ["--profile", "nowhere"])
 
 
 def test_a_missing_program_is_named(monkeypatch, tmp_path):
