@@ -91,32 +91,41 @@ class _Submission(NamedTuple):
     held: Request
 
 
+class _Charge(NamedTuple):
+    """A job with what it takes of its submission, which is given by its number."""
+
+    job: Job
+    cost: Cost
+    submission: int
+    core_hours: float
+    gpu_hours: float
+
+
 def plan_run(jobs: Sequence[Job], records: Mapping[str, list[Record]]) -> Plan:
     """The costs of these jobs, at least one, with what is known of jobs like them."""
     jobs, parents = _ordered(jobs)
     costs = _costs(jobs, records)
     submissions = _submissions(jobs, parents, costs)
-    core_hours, gpu_hours = _shared_out(jobs, costs, submissions)
+    charges = _charges(jobs, costs, submissions)
     chain, chain_hours = _longest_chain(parents, submissions)
-    models = [job.gpu_model or ANY_GPU if job.gpus else None for job in jobs]
-    by_model = {
-        model: math.fsum(hours for own, hours in zip(models, gpu_hours, strict=True) if own == model)
-        for model in dict.fromkeys(filter(None, models))
-    }
-    longest = max(range(len(jobs)), key=lambda number: costs[number].hours)
-    submitted = [entry for entry in submissions if not _local(jobs[entry.jobs[0]])]
+    longest = max(charges, key=lambda charge: charge.cost.hours)
+    submitted = [charge for charge in charges if not charge.job.local]
+    gpu_hours: dict[str, list[float]] = {}
+    for charge in submitted:
+        if charge.job.gpus:
+            gpu_hours.setdefault(charge.job.gpu_model or ANY_GPU, []).append(charge.gpu_hours)
     return Plan(
-        rows=_rows(jobs, costs, submissions, core_hours, gpu_hours),
-        local_jobs=sum(map(_local, jobs)),
-        submissions=len(submitted),
-        core_hours=math.fsum(core_hours),
-        gpu_hours=by_model,
+        rows=_rows(submitted),
+        local_jobs=len(charges) - len(submitted),
+        submissions=len({charge.submission for charge in submitted}),
+        core_hours=math.fsum(charge.core_hours for charge in submitted),
+        gpu_hours={model: math.fsum(hours) for model, hours in gpu_hours.items()},
         disk_gb=math.fsum(cost.mb for cost in costs) / MB_PER_GB,
-        longest=_named(jobs[longest]),
-        longest_hours=costs[longest].hours,
+        longest=" ".join([longest.job.rule, *longest.job.wildcards.values()]),
+        longest_hours=longest.cost.hours,
         chain=[" + ".join(dict.fromkeys(jobs[number].rule for number in submissions[entry].jobs)) for entry in chain],
         chain_hours=chain_hours,
-        largest=_widest([entry.held for entry in submitted]),
+        largest=_widest([submissions[charge.submission].held for charge in submitted]),
     )
 
 
@@ -125,10 +134,6 @@ def restarts(job: Job, hours: float) -> int:
     if "checkpoints" not in job.options:
         return 0
     return max(0, math.ceil(hours / (USED_OF_LIMIT * limit_hours(job))) - 1)
-
-
-def _local(job: Job) -> bool:
-    return job.benchmark is None
 
 
 def _ordered(jobs: Sequence[Job]) -> tuple[list[Job], list[set[int]]]:
@@ -144,7 +149,7 @@ def _costs(jobs: Sequence[Job], records: Mapping[str, list[Record]]) -> list[Cos
     scale = scale_of(jobs)
     costs = []
     for job, known in zip(jobs, measured(jobs, records), strict=True):
-        if _local(job):
+        if job.local:
             costs.append(Cost(0.0, 0.0, "runs beside Snakemake", 0))
             continue
         stated = estimate(job, scale)
@@ -188,21 +193,18 @@ def _widest(requests: Sequence[Request]) -> Request:
     return Request(*map(max, zip(*requests, Request(0, 0.0, 0), strict=True)))
 
 
-def _shared_out(
-    jobs: Sequence[Job], costs: Sequence[Cost], submissions: Sequence[_Submission]
-) -> tuple[list[float], list[float]]:
-    """Core-hours and GPU-hours of each job: what its submission holds, shared out by what the job itself uses."""
-    core_hours, gpu_hours = [0.0] * len(jobs), [0.0] * len(jobs)
-    for entry in submissions:
-        if _local(jobs[entry.jobs[0]]):
-            continue
-        for hours, held, used in (
-            (core_hours, entry.held.cores, [jobs[number].threads * costs[number].hours for number in entry.jobs]),
-            (gpu_hours, entry.held.gpus, [jobs[number].gpus * costs[number].hours for number in entry.jobs]),
-        ):
-            for number, share in zip(entry.jobs, used, strict=True):
-                hours[number] = held * entry.hours * share / sum(used) if share else 0.0
-    return core_hours, gpu_hours
+def _charges(jobs: Sequence[Job], costs: Sequence[Cost], submissions: Sequence[_Submission]) -> list[_Charge]:
+    """What each submission holds, shared out by what its jobs use."""
+    charges: dict[int, _Charge] = {}
+    for entry, (numbers, hours, held) in enumerate(submissions):
+        cores = sum(jobs[number].threads * costs[number].hours for number in numbers)
+        gpus = sum(jobs[number].gpus * costs[number].hours for number in numbers)
+        for number in numbers:
+            job, cost = jobs[number], costs[number]
+            core_hours = held.cores * hours * job.threads * cost.hours / cores if cores else 0.0
+            gpu_hours = held.gpus * hours * job.gpus * cost.hours / gpus if gpus else 0.0
+            charges[number] = _Charge(job, cost, entry, core_hours, gpu_hours)
+    return [charges[number] for number in range(len(jobs))]
 
 
 def _longest_chain(parents: Sequence[set[int]], submissions: Sequence[_Submission]) -> tuple[list[int], float]:
@@ -228,36 +230,28 @@ def _longest_chain(parents: Sequence[set[int]], submissions: Sequence[_Submissio
     return chain[::-1], end[last_of_all]
 
 
-def _rows(
-    jobs: Sequence[Job],
-    costs: Sequence[Cost],
-    submissions: Sequence[_Submission],
-    core_hours: Sequence[float],
-    gpu_hours: Sequence[float],
-) -> list[Row]:
-    rules: dict[str, list[int]] = {}
-    for number, job in enumerate(jobs):
-        if not _local(job):
-            rules.setdefault(job.rule, []).append(number)
-    entry_of = {number: place for place, entry in enumerate(submissions) for number in entry.jobs}
+def _rows(charges: Sequence[_Charge]) -> list[Row]:
+    rules: dict[str, list[_Charge]] = {}
+    for charge in charges:
+        rules.setdefault(charge.job.rule, []).append(charge)
     return [
         Row(
             rule,
-            jobs=len(numbers),
-            submissions=len({entry_of[number] for number in numbers}),
-            threads=max(jobs[number].threads for number in numbers),
-            gpus=max(jobs[number].gpus for number in numbers),
-            memory_gb=max(_request(jobs[number]).memory_gb for number in numbers),
-            hours_per_job=math.fsum(costs[number].hours for number in numbers) / len(numbers),
-            longest_hours=max(costs[number].hours for number in numbers),
-            limit_hours=max(limit_hours(jobs[number]) for number in numbers),
-            restarts=max(restarts(jobs[number], costs[number].hours) for number in numbers),
-            core_hours=math.fsum(core_hours[number] for number in numbers),
-            gpu_hours=math.fsum(gpu_hours[number] for number in numbers),
-            disk_gb=math.fsum(costs[number].mb for number in numbers) / MB_PER_GB,
-            source=_source([costs[number] for number in numbers]),
+            jobs=len(own),
+            submissions=len({charge.submission for charge in own}),
+            threads=max(charge.job.threads for charge in own),
+            gpus=max(charge.job.gpus for charge in own),
+            memory_gb=max(_request(charge.job).memory_gb for charge in own),
+            hours_per_job=math.fsum(charge.cost.hours for charge in own) / len(own),
+            longest_hours=max(charge.cost.hours for charge in own),
+            limit_hours=max(limit_hours(charge.job) for charge in own),
+            restarts=max(restarts(charge.job, charge.cost.hours) for charge in own),
+            core_hours=math.fsum(charge.core_hours for charge in own),
+            gpu_hours=math.fsum(charge.gpu_hours for charge in own),
+            disk_gb=math.fsum(charge.cost.mb for charge in own) / MB_PER_GB,
+            source=_source([charge.cost for charge in own]),
         )
-        for rule, numbers in rules.items()
+        for rule, own in rules.items()
     ]
 
 
@@ -268,7 +262,3 @@ def _source(costs: Sequence[Cost]) -> str:
         return "; ".join(dict.fromkeys(cost.source for cost in costs))
     note = f"measured, n={max(cost.jobs for cost in known)}"
     return note if len(known) == len(costs) else f"{note}; {len(costs) - len(known)} jobs stated"
-
-
-def _named(job: Job) -> str:
-    return " ".join([job.rule, *job.wildcards.values()])

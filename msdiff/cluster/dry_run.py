@@ -22,7 +22,7 @@ FIELD = re.compile(r"^ *(input|output|benchmark|wildcards|threads|resources): (.
 class Job(NamedTuple):
     """One job as it would run.
 
-    benchmark       where its time will be recorded; None where it runs beside Snakemake and is not submitted
+    benchmark       where its time will be recorded
     options         of its command, by name, with their values
     group           number of the submission that it shares with others, None where it has its own
     """
@@ -36,6 +36,11 @@ class Job(NamedTuple):
     resources: dict[str, str]
     options: dict[str, tuple[str, ...]]
     group: int | None
+
+    @property
+    def local(self) -> bool:
+        """Whether it runs beside Snakemake; those that are submitted have a benchmark."""
+        return self.benchmark is None
 
     @property
     def gpus(self) -> int:

@@ -89,7 +89,7 @@ def estimate(job: Job, scale: Scale) -> Estimate:
     settings = settings_of(job)
     kind = settings | settings.get("registration", {})
     variants = {kind.get("backend"), kind.get("architecture"), kind.get("generator"), *job.wildcards.values(), ""}
-    line = next((line for line in _table() if line["rule"] == job.rule and line["variant"] in variants), None)
+    line = next((line for line in table() if line["rule"] == job.rule and line["variant"] in variants), None)
     if line is None:
         return Estimate(limit_hours(job), 0.0, "no estimate: its time limit")
     width = _width(settings) or scale.widths.get(job.wildcards.get("generator", ""))
@@ -103,6 +103,13 @@ def estimate(job: Job, scale: Scale) -> Estimate:
         mb=UNITS[line["disk_per"]](job, scale) * relative * float(line["mb"]),
         source=line["source"],
     )
+
+
+@cache
+def table() -> list[dict[str, str]]:
+    """The lines of estimates.csv."""
+    text = files("msdiff.cluster").joinpath("estimates.csv").read_text(encoding="utf-8")
+    return list(csv.DictReader(text.splitlines()))
 
 
 def limit_hours(job: Job) -> float:
@@ -190,9 +197,3 @@ def _within(config: Any, *keys: Any) -> dict[str, Any]:
 @cache
 def _read(text: str) -> Any:
     return json.loads(text)
-
-
-@cache
-def _table() -> list[dict[str, str]]:
-    text = files("msdiff.cluster").joinpath("estimates.csv").read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))

@@ -70,7 +70,7 @@ def measured(jobs: Sequence[Job], records: Mapping[str, list[Record]]) -> list[M
             means[shape] = _mean(job, [record for record in records.get(job.rule, []) if _alike(job, record)])
         before = all(sound.get(path, True) for path in job.inputs)
         known.append(means[shape] if before else None)
-        sound |= dict.fromkeys(job.outputs, before and (job.benchmark is None or means[shape] is not None))
+        sound |= dict.fromkeys(job.outputs, before and (job.local or means[shape] is not None))
     return known
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from msdiff.cluster.estimates import START_SECONDS, _table, estimate, peak_tflops, scale_of
+from msdiff.cluster.estimates import START_SECONDS, estimate, peak_tflops, scale_of, table
 
 TRAINING = {"steps": 1000, "batch_size": 64}
 NETWORK = {"channels": [128, 128, 256]}
@@ -127,7 +127,7 @@ def test_an_unknown_rule_counts_with_its_time_limit(job):
 
 
 def test_every_line_of_the_table_says_that_it_is_stated():
-    assert all(line["source"].startswith("stated: ") for line in _table())
+    assert all(line["source"].startswith("stated: ") for line in table())
 
 
 @pytest.mark.parametrize(("model", "peak"), [("a100", 312), ("A100-SXM4-40GB", 312), ("nvidia_h100", 989), (None, 312)])
@@ -145,7 +145,7 @@ def test_operations_of_the_table_are_those_of_the_config_s_networks():
     from msdiff.settings import check
 
     config = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())
-    lines = {(line["rule"], line["variant"]): line for line in _table()}
+    lines = {(line["rule"], line["variant"]): line for line in table()}
 
     def counted(network, *inputs):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
