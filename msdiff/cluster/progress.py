@@ -27,11 +27,13 @@ SUBMISSIONS = LOGS / "slurm"
 NODE = re.compile(r'^\s*(\d+)\[label = "(\w+).*style="([\w,]+)"', re.MULTILINE)
 EDGE = re.compile(r"^\s*(\d+) -> (\d+)$", re.MULTILINE)
 TARGETS = re.compile(r"--target-jobs (.+?) --")
-# A job that a submission begins, as Snakemake announces it.
-ANNOUNCED = re.compile(r"^ *(?:local)?rule (\w+):\n((?: +\w+: .*\n)+)", re.MULTILINE)
+# A job that a submission holds, as Snakemake announces it, and again once its command begins, which is `local` there.
+ANNOUNCED = re.compile(r"^ *(local)?rule (\w+):\n((?: +\w+: .*\n)+)", re.MULTILINE)
 ABOUT = re.compile(r"^ +(output|log|wildcards): (.*)$", re.MULTILINE)
 OWN_ERROR = re.compile(r"^msdiff[\w -]*: error: .*", re.MULTILINE)
 TRACEBACK = "Traceback (most recent call last):\n"
+# Slurm's, or Snakemake's, which names the kind and tells the rest on the next line.
+COMPLAINT = re.compile(r"^(?:srun|slurmstepd\S*): error: .*|^\w+(?:Error|Exception)\b.*\n.*", re.MULTILINE)
 STAMP = re.compile(r"^\d\d:\d\d:\d\d [\w.]+: ", re.MULTILINE)
 STEP = re.compile(r"^.*\bstep \d.*$", re.MULTILINE)
 # Between a step's loss and its speed: the parts of the loss.
@@ -71,12 +73,16 @@ CAUSES = {
 
 @dataclass(frozen=True)
 class Job:
-    """One job of the workflow; paths count from the run's folder."""
+    """One job of the workflow, in a submission; paths count from the run's folder.
+
+    begun       whether its command began; else its log is an earlier attempt's
+    """
 
     rule: str
     wildcards: str
     outputs: tuple[str, ...] = ()
     logs: tuple[str, ...] = ()
+    begun: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -203,13 +209,12 @@ def submitted_jobs(text: str) -> list[Job]:
     for target in targets[1].split():
         rule, _, wildcards = target.partition(":")
         jobs[rule, _values(wildcards.split(","))] = Job(rule, _values(wildcards.split(",")))
-    for rule, about in ANNOUNCED.findall(text):
+    for begun, rule, about in ANNOUNCED.findall(text):
         fields = dict(ABOUT.findall(about))
         key = rule, _values(fields.get("wildcards", "").split(", "))
         if key in jobs:
-            jobs[key] = Job(
-                *key, *(tuple(filter(None, fields.get(name, "").split(", "))) for name in ("output", "log"))
-            )
+            outputs, logs = (tuple(filter(None, fields.get(name, "").split(", "))) for name in ("output", "log"))
+            jobs[key] = Job(*key, outputs, logs, bool(begun))
     return list(jobs.values())
 
 
@@ -223,6 +228,12 @@ def error_line(text: str) -> str:
     if TRACEBACK in text:
         return next((line for line in lines if not line[0].isspace()), "")
     return lines[-1] if lines else ""
+
+
+def refusal(text: str) -> str:
+    """What a submission's log says where no command of it tells an error: the first complaint of Slurm or Snakemake."""
+    complaint = COMPLAINT.search(text)
+    return " ".join(complaint[0].split()) if complaint else ""
 
 
 def ends_in_error(text: str) -> bool:
@@ -271,12 +282,12 @@ def _failures(
     where = f"Slurm job {submission.number}"
     where += f" on {slurm.nodes}" if slurm.nodes else ""
     where += f", after {slurm.elapsed}" if slurm.elapsed else ""
-    errors = {job: (log, tail(root / log)) for job in jobs for log in job.logs}
+    errors = {job: (log, tail(root / log)) for job in jobs if job.begun for log in job.logs}
     found = {job: (log, error_line(text)) for job, (log, text) in errors.items() if ends_in_error(text)}
     path = str(submission.log.relative_to(root))
     if submission.state != "FAILED" or not found:
         rule, title = _title(submission, jobs, rules)
-        line = "" if submission.state != "FAILED" else error_line(submission.text)
+        line = "" if submission.state != "FAILED" else refusal(submission.text)
         advice = advice.format(rule="its rules" if submission.grouped else rule)
         yield Failure(rule, title, f"{words}: {where}", line, path, advice)
         return

@@ -30,7 +30,7 @@ digraph snakemake_dag {
 HEADER = "  Command: snakemake --snakefile Snakefile --target-jobs {targets} --allowed-rules a --cores all\n\n"
 ANNOUNCED = """\
     [Sat Nov 21 12:42:20 2026]
-    rule {rule}:
+    {local}rule {rule}:
         input: results/raw
         output: {output}
         log: {log}
@@ -48,16 +48,16 @@ def write(path, text=""):
     path.write_text(text)
 
 
-def submit(root, number, name, wildcards, ending="", rule=None):
-    """The Slurm log of a job of a rule for each of these wildcards."""
+def submit(root, number, name, wildcards, ending="", rule=None, begun=True):
+    """The Slurm log of a job of a rule for each of these wildcards, whose commands have begun or not."""
     rule = rule or name.removeprefix("rule_").partition("/")[0]
     targets = " ".join(f"{rule}:{each.replace(', ', ',')}" for each in wildcards)
     text = HEADER.format(targets=targets)
     for each in wildcards:
         stem = "_".join(pair.partition("=")[2] for pair in each.split(", "))
-        text += ANNOUNCED.format(
-            rule=rule, wildcards=each, output=f"results/{rule}/{stem}", log=f"results/logs/{rule}/{stem}.log"
-        )
+        output, log = f"results/{rule}/{stem}", f"results/logs/{rule}/{stem}.log"
+        for local in ["", "local"] if begun else [""]:
+            text += ANNOUNCED.format(local=local, rule=rule, wildcards=each, output=output, log=log)
     write(root / "results/logs/slurm" / name / f"{number}.log", text + ending)
 
 
@@ -117,6 +117,20 @@ def test_what_was_made_since_without_slurm_is_no_failure(tmp_path):
     submit(tmp_path, 7, "rule_train/unet", ["architecture=unet"], "exit status 2.\n")
     write(tmp_path / "results/train/unet")
     assert survey(tmp_path, {"train": (0, 1)}, {}, {7: SlurmJob("FAILED")}).failures == []
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ("srun: error: no step for job 7\nWorkflowError:\nAt least one failed.\n", "srun: error: no step for job 7"),
+        ("MissingInputException in rule train:\nno such file\n", "MissingInputException in rule train: no such file"),
+    ],
+)
+def test_a_job_whose_command_did_not_begin_is_not_explained_by_an_older_log(tmp_path, said, complaint):
+    submit(tmp_path, 7, "rule_train/unet", ["architecture=unet"], said, begun=False)
+    write(tmp_path / "results/logs/train/unet.log", BAD_MASK)
+    (failure,) = survey(tmp_path, {"train": (0, 1)}, {}, {7: SlurmJob("FAILED")}).failures
+    assert (failure.error, failure.log) == (complaint, "results/logs/slurm/rule_train/unet/7.log")
 
 
 def test_the_last_of_several_failed_submissions_speaks(tmp_path):
