@@ -1,5 +1,6 @@
-"""A new controller ends the Slurm jobs of one that was killed in the same directory, and no others."""
+"""A new controller ends the Slurm jobs of one that was killed in the same directory, and records what they finished."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -31,6 +32,17 @@ rule note:
     localrule: True
     shell:
         "cp queue {{output}}"
+"""
+WITH_PARAMETER = """
+
+rule square:
+    output:
+        "square",
+    params:
+        side=config["side"],
+    localrule: True
+    shell:
+        "echo {params.side} > {output}"
 """
 # A queue is a file with a line for each job, as squeue is asked to print them; 13 is a job that does not end.
 SQUEUE = """#!/bin/sh
@@ -89,7 +101,7 @@ def test_jobs_of_this_directory_end_before_the_first_job_starts(run, tmp_path):
     assert done.returncode == 0, done.stderr
     assert cancelled(tmp_path) == ["1", "2"]
     assert [line[0] for line in (tmp_path / "noted").read_text().splitlines()] == ["3", "4", "5", "6", "7", "8"]
-    assert "cancelling 2 Slurm jobs of a killed controller: 1 2" in done.stderr
+    assert "cancelling Slurm jobs of a killed controller: 1 2" in done.stderr
 
 
 def test_an_empty_queue_is_passed_over_in_silence(run, tmp_path):
@@ -126,6 +138,18 @@ def test_without_an_answer_of_slurm_a_local_run_goes_on_and_one_on_the_cluster_s
     (tmp_path / "Snakefile").write_text((tmp_path / "Snakefile").read_text().replace("cp queue", "touch"))
     local = run(None)
     assert local.returncode == 0, local.stderr
+
+
+def test_a_changed_number_reruns_what_finished_without_a_controller(run, tmp_path):
+    with (tmp_path / "Snakefile").open("a") as file:
+        file.write(WITH_PARAMETER)
+    assert run([], "--config", "side=1", "--", "square").returncode == 0
+    # A controller that is dead when a job ends writes no record of it.
+    shutil.rmtree(tmp_path / ".snakemake/metadata")
+    assert run([], "--config", "side=1", "--", "square", "note").returncode == 0
+    again = run([], "--config", "side=2", "--", "square")
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "square").read_text() == "2\n"
 
 
 def test_the_profile_names_jobs_as_they_are_looked_for():

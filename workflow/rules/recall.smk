@@ -1,6 +1,7 @@
-"""What a killed controller left in Slurm: its jobs run on, and this run would compute the same beside them.
+"""What a killed controller left: jobs that run on in Slurm, and finished work that nobody recorded.
 
 Reads   squeue: this user's jobs of this directory
+Writes  .snakemake/: the parameters of what finished without a controller
 """
 
 import glob
@@ -34,16 +35,14 @@ def jobs_left_behind():
 
 
 def recall_jobs():
-    """Cancel them and wait until they have ended; a training saves its checkpoint meanwhile."""
-    # Under the lock alone they are a dead controller's. Beside another lock, one that lives may be waiting for them.
-    alone = len(glob.glob(".snakemake/locks/*.output.lock")) == 1
-    if not alone or shutil.which("squeue") is None:
+    """Cancel them, or this run would compute the same beside them; a training saves its checkpoint before it ends."""
+    if shutil.which("squeue") is None:
         return
     jobs = jobs_left_behind()
     if not jobs:
         return
     sys.stderr.write(
-        f"msdiff: cancelling {len(jobs)} Slurm jobs of a killed controller: {' '.join(jobs)}\n"
+        f"msdiff: cancelling Slurm jobs of a killed controller: {' '.join(jobs)}\n"
     )
     subprocess.run(["scancel", *jobs])
     end = time.monotonic() + PATIENCE_SECONDS
@@ -56,5 +55,23 @@ def recall_jobs():
         time.sleep(1)
 
 
+def record_parameters():
+    """Record, for what is there and up to date without a record, the parameters as Snakemake does when a job ends.
+
+    Without one it would never notice that a number of the config has changed.
+    """
+    for job in workflow.dag.jobs:
+        there = job.output and all(os.path.exists(path) for path in job.output)
+        if (
+            there
+            and not workflow.dag.needrun(job)
+            and not workflow.persistence.has_metadata(job)
+        ):
+            workflow.async_run(workflow.persistence.finished(job))
+
+
 onstart:
-    recall_jobs()
+    # Under the only lock there is no other controller. Beside another's, one that lives may be waiting for its jobs.
+    if len(glob.glob(".snakemake/locks/*.output.lock")) == 1:
+        recall_jobs()
+        record_parameters()
