@@ -40,8 +40,8 @@ rule draw_phantom:
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=memory(6000),
-        runtime=minutes(15),
+        mem_mb=memory(4000),
+        runtime=minutes(10),
     params:
         contrasts=CONTRASTS,
         settings=settings("cohort/{cohort}/phantom"),

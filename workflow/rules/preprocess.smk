@@ -22,8 +22,8 @@ rule register:
         "../../envs/imaging.yaml"
     threads: 2
     resources:
-        mem_mb=memory(6000),
-        runtime=minutes(30),
+        mem_mb=memory(4000),
+        runtime=minutes(20),
     params:
         patient=patient_rows,
         contrasts=CONTRASTS,
@@ -56,8 +56,8 @@ rule correct_bias:
         "../../envs/imaging.yaml"
     threads: 2
     resources:
-        mem_mb=memory(6000),
-        runtime=minutes(20),
+        mem_mb=memory(4000),
+        runtime=minutes(15),
     params:
         settings=settings("preprocess/bias"),
     shell:
@@ -86,8 +86,8 @@ rule strip_skull:
         "../../envs/imaging.yaml"
     threads: 2
     resources:
-        mem_mb=memory(6000),
-        runtime=minutes(20),
+        mem_mb=memory(4000),
+        runtime=minutes(15),
     params:
         settings=settings("preprocess/skull_stripping"),
     shell:
@@ -116,7 +116,7 @@ rule normalise:
     conda:
         "../../envs/imaging.yaml"
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(2000),
         runtime=minutes(5),
     params:
         settings=settings("preprocess/normalisation"),
@@ -149,7 +149,7 @@ rule check_quality:
     conda:
         "../../envs/tables.yaml"
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(3000),
         runtime=minutes(5),
     params:
         patient=patient_rows,
