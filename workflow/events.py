@@ -31,6 +31,8 @@ NOISE = (
 FAULT = re.compile(r"^(msdiff[\w -]*: error: |Traceback \(most recent call last\))", re.MULTILINE)
 # Slurm's own words in a job's Slurm log, which otherwise repeats Snakemake's.
 OF_SLURM = re.compile(r"^slurmstepd\b.*", re.MULTILINE)
+# Of several jobs together Snakemake does not pass on why.
+REFUSED = "not submitted; docs/cluster.md tells how to ask Slurm why"
 # Of a failed job's log.
 LINES_SHOWN, BYTES_READ = 20, 65536
 
@@ -58,6 +60,8 @@ class Events(logging.StreamHandler):
         # Names by Snakemake's number of a job, or of several that are submitted together; those that have failed.
         self.names = {}
         self.failed = {}
+        # What every log was when its job's newest attempt was announced.
+        self.earlier = {}
         self.groups = set()
         self.finished = []
 
@@ -98,6 +102,7 @@ class Events(logging.StreamHandler):
         """A job that runs beside the controller; of others it is told when they are submitted."""
         name = " ".join([record.rule_name, *map(str, record.wildcards.values())])
         self.names[str(record.jobid)] = name
+        self.earlier |= {log: stamp(log) for log in record.log}
         return f"started    {name}" if record.local else ""
 
     def remember(self, record):
@@ -133,14 +138,14 @@ class Events(logging.StreamHandler):
         """Jobs that were submitted together, and the ends of those of their logs that tell a fault."""
         # None where Slurm refused it.
         slurm = getattr(record, "external_jobid", None)
-        line = f"failed     {record.groupid}: " + (f"Slurm job {slurm}" if slurm else "not submitted")
+        line = f"failed     {record.groupid}: " + (f"Slurm job {slurm}" if slurm else REFUSED)
         name = f"{record.groupid} (Slurm job {slurm})" if slurm else record.groupid
         self.failed[next((number for number, known in self.names.items() if known == name), name)] = name
         faulty = [
             (self.names.get(str(job["jobid"]), job["rule_name"]), log)
             for job in record.job_error_info
             for log in job["log"]
-            if FAULT.search(tail(log))
+            if FAULT.search(self.tail(log))
         ]
         lines = [part for name, log in faulty for part in [f"    {name}, log {log}", *self.shown([log], [])]]
         return "\n".join([line, *(lines or self.shown([], record.aux_logs))])
@@ -171,19 +176,23 @@ class Events(logging.StreamHandler):
         """The ends of logs, indented: the job's own, and of its Slurm log Slurm's words, or the end if it is alone."""
         if not self.show_failed_logs:
             return []
-        lines = [line for log in logs for line in tail(log).splitlines()[-LINES_SHOWN:]]
+        lines = [line for log in logs for line in self.tail(log).splitlines()[-LINES_SHOWN:]]
         for log in of_slurm:
-            text = tail(log)
+            text = self.tail(log)
             lines += OF_SLURM.findall(text) or ([] if lines else text.splitlines()[-LINES_SHOWN:])
             lines.append(f"(Slurm's log: {os.path.relpath(log)})")
         return [f"    {line}" for line in lines]
 
+    def tail(self, log):
+        """The end of a log; empty where there is none, or only that of an earlier attempt."""
+        now = stamp(log)
+        if now is None or now == self.earlier.get(log):
+            return ""
+        with open(log, "rb") as file:
+            file.seek(max(0, os.path.getsize(log) - BYTES_READ))
+            return file.read().decode(errors="replace")
 
-def tail(log):
-    """The end of a text file; empty where there is none."""
-    path = Path(log)
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - BYTES_READ))
-        return file.read().decode(errors="replace")
+
+def stamp(log):
+    """When a file was last written; None where there is none."""
+    return os.stat(log).st_mtime_ns if os.path.isfile(log) else None

@@ -38,8 +38,8 @@ def submitted(number, slurm, folder):
     return f"Job {number} has been submitted with SLURM jobid {slurm} (log: {log})."
 
 
-def begin(say, number, rule, local=False, **wildcards):
-    return say("Rule", "job_info", jobid=number, rule_name=rule, wildcards=wildcards, local=local)
+def begin(say, number, rule, local=False, log=(), **wildcards):
+    return say("Rule", "job_info", jobid=number, rule_name=rule, wildcards=wildcards, local=local, log=list(log))
 
 
 def fail(say, number, rule, logs, message=None, **aux):
@@ -98,6 +98,15 @@ def test_a_job_that_ended_before_its_command_shows_slurms_log(said):
     assert "    MissingInputException: no such file" in shown
 
 
+def test_an_earlier_attempts_log_explains_nothing(said):
+    Path("own.log").write_text(f"{BAD}\n")
+    Path("66.log").write_text("Building DAG of jobs...\nsrun: error: Unable to create step\n")
+    begin(said, 8, "mix", log=["own.log"])
+    shown = fail(said, 8, "mix", ["own.log", "66.log"], external_jobid="66")
+    assert f"    {BAD}" not in shown
+    assert "    srun: error: Unable to create step" in shown
+
+
 def test_a_refused_submission_tells_why(said):
     begin(said, 8, "mix", mix="1-2")
     message = (
@@ -108,7 +117,9 @@ def test_a_refused_submission_tells_why(said):
         "failed     mix 1-2: sbatch: error: invalid partition specified: nix sbatch: error: Invalid name, log own.log"
     ]
     about = {"groupid": "imaging", "job_error_info": [], "aux_logs": []}
-    assert said("Error in group imaging", "group_error", **about) == ["failed     imaging: not submitted"]
+    assert said("Error in group imaging", "group_error", **about) == [
+        "failed     imaging: not submitted; docs/cluster.md tells how to ask Slurm why"
+    ]
     assert said("Exiting because a job execution failed.") == ["not done   mix 1-2; imaging"]
 
 
