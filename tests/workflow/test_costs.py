@@ -36,7 +36,8 @@ def test_paper_scale_run_is_sized(plan, tmp_path):
         "train_detector",
     }
     assert 60 < float(rows["train_generator"]["gpu_hours"]) < 100
-    assert float(rows["train_generator"]["longest_hours"]) < float(rows["train_generator"]["limit_hours"])
+    # As the profile asks for it, all fits into its time limits.
+    assert [rule for rule, row in rows.items() if float(row["longest_hours"]) > 0.95 * float(row["limit_hours"])] == []
     assert "with 8 GPUs" in told.stdout
 
 
