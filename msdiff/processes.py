@@ -82,7 +82,10 @@ def share(parts: int, wanted: int) -> int:
     """
     accelerators = torch.cuda.device_count()
     if wanted < 0 or 0 < accelerators < wanted:
-        raise BadInput(f"--processes: expected 0 to {accelerators}, the number of visible accelerators, got {wanted}")
+        raise BadInput(
+            f"--processes: expected a number from 0, and not above that of visible accelerators where there are some "
+            f"({accelerators}), got {wanted}"
+        )
     available = wanted or accelerators or 1
     number = max(number for number in range(1, available + 1) if parts % number == 0)
     if number < available:
@@ -107,9 +110,9 @@ def in_processes(work: Callable[[Namespace], None], arguments: Namespace, parts:
     if number == 1:
         work(arguments)
         return
-    log.info("starting %d processes", number)
+    log.info("starting %d processes, for %d parts of a batch", number, parts)
     spawn = multiprocessing.get_context("spawn")
-    # Kept by the parent: a port that is chosen and taken at once, and no other process can have.
+    # Where the processes meet. The parent keeps it: so the port is taken as soon as it is chosen.
     store = distributed.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     members: dict[Connection, SpawnProcess] = {}
     try:
