@@ -108,11 +108,12 @@ def test_every_submission_of_every_attempt_fits_a_partition_of_its_kind(attempts
         assert suited, (jobs[0]["rule"], request, model)
 
 
-def test_gpus_are_asked_for_by_type_and_by_those_who_use_them(paper_scale):
+def test_gpus_are_asked_for_by_type_on_one_node_and_by_those_who_use_them(paper_scale):
+    """Slurm counts the GPUs of a job over all its nodes, and the processes of ours want them on one."""
     jobs = [job for submission in paper_scale for job in submission]
-    assert {job["rule"]: (job["gpu"], job["gpu_model"]) for job in jobs if job["gpu"] or job["gpu_model"]} == {
-        rule: (count, "a100") for rule, count in GPUS.items()
-    }
+    asked = {job["rule"]: (job["gpu"], job["gpu_model"], job["nodes"]) for job in jobs if job["gpu"]}
+    assert asked == {rule: (count, "a100", 1) for rule, count in GPUS.items()}
+    assert not any(job["gpu_model"] for job in jobs if not job["gpu"])
 
 
 def test_memory_and_minutes_grow_with_the_attempt_and_those_of_trainings_less(attempts):
@@ -128,7 +129,7 @@ def test_memory_and_minutes_grow_with_the_attempt_and_those_of_trainings_less(at
 def test_each_rule_states_its_memory_and_minutes_and_none_a_partition():
     partitions = yaml.safe_load((ROOT / "profiles/slurm/partitions.yaml").read_text())["partitions"]
     for name, rule in rule_texts().items():
-        asks = "mem_mb=memory(" in rule and "runtime=minutes(" in rule
+        asks = "mem_mb=memory(" in rule and re.search(r"runtime=min(utes)?\(", rule) is not None
         assert asks != (name in LOCAL), name
         assert not re.search(rf"partition|\b({'|'.join(partitions)})\b", rule), name
 
@@ -194,8 +195,9 @@ GPU_LINE = "max_runtime: 720, max_mem_mb: 100000, max_threads: 8, max_gpu: 2"
     ("partitions", "expected", "absent"),
     [
         (None, ["gpu=1", "mem_mb=128000", "runtime=1440"], "gpu_model"),
-        # The training is cut into more pieces: it resumes.
+        # Minutes are cut, for a training resumes; of memory the growth alone.
         (f"partitions: {{gpu: {{{GPU_LINE}}}}}", ["gpu=1", "mem_mb=100000", "runtime=720"], "gpu_model"),
+        ("partitions: {gpu: {max_mem_mb: 32000, max_gpu: 2}}", ["gpu=1", "mem_mb=64000", "runtime=1440"], "gpu_model"),
         ("partitions: {cpu: {max_runtime: 9}, gpu: {max_gpu: 2}}", ["gpu=1", "mem_mb=128000", "runtime=1440"], "model"),
         (
             "partitions:\n"

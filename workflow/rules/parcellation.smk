@@ -56,8 +56,9 @@ rule train_parcellator:
     resources:
         gpu=1,
         gpu_model=GPU_MODEL,
+        nodes=1,
         mem_mb=memory(24000, GPU_NODE, times=2),
-        runtime=minutes(1440, GPU_NODE, times=1),
+        runtime=min(1440, TRAINING_LIMIT),
         slurm_extra=STOP_SIGNAL,
     params:
         # Not an output: Snakemake deletes a job's outputs before every attempt.

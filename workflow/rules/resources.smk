@@ -38,7 +38,8 @@ MODELS = [
     for partition in WITH_GPUS
     for model in partition.get("available_gpu_models", [])
 ]
-# GPUs without a type are asked for by their number alone.
+# GPUs without a type are asked for by their number alone. With them a rule asks for one node: Slurm counts the GPUs of a
+# job over all its nodes, and gives two on each of two where no node has four free.
 GPU_MODEL = MODELS[0] if MODELS else None
 GPU_NODE = largest(
     [
@@ -52,6 +53,7 @@ CPU_NODE = largest(WITHOUT_GPUS or WITH_GPUS)
 # attempt too. Snakemake counts a rule's own retries inside a cluster's job as well, where a training that has stopped
 # itself would start again with no time left: only who submits tries again.
 TRAINING_RETRIES = 10 if workflow.is_main_process else 0
+TRAINING_LIMIT = GPU_NODE["max_runtime"]
 # For a training that did not stop itself in time: two minutes before the limit it is told to. On TERM it writes its
 # checkpoint, and Snakemake waits; USR1 would end Snakemake at once, and with "B:" the shell around it.
 STOP_SIGNAL = "--signal=TERM@120"
@@ -60,12 +62,13 @@ STOP_SIGNAL = "--signal=TERM@120"
 def growing(amount, times, limit):
     """A resource: the amount, a number or a function of the wildcards, times the attempt, `times` at most.
 
-    What ended the attempt before may have been the lack of it.
+    What ended the attempt before may have been the lack of it. The growth ends at the limit; the amount itself is what
+    the job needs, whether a partition grants it or not.
     """
 
     def asked(wildcards, attempt):
         first = amount(wildcards) if callable(amount) else amount
-        return min(first * min(attempt, times), limit)
+        return max(first, min(first * min(attempt, times), limit))
 
     return asked
 
@@ -76,5 +79,5 @@ def memory(megabytes, node=CPU_NODE, times=3):
 
 
 def minutes(amount, node=CPU_NODE, times=3):
-    """The `runtime` of a job. A training stops itself within any, and goes on in the next."""
+    """The `runtime` of a job that begins anew with each attempt."""
     return growing(amount, times, node["max_runtime"])

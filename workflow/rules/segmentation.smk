@@ -53,8 +53,9 @@ rule train_detector:
     resources:
         gpu=1,
         gpu_model=GPU_MODEL,
+        nodes=1,
         mem_mb=memory(16000, GPU_NODE, times=2),
-        runtime=minutes(480, GPU_NODE, times=1),
+        runtime=min(480, TRAINING_LIMIT),
         slurm_extra=STOP_SIGNAL,
     params:
         # Not an output: Snakemake deletes a job's outputs before every attempt.

@@ -48,8 +48,9 @@ rule train_auxiliary:
     resources:
         gpu=1,
         gpu_model=GPU_MODEL,
+        nodes=1,
         mem_mb=memory(16000, GPU_NODE, times=2),
-        runtime=minutes(240, GPU_NODE, times=1),
+        runtime=min(240, TRAINING_LIMIT),
         slurm_extra=STOP_SIGNAL,
     params:
         # Not an output: Snakemake deletes a job's outputs before every attempt.
@@ -89,8 +90,9 @@ rule train_generator:
     resources:
         gpu=1,
         gpu_model=GPU_MODEL,
+        nodes=1,
         mem_mb=memory(64000, GPU_NODE, times=2),
-        runtime=minutes(1440, GPU_NODE, times=1),
+        runtime=min(1440, TRAINING_LIMIT),
         slurm_extra=STOP_SIGNAL,
     params:
         checkpoints="results/synthesis/{cohort}/{generator}/checkpoints",
@@ -154,6 +156,7 @@ rule draw_samples:
     resources:
         gpu=1,
         gpu_model=GPU_MODEL,
+        nodes=1,
         mem_mb=memory(32000, GPU_NODE),
         runtime=minutes(120, GPU_NODE),
     params:

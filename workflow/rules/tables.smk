@@ -102,8 +102,6 @@ rule image_quality:
         "results/logs/image_quality.log",
     benchmark:
         "results/benchmarks/image_quality.tsv"
-    group:
-        "tables"
     conda:
         "../../envs/tables.yaml"
     resources:
@@ -135,8 +133,6 @@ rule cohort:
         "results/logs/cohort.log",
     benchmark:
         "results/benchmarks/cohort.tsv"
-    group:
-        "tables"
     conda:
         "../../envs/tables.yaml"
     resources:
