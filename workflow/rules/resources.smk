@@ -38,7 +38,7 @@ MODELS = [
     for partition in WITH_GPUS
     for model in partition.get("available_gpu_models", [])
 ]
-# GPUs without a type are asked for by their number alone. With them a rule asks for one node: Slurm counts the GPUs of a
+# GPUs without a type are asked for by their number alone. Who asks for GPUs asks for one node: Slurm counts those of a
 # job over all its nodes, and gives two on each of two where no node has four free.
 GPU_MODEL = MODELS[0] if MODELS else None
 GPU_NODE = largest(
