@@ -43,5 +43,8 @@ def run(arguments: argparse.Namespace) -> None:
     for entry in entries:
         log.info("%s: %s", entry.name, f"left out, {entry.left_out}" if entry.left_out else "proposed")
     log.info("wrote %s; planning a run with it", arguments.out)
-    for line in misfits(requests(read_jobs(dry_run(arguments.arguments or DEFAULT))), entries):
+    unfit = misfits(requests(read_jobs(dry_run(arguments.arguments or DEFAULT))), entries)
+    for line in unfit:
         log.warning("%s", line)
+    if not unfit:
+        log.info("all that the workflow asks for fits")

@@ -46,14 +46,17 @@ NAMED_NODES = 4
 DIGITS = 12
 MARK = "# Unedited as long as this is the digest of the lines below: "
 HEADER = """\
-# What the cluster offers, proposed by `python -m msdiff cluster propose`; edit it as you like.
-# A job goes to the partition whose limits it fits most tightly. The limits of an entry hold together on one node:
-#   max_runtime            minutes: MaxTime of the partition; left out where there is no limit
-#   max_mem_mb             MB: RealMemory less MemSpecLimit of the node, at most MaxMemPerNode of the partition
+# What your cluster grants one job: the only file to edit. `python -m msdiff cluster propose` wrote it.
+# One line per partition, under the name that `sinfo` shows; a partition that is left out is never used. A job goes
+# where it fits most tightly. The limits of a line hold together on one node:
+#   max_runtime            minutes: MaxTime of the partition; left out where it has none
+#   max_mem_mb             megabytes: RealMemory less MemSpecLimit of the node, at most MaxMemPerNode of the partition
 #   max_threads            CPUs of the node, at most MaxCPUsPerNode of the partition
-#   max_gpu                GPUs of the node that are of one type; available_gpu_models names it
+#   max_gpu                GPUs of the node that are of one type; without it a partition gets no GPU job
+#   available_gpu_models   their types, as `sinfo -o %G` shows them; the first one in this file is what is asked for.
+#                          Left out where GPUs have no type.
+# Requests grow with the attempt, but not beyond the largest partition of their kind.
 # An account or QOS may be allowed less: sacctmgr show assoc user=NAME; sacctmgr show qos
-# The type of GPU that the workflow asks for is the first one named.
 """
 
 Fields = dict[str, str]
@@ -95,13 +98,14 @@ class Entry(NamedTuple):
 
 
 class Request(NamedTuple):
-    """The most that a rule's jobs ask for."""
+    """The most that a rule's jobs ask for; or submissions of several jobs, named by all their rules."""
 
     rule: str
     gpus: int
     memory_mb: int
     cores: int
     minutes: int
+    together: bool = False
 
 
 # What may be too much: in words, and how Snakemake is told to ask for less.
@@ -185,16 +189,37 @@ def edited(text: str) -> bool:
 
 
 def requests(jobs: Iterable[Job]) -> list[Request]:
-    """What each rule asks for, the most of its jobs; rules that run beside Snakemake are left out."""
+    """What submissions ask for, the most of each kind; jobs that run beside Snakemake are left out.
+
+    In a submission of several jobs those of one rule run side by side, the rules one after the other.
+    """
+    submissions: dict[tuple[int | None, int], dict[str, list[Job]]] = {}
+    for number, job in enumerate(jobs):
+        if job.benchmark is not None:
+            key = (None, number) if job.group is None else (job.group, 0)
+            submissions.setdefault(key, {}).setdefault(job.rule, []).append(job)
     most: dict[str, Request] = {}
-    for job in jobs:
-        if job.benchmark is None:
-            continue
-        asked = [int(job.resources.get(name, 0)) for name in ("gpu", "mem_mb", "runtime")]
-        numbers = (asked[0], asked[1], job.threads, asked[2])
-        so_far = most.get(job.rule, (job.rule, 0, 0, 0, 0))[1:]
-        most[job.rule] = Request(job.rule, *map(max, numbers, so_far))
+    for (group, _), rules in submissions.items():
+        name = " + ".join(sorted(rules))
+        gpus, memory_mb, cores = (
+            max(sum(_asked(job, resource) for job in side_by_side) for side_by_side in rules.values())
+            for resource in ("gpu", "mem_mb", "threads")
+        )
+        minutes = sum(max(_asked(job, "runtime") for job in side_by_side) for side_by_side in rules.values())
+        before = most.get(name, Request(name, 0, 0, 0, 0))
+        most[name] = Request(
+            name,
+            max(gpus, before.gpus),
+            max(memory_mb, before.memory_mb),
+            max(cores, before.cores),
+            max(minutes, before.minutes),
+            together=group is not None,
+        )
     return list(most.values())
+
+
+def _asked(job: Job, name: str) -> int:
+    return job.threads if name == "threads" else int(job.resources.get(name, 0))
 
 
 def misfits(asked: Iterable[Request], entries: Sequence[Entry]) -> list[str]:
@@ -209,7 +234,10 @@ def misfits(asked: Iterable[Request], entries: Sequence[Entry]) -> list[str]:
             offers = [offer for offer in offers if getattr(offer, name) >= wanted]
             if not offers:
                 lines.append(f"{request.rule} asks for {wanted} {words}; where the rest fits there are {most:.0f}")
-                options.setdefault(option, []).append(value.format(rule=request.rule, most=most))
+                if request.together:
+                    lines[-1] += ": submit fewer patients together (--group-components)"
+                else:
+                    options.setdefault(option, []).append(value.format(rule=request.rule, most=most))
                 break
     if options:
         given = " ".join(f"{option} {' '.join(values)}" for option, values in options.items())

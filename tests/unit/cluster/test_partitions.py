@@ -329,8 +329,8 @@ def test_what_the_plugin_accepts_one_node_of_that_partition_holds(tmp_path, seed
     assert accepted
 
 
-def job(rule, threads=1, benchmark="results/benchmarks/x.tsv", **resources):
-    return Job(rule, (), (), benchmark, {}, threads, {name: str(value) for name, value in resources.items()}, {}, None)
+def job(rule, threads=1, benchmark="results/benchmarks/x.tsv", group=None, **resources):
+    return Job(rule, (), (), benchmark, {}, threads, {name: str(value) for name, value in resources.items()}, {}, group)
 
 
 def test_requests_are_the_most_of_each_rule_and_of_submitted_jobs_only():
@@ -344,6 +344,21 @@ def test_requests_are_the_most_of_each_rule_and_of_submitted_jobs_only():
         Request("parcellate", gpus=0, memory_mb=9000, cores=2, minutes=100),
         Request("train_generator", gpus=4, memory_mb=64000, cores=8, minutes=1440),
     ]
+
+
+def test_jobs_of_one_submission_ask_together():
+    patients = [
+        job(rule, threads=2, group=group, mem_mb=6000, runtime=minutes)
+        for group, count in {1: 2, 2: 3}.items()
+        for rule, minutes in {"register": 30, "correct_bias": 20}.items()
+        for _ in range(count)
+    ]
+    (together,) = requests(patients)
+    assert together == ("correct_bias + register", 0, 18000, 6, 50, True)
+    entries = propose(answers([partition("cpu")], [node("n1", "cpu", CPUEfctv="4")]))
+    (line,) = misfits([together], entries)
+    assert "asks for 6 cores" in line
+    assert "--group-components" in line
 
 
 def test_requests_that_fit_nowhere_are_told_with_what_to_pass():
