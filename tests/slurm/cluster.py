@@ -75,6 +75,7 @@ def started() -> Iterator["Cluster"]:
     remains = linked()
     if remains:
         remains.stop()
+        shutil.rmtree(remains.root, ignore_errors=True)
     # Not in TMPDIR: munge and the database want a path that every user may enter.
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir="/tmp") as folder:
         cluster = Cluster(Path(folder))
@@ -234,7 +235,8 @@ def _stop(pid_file: Path) -> None:
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
         if _is_alive(pid, program):
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
         end = time.monotonic() + 10
         while _is_alive(pid, program) and time.monotonic() < end:
             time.sleep(0.05)
@@ -244,7 +246,7 @@ def _is_alive(pid: int, program: str) -> bool:
     """Whether the process is there and still that program: an old file may name a number that another has got."""
     try:
         return program.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
