@@ -23,7 +23,7 @@ demo: install
 test: install-dev environment-synthseg
 	python -m pytest -n 2 -m "not workflow and not slow and not slurm"
 	python -m pytest -m "(workflow or slow) and not slurm"
-	python -m pytest -m slurm
+	python -m pytest tests/slurm
 	.environments/synthseg/bin/python -m pytest tests/tensorflow
 
 lint: install-dev
