@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slurm
 RULE = "train_auxiliary"
 FOLDER = Path("results/synthesis/phantom/auxiliary")
 LOG = Path(f"results/logs/{RULE}/phantom.log")
-STEPS = 200
+STEPS = 120
 TRAINING = {
     "steps": STEPS,
     "log_every": 4,
@@ -63,10 +63,10 @@ def job(folder, after=0):
     return only
 
 
-def prolong(folder, after=0):
-    """Have Slurm wait for longer than the training is told, and warn nobody: the job's number."""
+def end_in(seconds, folder, after=0):
+    """Give a folder's job so long from now, whatever it asked for: its number."""
     number, _, _ = job(folder, after)
-    slurm("scontrol", "update", f"JobId={number}", "TimeLimit=60")
+    slurm("scontrol", "update", f"JobId={number}", f"EndTime=now+{seconds}")
     return number
 
 
@@ -115,11 +115,12 @@ def leave_alone(folder):
 
 def warn_requeue_and_preempt(folder):
     """Three times: by Slurm's warning before the limit, by `scontrol requeue`, by a job that may push it aside."""
-    warned, _, _ = job(folder)
     hold(folder, 0)
+    # The rule has it warned two minutes before; Slurm looks every half minute.
+    warned = end_in(140, folder)
     stops = [stopped(folder)]
 
-    requeued = prolong(folder, after=warned)
+    requeued, _, _ = job(folder, after=warned)
     hold(folder, stops[-1][0])
     slurm("scontrol", "requeue", str(requeued))
     stops.append(stopped(folder))
@@ -131,20 +132,20 @@ def warn_requeue_and_preempt(folder):
     _, _, node = job(folder)
     slurm("sbatch", "-p", "urgent", "-w", node, "-N1", "--gpus=4", "--mem=100", "-o", "/dev/null", "--wrap", "true")
     stops.append(stopped(folder))
-    prolong(folder, after=requeued)
     resumed(folder, stops[-1][0])
     return stops
 
 
 def run_out_of_time(folder):
-    """Once, by the training's own clock."""
-    number = prolong(folder)
+    """Once, by the training's own clock; Slurm would wait for longer."""
+    until(lambda: job(folder)[1] == "RUNNING", "not started")
+    number = end_in(3600, folder)
     hold(folder, 0)
     time.sleep(60 * MINUTES - 2)
     os.killpg(processes(folder), signal.SIGCONT)
     stops = [stopped(folder)]
-    prolong(folder, after=number)
     resumed(folder, stops[-1][0])
+    end_in(3600, folder, after=number)
     return stops
 
 
@@ -169,7 +170,7 @@ class Case(NamedTuple):
 CASES = {
     "left alone": Case(leave_alone, 1, ["gpu=1"]),
     # A whole node, so that nobody else is pushed aside.
-    "pushed": Case(warn_requeue_and_preempt, 1, ["gpu=4", "nodes=1", "runtime=3"]),
+    "pushed": Case(warn_requeue_and_preempt, 1, ["gpu=4", "nodes=1"]),
     # Without the warning, which would come first.
     "out of time": Case(run_out_of_time, 1, ["gpu=1", f"runtime={MINUTES}", "slurm_extra=--nice=0"]),
     "two left alone": Case(leave_alone, 2, ["gpu=1"]),
@@ -240,12 +241,13 @@ def test_each_attempt_goes_on_where_the_last_one_stopped(trainings, name, reason
 @pytest.mark.parametrize(
     ("name", "states"),
     [
-        ("left alone", ["COMPLETED"]),
+        ("left alone", "COMPLETED"),
         # The second job was started twice.
-        ("pushed", ["FAILED", "REQUEUED", "FAILED", "COMPLETED"]),
-        ("out of time", ["FAILED", "COMPLETED"]),
-        ("two cancelled", ["CANCELLED", "COMPLETED"]),
+        ("pushed", "FAILED REQUEUED FAILED COMPLETED"),
+        # Where two cores have much to do, once more.
+        ("out of time", "(FAILED )+COMPLETED"),
+        ("two cancelled", "CANCELLED COMPLETED"),
     ],
 )
 def test_slurm_or_snakemake_starts_it_again(trainings, name, states):
-    assert trainings[name][2] == states
+    assert re.fullmatch(states, " ".join(trainings[name][2]))
