@@ -131,6 +131,7 @@ class Cluster:
             self.root / "munge/munged.pid",
         ):
             _stop(pid_file)
+        _end_leavings()
         for template in TEMPLATES.iterdir():
             link = ETC / template.name
             if link.is_symlink() and link.readlink().parent == self.root:
@@ -224,6 +225,14 @@ def _output(*command: str) -> str:
 
 def _answers(*command: str) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _end_leavings() -> None:
+    """End processes of jobs that Slurm has lost sight of: without cgroups, those of a node that was set down."""
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if b"SLURM_CLUSTER_NAME=msdiff" in environment.read_bytes().split(b"\0"):
+                os.kill(int(environment.parent.name), signal.SIGKILL)
 
 
 def _stop(pid_file: Path) -> None:
