@@ -47,8 +47,7 @@ def slurm_command(cluster):
 
     def words(*options, targets=("all",)):
         program = [sys.executable, str(HERE / "controller.py"), "--profile", "slurm", "--jobs", str(JOBS)]
-        # Snakemake stays after its end for as long as the timespan in which it counts submissions.
-        quick = ["--slurm-init-seconds-before-status-checks", "1", "--max-jobs-per-timespan", "10/1s"]
+        quick = ["--slurm-init-seconds-before-status-checks", "1"]
         return [*program, *quick, *options, "--configfile", *CONFIGS, "--", *targets]
 
     return words

@@ -8,9 +8,8 @@ import pytest
 pytestmark = pytest.mark.slurm
 DETECTORS = "results/segmentation/phantom/long_ms_diff"
 BROKEN, WHOLE = f"{DETECTORS}/unet/1-1/seed-0", f"{DETECTORS}/bit_resnet50/1-1/seed-0"
-IMAGE_SCORES = "results/synthesis/phantom/long_ms_diff/image_scores.tsv"
 # Of three branches the last steps, and all that is made of them.
-LOST = [f"{BROKEN}/scores", f"{WHOLE}/scores", IMAGE_SCORES]
+LOST = [f"{BROKEN}/scores", f"{WHOLE}/scores", "results/synthesis/phantom/long_ms_diff/image_scores.tsv"]
 LOST += ["results/tables", "results/figures", "results/provenance.json", "results/report.html"]
 TABLE = "results/tables/augmentation.csv"
 
@@ -44,7 +43,7 @@ def test_run_fails_and_shows_the_log(faulty):
 def test_only_the_faulty_branch_stops(faulty):
     folder, _, jobs = faulty
     assert (folder / WHOLE / "scores").exists()
-    assert (folder / IMAGE_SCORES).exists()
+    assert (folder / "results/tables/image_quality.csv").exists()
     assert not (folder / BROKEN / "scores").exists()
     assert not (folder / TABLE).exists()
     assert {row["Rule"] for row in jobs if row["State"] == "FAILED"} == {"detect_lesions"}
