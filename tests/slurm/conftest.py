@@ -117,11 +117,3 @@ def demo_run(checkout, snakemake, tmp_path_factory):
 def finished_demo(demo_run):
     """The checkout alone."""
     return demo_run[0]
-
-
-@pytest.fixture
-def demo_copy(finished_demo, tmp_path):
-    """A copy of the finished demo, to be changed and run again."""
-    folder = tmp_path / "msdiff"
-    shutil.copytree(finished_demo, folder, symlinks=True)
-    return folder
