@@ -4,16 +4,12 @@ Five branches of a finished run are to be made again. The first call of a comman
 interrupted, by Slurm or by this test; all in one run, for Slurm looks for jobs over their time only every half minute.
 """
 
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -130,23 +126,9 @@ def wait(condition, what):
 
 
 @pytest.fixture(scope="module")
-def notes(tmp_path_factory):
-    """A folder for the run and what is noted of it; in the end nothing runs in it any more.
-
-    On a node set down Slurm without cgroups loses sight of a job's outer Snakemake, which then hangs.
-    """
-    folder = tmp_path_factory.mktemp("disturbed")
-    yield folder
-    for process in Path("/proc").glob("[0-9]*"):
-        # One that has ended meanwhile, or may not be looked at.
-        with suppress(OSError):
-            if (process / "cwd").readlink().is_relative_to(folder):
-                os.kill(int(process.name), signal.SIGKILL)
-
-
-@pytest.fixture(scope="module")
-def disturbed(finished_demo, cluster, slurm_command, slurm_environment, accounting, notes):
+def disturbed(finished_demo, cluster, slurm_command, slurm_environment, accounting, tmp_path_factory):
     """A copy of the finished run, made again and disturbed; and what was seen meanwhile."""
+    notes = tmp_path_factory.mktemp("disturbed")
     folder = notes / "msdiff"
     shutil.copytree(finished_demo, folder, symlinks=True)
     before = made(folder)
