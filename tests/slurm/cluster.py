@@ -27,6 +27,8 @@ PACKAGES = ("slurm-wlm", "slurmdbd", "munge", "mariadb-server")
 NODES = ("gpu1", "gpu2", "cpu1", "cpu2")
 PREFIX = "msdiff-slurm-"
 SECONDS = 30.0
+# Where daemons are, and what installs them looks; not every root has these in its path.
+os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
 
 
 class NotStarted(Exception):
