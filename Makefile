@@ -18,11 +18,11 @@ demo: install
 	@echo "report: results/report.html"
 	@echo "tables: results/tables/"
 
-# What runs Snakemake or trains for long comes second and alone, or its threads would wait for the others'; then what runs
-# on a Slurm cluster, which MSDIFF_SLURM=1 allows to install and to start.
+# What trains for long comes second and alone, or its threads would wait for the others'; then what runs on a Slurm
+# cluster, which MSDIFF_SLURM=1 allows to install and to start.
 test: install-dev environment-synthseg
-	python -m pytest -n 2 -m "not workflow and not slow and not slurm"
-	python -m pytest -m "(workflow or slow) and not slurm"
+	python -m pytest -n 2 -m "not slow and not slurm"
+	python -m pytest -m "slow and not slurm"
 	python -m pytest tests/slurm
 	.environments/synthseg/bin/python -m pytest tests/tensorflow
 
