@@ -22,8 +22,8 @@ from pathlib import Path
 
 TEMPLATES = Path(__file__).parent / "conf"
 ETC = Path("/etc/slurm")
-PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "sacct", "munged", "mariadbd")
-PACKAGES = ("slurm-wlm", "slurmdbd", "munge", "mariadb-server")
+PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "sacct", "munged", "mariadbd", "modulecmd")
+PACKAGES = ("slurm-wlm", "slurmdbd", "munge", "mariadb-server", "environment-modules")
 NODES = ("gpu1", "gpu2", "cpu1", "cpu2")
 PREFIX = "msdiff-slurm-"
 SECONDS = 30.0
@@ -48,7 +48,7 @@ def missing() -> str | None:
 
 
 def install() -> None:
-    """Install what is lacking of Slurm, munge and MariaDB."""
+    """Install what is lacking of Slurm, munge, MariaDB and Environment Modules."""
     if all(shutil.which(program) for program in PROGRAMS):
         return
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}

@@ -32,7 +32,6 @@ def shared(tmp_path):
     return folder
 
 
-@pytest.mark.skipif(not START.is_file(), reason="Environment Modules are not installed")
 def test_jobs_have_the_environment_of_the_module(cluster, checkout, shared, tmp_path):
     clone = shutil.copytree(checkout, tmp_path / "clone", symlinks=True)
     run = (
