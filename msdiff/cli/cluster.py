@@ -8,9 +8,9 @@ import argparse
 import logging
 from pathlib import Path
 
-log = logging.getLogger(__name__)
+from msdiff.cli.asked import add_snakemake_arguments
 
-DEFAULT = ["--profile", "slurm", "all"]
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("profiles/slurm/partitions.yaml"), help="file to write (%(default)s)"
     )
     propose.add_argument("--force", action="store_true", help="write over a file that somebody edited")
-    propose.add_argument(
-        "arguments", nargs="*", metavar="-- SNAKEMAKE ARGUMENTS", help="as the run will be started, --profile slurm all"
-    )
+    add_snakemake_arguments(propose)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -43,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     for entry in entries:
         log.info("%s: %s", entry.name, f"left out, {entry.left_out}" if entry.left_out else "proposed")
     log.info("wrote %s; planning a run with it", arguments.out)
-    unfit = misfits(requests(read_jobs(dry_run(arguments.arguments or DEFAULT))), entries)
+    unfit = misfits(requests(read_jobs(dry_run(arguments.arguments))), entries)
     for line in unfit:
         log.warning("%s", line)
     if not unfit:

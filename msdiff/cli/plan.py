@@ -10,9 +10,9 @@ import logging
 import sys
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+from msdiff.cli.asked import add_snakemake_arguments
 
-DEFAULT = ["--profile", "slurm", "all"]
+logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpus", type=int, help="GPUs that the run may have at a time: how long it will take at least")
     parser.add_argument("--benchmarks", type=Path, default=Path("results/benchmarks"), help="what jobs took before")
     parser.add_argument("--out", type=Path, help="CSV of the rules to write")
-    parser.add_argument(
-        "arguments", nargs="*", metavar="-- SNAKEMAKE ARGUMENTS", help="as the run will be started, --profile slurm all"
-    )
+    add_snakemake_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -37,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.gpus is not None and arguments.gpus < 1:
         raise BadInput(f"--gpus: expected a number of at least 1, got {arguments.gpus}")
-    jobs = read_jobs(dry_run(arguments.arguments or DEFAULT))
+    jobs = read_jobs(dry_run(arguments.arguments))
     if not jobs:
         sys.stdout.write("Nothing to do: all that was asked for is there and up to date.\n")
         return

@@ -1,20 +1,18 @@
 """Tell how far the run in this folder is: what is done, running, waiting, failed and why.
 
 Reads results/ and asks Snakemake and, where they are, Slurm's squeue and sacct. It changes nothing and may be called
-while the run goes on. Snakemake's arguments are those of the run; `--profile slurm` when left out.
+while the run goes on. Snakemake's arguments are those of the run; `--profile slurm all` when left out.
 """
 
 import argparse
 import sys
 
-DEFAULT = ["--profile", "slurm"]
+from msdiff.cli.asked import add_snakemake_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument(
-        "arguments", nargs="*", metavar="-- SNAKEMAKE ARGUMENTS", help="as the run was started, such as --profile local"
-    )
+    add_snakemake_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -28,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     from msdiff.cluster.workflow import ask_snakemake
 
     here = Path.cwd()
-    counts = count_jobs(ask_snakemake(["--dryrun", "--dag", "dot"], arguments.arguments or DEFAULT))
+    counts = count_jobs(ask_snakemake(["--dryrun", "--dag", "dot"], arguments.arguments))
     folder = here / SUBMISSIONS
     # Whoever runs the workflow owns this folder; another may ask.
     queued = queued_jobs(here, folder.stat().st_uid) if folder.is_dir() else {}

@@ -27,7 +27,7 @@ RULES = {
 DEFINITION = (ROOT / "envs/msdiff.def").read_text()
 MODULEFILE = ROOT / f"envs/modules/msdiff/{__version__}"
 # Commands that an admin calls where the controller runs.
-CONTROLLER = [name for name in ("cluster", "plan", "status") if name in COMMANDS]
+CONTROLLER = ("cluster", "plan", "status")
 # Parcellation backends by environment, as in common.smk; the others run in `imaging`.
 OWN = {"synthseg", "samseg"}
 # Imports that a command reaches and does not need: versions are told without torch, and no network is built in Keras.
