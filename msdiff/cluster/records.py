@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from msdiff.benchmarks import read_benchmarks
 from msdiff.cluster.dry_run import Job
-from msdiff.errors import BadInput
 
 SECONDS_PER_HOUR = 3600
 BYTES_PER_MB = 1e6
@@ -45,18 +45,8 @@ def read_records(benchmarks: str | Path) -> dict[str, list[Record]]:
 
     Raises BadInput where a benchmark cannot be read.
     """
-    records: dict[str, list[Record]] = {}
-    for path in sorted(Path(benchmarks).glob("**/*.tsv")):
-        try:
-            with path.open(encoding="utf-8", newline="") as file:
-                # Settings stand in extended benchmarks as they are, quotes included.
-                rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-            # A rule without wildcards has one file, <rule>.tsv.
-            rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
-            records.setdefault(rule, []).extend(_record(row) for row in rows if row.get("params"))
-        except (OSError, ValueError, SyntaxError, KeyError, AttributeError) as error:
-            raise BadInput(f"{path}: expected a benchmark file of Snakemake, cannot read it ({error})") from error
-    return records
+    records = read_benchmarks(benchmarks, _record)
+    return {rule: [record for record in known if record] for rule, known in records.items()}
 
 
 def measured(jobs: Sequence[Job], records: Mapping[str, list[Record]]) -> list[Measured | None]:
@@ -84,7 +74,10 @@ def counterpart(path: str, wildcards: Mapping[str, str], others: Mapping[str, st
     return path
 
 
-def _record(row: Mapping[str, str]) -> Record:
+def _record(row: Mapping[str, str]) -> Record | None:
+    """What a row tells; None where it does not tell what the job was given."""
+    if not row.get("params"):
+        return None
     params, resources = ast.literal_eval(row["params"]), ast.literal_eval(row["resources"])
     return Record(
         hours=float(row["s"]) / SECONDS_PER_HOUR,

@@ -4,13 +4,12 @@ A benchmark covers the attempt that finished: a training that stopped itself and
 """
 
 import ast
-import csv
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from msdiff.benchmarks import read_benchmarks
 from msdiff.errors import BadInput
 from msdiff.tables import published
 from msdiff.tables.layout import assemble
@@ -27,11 +26,7 @@ def compute_table(benchmarks: str | Path) -> pd.DataFrame:
     Snakemake records in extended benchmarks; without that record they are missing. Raises BadInput where there is no
     benchmark, or one cannot be read.
     """
-    rows: dict[str, list[dict[str, float]]] = {}
-    for path in sorted(Path(benchmarks).glob("**/*.tsv")):
-        # A rule without wildcards has one file, <rule>.tsv.
-        rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
-        rows.setdefault(rule, []).extend(_jobs(path))
+    rows = read_benchmarks(benchmarks, _job)
     if not rows:
         raise BadInput(f"{benchmarks}: expected benchmark files <rule>/**.tsv, got none; run the workflow first")
     ours = [
@@ -48,25 +43,25 @@ def compute_table(benchmarks: str | Path) -> pd.DataFrame:
     return assemble(ours, published.COMPUTE, COLUMNS)
 
 
-def _jobs(path: Path) -> list[dict[str, float]]:
-    """Hours, GPU hours and memory of each run that a benchmark file lists."""
-    try:
-        # Settings stand in extended benchmarks as they are, quotes included.
-        frame = pd.read_csv(path, sep="\t", quoting=csv.QUOTE_NONE, na_values=["-", "NA"])
-        seconds, rss_mb = frame["s"].astype(float), frame["max_rss"].astype(float)
-    except (OSError, ValueError, KeyError) as error:
-        raise BadInput(f"{path}: expected a benchmark file of Snakemake, cannot read it ({error})") from error
-    gpus = frame["resources"].map(_gpus) if "resources" in frame else pd.Series(np.nan, index=frame.index)
-    return [
-        {"hours": s / SECONDS_PER_HOUR, "gpu_hours": s / SECONDS_PER_HOUR * gpu, "rss_gb": rss / MB_PER_GB}
-        for s, rss, gpu in zip(seconds, rss_mb, gpus, strict=True)
-    ]
+def _job(row: dict[str, str]) -> dict[str, float]:
+    """Hours, GPU hours and memory of one run."""
+    hours = _number(row["s"]) / SECONDS_PER_HOUR
+    return {
+        "hours": hours,
+        "gpu_hours": hours * _gpus(row.get("resources")),
+        "rss_gb": _number(row["max_rss"]) / MB_PER_GB,
+    }
 
 
-def _gpus(resources: Any) -> float:
+def _number(text: str) -> float:
+    """A measure; NaN where Snakemake took none."""
+    return np.nan if text in ("-", "NA") else float(text)
+
+
+def _gpus(resources: str | None) -> float:
     """Number of GPUs in a job's resources, as Snakemake prints them; NaN where it printed none."""
     try:
-        return float(ast.literal_eval(resources).get("gpu", 0))
+        return float(ast.literal_eval(resources or "").get("gpu", 0))
     except (ValueError, SyntaxError, AttributeError):
         return np.nan
 

@@ -57,8 +57,9 @@ def test_no_benchmark_is_an_error(tmp_path):
         compute_table(tmp_path)
 
 
-def test_another_file_is_an_error(tmp_path):
+@pytest.mark.parametrize("text", ["a\tb\n1\t2\n", ""])
+def test_another_file_is_an_error(tmp_path, text):
     (tmp_path / "register").mkdir()
-    (tmp_path / "register" / "x.tsv").write_text("a\tb\n1\t2\n")
+    (tmp_path / "register" / "x.tsv").write_text(text)
     with pytest.raises(BadInput, match="benchmark file of Snakemake"):
         compute_table(tmp_path)
