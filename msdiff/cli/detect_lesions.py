@@ -22,8 +22,9 @@ def run(arguments: argparse.Namespace) -> None:
     from functools import partial
 
     from msdiff.cohort.stacks import load_stack
+    from msdiff.networks.detectors import load_detector
     from msdiff.segmentation.detection import DetectionSettings, detect_lesions, save_scores
-    from msdiff.segmentation.detectors import change_probability, load_detector
+    from msdiff.segmentation.detectors import change_probability
     from msdiff.settings import read
     from msdiff.training import processor
 

@@ -21,8 +21,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Score all shards."""
     from msdiff.cohort.samples import load_shard
     from msdiff.cohort.stacks import load_stack
+    from msdiff.networks.detectors import load_detector
     from msdiff.settings import read
-    from msdiff.synthesis.long_ms_diff import load_detector
     from msdiff.synthesis.scoring import ScoringSettings, score_images
     from msdiff.training import processor
     from msdiff.writing import whole_file

@@ -1,12 +1,14 @@
 """Detectors of change by name. Each takes two images of one slice (B, 1, H, W) and returns logits (B, 1, H, W)."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from torch import nn
 
-from msdiff.errors import BadSettings
+from msdiff.errors import BadInput, BadSettings
 from msdiff.networks.bitemporal_unet import BitemporalUNet, BitemporalUNetSettings
 from msdiff.networks.siamese_transformer import SiameseTransformer, SiameseTransformerSettings, start_from_pretrained
+from msdiff.networks.weights import load_weights
 from msdiff.settings import check
 
 
@@ -35,3 +37,16 @@ def build(name: str, options: object, fresh: bool = False) -> nn.Module:
     if name not in DETECTORS:
         raise BadSettings(f"detector: expected one of {', '.join(DETECTORS)}, got {name!r}")
     return DETECTORS[name](options, fresh)
+
+
+def load_detector(path: str | Path) -> tuple[nn.Module, str]:
+    """The detector in a weights file, in evaluation mode, and the contrast it reads; BadInput where it is none."""
+    tensors, description = load_weights(path)
+    if description.get("kind") != "detector":
+        raise BadInput(
+            f"{path}: expected a detector's weights, got those of a {description.get('kind', 'something else')!r}; "
+            "give the weights that train-detector wrote"
+        )
+    network = build(description["architecture"], description["network"])
+    network.load_state_dict(tensors)
+    return network.eval(), description["contrast"]

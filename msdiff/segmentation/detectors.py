@@ -36,7 +36,7 @@ from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.metrics.voxel import Confusion, confusion, dice
 from msdiff.networks import detectors
-from msdiff.networks.weights import load_weights, sha256
+from msdiff.networks.weights import sha256
 from msdiff.settings import Settings, digest
 from msdiff.training import Trained, TrainingSettings, initialised, train
 
@@ -209,18 +209,6 @@ def train_detector(
         task, settings.training, seed=seed, checkpoints=checkpoints, minutes=minutes, identity=identity, device=device
     )
     return trained, description
-
-
-def load_detector(path: str | Path) -> tuple[nn.Module, str]:
-    """The detector in a weights file, in evaluation mode, and the contrast it reads; BadInput where it is not one."""
-    tensors, description = load_weights(path)
-    if description.get("kind") != "detector":
-        raise BadInput(
-            f"{path}: expected a detector's weights, got those of {description.get('kind', 'something else')!r}"
-        )
-    network = detectors.build(description["architecture"], description["network"])
-    network.load_state_dict(tensors)
-    return network.eval(), description["contrast"]
 
 
 def validation_slices(stack: Stack) -> pd.DataFrame:

@@ -43,8 +43,8 @@ from msdiff.diffusion.sampler import noise_like, sample
 from msdiff.errors import BadInput, BadSettings
 from msdiff.networks.batches import in_batches
 from msdiff.networks.conditional_unet import ConditionalUNet, ConditionalUNetSettings
-from msdiff.networks.detectors import build
-from msdiff.networks.weights import load_weights, sha256
+from msdiff.networks.detectors import load_detector
+from msdiff.networks.weights import sha256
 from msdiff.settings import Choice, Settings, check
 from msdiff.synthesis import Generator, SamplerSettings
 from msdiff.synthesis.balance import build_balance
@@ -385,19 +385,6 @@ class Draw(NamedTuple):
                 seeds,
             )
         return drawn.float().cpu()
-
-
-def load_detector(path: str | Path) -> tuple[nn.Module, str]:
-    """A trained detector of change, in evaluation mode, and its contrast; BadInput where it is none."""
-    tensors, description = load_weights(path)
-    if description.get("kind") != "detector":
-        raise BadInput(
-            f"{path}: expected a detector's weights, got those of a {description.get('kind', 'something else')!r}; "
-            "give the weights that train-detector wrote"
-        )
-    network = build(description["architecture"], description["network"])
-    network.load_state_dict(tensors)
-    return network.eval(), description["contrast"]
 
 
 def _hybrid(variance: Choice) -> HybridSettings | None:

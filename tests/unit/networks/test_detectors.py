@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import save_file
 
 from msdiff.errors import BadInput, BadSettings
-from msdiff.networks.detectors import DETECTORS, build
+from msdiff.networks.detectors import DETECTORS, build, load_detector
+from msdiff.networks.weights import save_weights
 
 UNET: dict[str, Any] = {"widths": [16, 32, 64, 128], "convolutions": [2, 2, 3, 3], "dropout": 0.2}
 BIT: dict[str, Any] = {
@@ -177,3 +178,9 @@ class TestPretrained:
         self.weights(build("bit_resnet50", SMALL_BIT), path, **changes)
         with pytest.raises(BadInput, match=message):
             build("bit_resnet50", self.options(path), fresh=True)
+
+
+def test_weights_of_something_else_are_refused(tmp_path):
+    save_weights({"weight": torch.zeros(1)}, {"kind": "generator"}, tmp_path / "weights.safetensors")
+    with pytest.raises(BadInput, match="expected a detector"):
+        load_detector(tmp_path / "weights.safetensors")

@@ -9,6 +9,7 @@ from torch import nn
 from msdiff.__main__ import main
 from msdiff.cohort.stacks import load_stack
 from msdiff.errors import BadInput, BadSettings
+from msdiff.networks.detectors import load_detector
 from msdiff.networks.weights import load_weights, save_weights
 from msdiff.settings import check
 from msdiff.synthesis import SamplerSettings
@@ -19,7 +20,7 @@ LEARNED = {"backend": "learned", "options": {"vlb_weight": 0.001, "steps": 1000,
 
 
 def make_task(stack, detector_path, settings):
-    return module.LongMSDiff(stack, check(module.LongMSDiffSettings, settings), module.load_detector(detector_path)[0])
+    return module.LongMSDiff(stack, check(module.LongMSDiffSettings, settings), load_detector(detector_path)[0])
 
 
 def train(stack, settings, detector_path, folder, minutes=None):
