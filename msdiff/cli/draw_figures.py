@@ -30,8 +30,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     from msdiff.cohort.samples import load_shard
     from msdiff.cohort.stacks import load_stack
-    from msdiff.report import figures
-    from msdiff.tables.layout import read_table
+    from msdiff.report.figures import Sources, draw
+    from msdiff.report.pictures import save_picture, shown_contrast
+    from msdiff.tables.layout import read_tables
     from msdiff.writing import whole_folder
 
     n_patients = settings.read(TableSettings, arguments.settings, "tables").figure_patients
@@ -44,16 +45,15 @@ def run(arguments: argparse.Namespace) -> None:
             raise BadInput(f"--histories: expected NAME=CSV, got {entry!r}")
         histories[name] = pd.read_csv(path)
     logger.info("drawing figures of %d shards and %d trainings", len(shards), len(histories))
-    contrast = arguments.contrast or figures.shown_contrast(stack)
-    pictures = {
-        "follow_ups": figures.draw_follow_ups(stack, contrast, shards, n_patients),
-        "image_quality": figures.draw_image_quality(read_table(arguments.tables / "image_quality.csv")),
-        "augmentation": figures.draw_augmentation(read_table(arguments.tables / "augmentation.csv")),
-        "preprocessing": figures.draw_preprocessing(stack, contrast, n_patients),
-        "losses": figures.draw_histories(histories),
-    }
-    drawn = {name: picture for name, picture in pictures.items() if picture is not None}
+    sources = Sources(
+        stack=stack,
+        contrast=arguments.contrast or shown_contrast(stack),
+        shards=shards,
+        histories=histories,
+        tables=read_tables(arguments.tables),
+        n_patients=n_patients,
+    )
     with whole_folder(arguments.out) as folder:
-        for name, picture in drawn.items():
-            figures.save_picture(picture, folder / f"{name}.png")
-    logger.info("wrote %s: %s", arguments.out, ", ".join(drawn))
+        for name, picture in draw(sources):
+            save_picture(picture, folder / f"{name}.png")
+            logger.info("wrote %s: %s", arguments.out / f"{name}.png", picture.title)

@@ -31,9 +31,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Read what was written, write the page."""
     from msdiff.cohort.stacks import load_stack
     from msdiff.preprocess.quality import QualitySettings
-    from msdiff.report.page import read_figures, read_tables, report_page
+    from msdiff.report.page import read_figures, report_page
     from msdiff.settings import check
-    from msdiff.tables.layout import TableSettings
+    from msdiff.tables.layout import TableSettings, read_tables
     from msdiff.tables.quality import summary
     from msdiff.writing import whole_file
 

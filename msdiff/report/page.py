@@ -13,13 +13,12 @@ import pandas as pd
 from markupsafe import Markup, escape
 from PIL import Image
 
-from msdiff.errors import BadInput
 from msdiff.report import sentences
 from msdiff.report.provenance import find
 from msdiff.report.scan_pictures import LEGEND
 from msdiff.report.scans import ScanPart, ScanParts
 from msdiff.report.words import write
-from msdiff.tables.layout import OURS, PAPER, read_table
+from msdiff.tables.layout import OURS, PAPER
 
 HERE = Path(__file__).parent
 # Order of the page: a section's title, its tables, its figures. What is not listed comes last.
@@ -138,14 +137,6 @@ def report_page(
 def read_figures(folder: str | Path) -> dict[str, Path]:
     """The PNG files of a folder by name."""
     return {path.stem: path for path in sorted(Path(folder).glob("*.png"))}
-
-
-def read_tables(folder: str | Path) -> dict[str, pd.DataFrame]:
-    """The tables of a folder by name; BadInput where there is none."""
-    found = {path.stem: read_table(path) for path in sorted(Path(folder).glob("*.csv"))}
-    if not found:
-        raise BadInput(f"{folder}: expected tables in CSV, got none; write them first")
-    return found
 
 
 def table_rows(table: pd.DataFrame) -> tuple[list[str], list[Row]]:

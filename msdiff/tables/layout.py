@@ -108,3 +108,11 @@ def read_table(path: str | Path) -> pd.DataFrame:
         return pd.read_csv(path, dtype={"source": str, "cohort": str, "arm": str, "real_synthetic": str})
     except (OSError, ValueError) as error:
         raise BadInput(f"{path}: expected a table in CSV, cannot read it ({error})") from error
+
+
+def read_tables(folder: str | Path) -> dict[str, pd.DataFrame]:
+    """The tables of a folder by name; BadInput where there is none."""
+    found = {path.stem: read_table(path) for path in sorted(Path(folder).glob("*.csv"))}
+    if not found:
+        raise BadInput(f"{folder}: expected tables in CSV, got none; write them first")
+    return found

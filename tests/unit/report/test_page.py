@@ -13,11 +13,14 @@ import msdiff
 from msdiff.cli import report as command
 from msdiff.errors import BadInput
 from msdiff.preprocess.quality import MEASURES
-from msdiff.report import figures
-from msdiff.report.page import read_tables, render_caption, report_page, shared_keys, table_rows
+from msdiff.report.chart_figures import draw_histories, draw_image_quality
+from msdiff.report.detection_figures import draw_augmentation
+from msdiff.report.page import render_caption, report_page, shared_keys, table_rows
+from msdiff.report.pictures import save_picture
 from msdiff.report.provenance import record
 from msdiff.report.scans import ScanPart, ScanParts
-from msdiff.tables.layout import assemble, write_table
+from msdiff.report.slice_figures import draw_follow_ups, draw_preprocessing
+from msdiff.tables.layout import assemble, read_tables, write_table
 
 CONFIG = {
     "study": "phantom",
@@ -56,14 +59,14 @@ class Page(HTMLParser):
 def pictures(stack, shards, histories, tables, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
     drawn = {
-        "follow_ups": figures.draw_follow_ups(stack, "flair", shards, 3),
-        "image_quality": figures.draw_image_quality(tables["image_quality"]),
-        "augmentation": figures.draw_augmentation(tables["augmentation"]),
-        "preprocessing": figures.draw_preprocessing(stack, "flair", 3),
-        "losses": figures.draw_histories(histories),
+        "follow_ups": draw_follow_ups(stack, "flair", shards, 3),
+        "image_quality": draw_image_quality(tables["image_quality"]),
+        "augmentation": draw_augmentation(tables["augmentation"]),
+        "preprocessing": draw_preprocessing(stack, "flair", 3),
+        "losses": draw_histories(histories),
     }
     for name, picture in drawn.items():
-        figures.save_picture(picture, folder / f"{name}.png")
+        save_picture(picture, folder / f"{name}.png")
     return {name: folder / f"{name}.png" for name in drawn}
 
 
