@@ -7,7 +7,8 @@ SSIM (Wang et al. 2004) uses a Gaussian window of sigma 1.5 and 11 taps, K1 = 0.
 and reflected borders. In MS-SSIM (Wang et al. 2003) the coarsest scale needs 11 voxels: images with a side of at most
 160 have 3 scales (the first three weights, brought to a sum of 1), larger ones 5; see `n_scales`. In a region, the
 maps of each scale are averaged over the region, brought down with the image (a coarse voxel belongs to the region
-where one of its parts does); the windows look a little beyond the region's border.
+where one of its parts does). The windows look beyond the region's border: by 5 voxels of the scale, so at the coarsest
+of 3 by 20 of the image, of 5 by 80. In a region smaller than that, MS-SSIM judges the surroundings too.
 """
 
 from collections.abc import Sequence
@@ -96,8 +97,9 @@ def ms_ssim(generated: Image, real: Image, region: Region) -> float:
     for scale, weight in enumerate(weights):
         maps = similarity_maps(x, y)
         last = scale == scales - 1
-        # A negative mean has no real power; the reference implementations cut it at zero too.
-        product *= max(0.0, _mean(maps.ssim if last else maps.contrast_structure, region)) ** weight
+        # A negative mean has no real power; the reference implementations cut it at zero too. A region of an odd last
+        # plane alone is gone with it, and has no value.
+        product *= float(np.maximum(0.0, _mean(maps.ssim if last else maps.contrast_structure, region))) ** weight
         if not last:
             x, y, region = _halve(x).mean(axis=0), _halve(y).mean(axis=0), np.asarray(_halve(region).any(axis=0))
     return float(product)

@@ -5,13 +5,16 @@ beat (column `generator`):
 
     copy_baseline       the baseline as it is
     blurred_baseline    the baseline behind a Gaussian filter: little noise, no new lesion
+    paste_lesion        the baseline with the change mask painted in one intensity, up to a hard edge: the mean of the
+                        new lesions of the training patients' follow-ups (`lesion_intensity`)
     noise_floor         real baseline against real follow-up outside the change: two acquisitions of the same tissue
-    real_follow_up      the real one: only the detector's adherence is of interest, and the most a generator can get
+    real_follow_up      the real one, which has no error: the change and the adherence that a generator should reach
 
-Regions: brain, lesion (the change mask), ring (around it) and outside (brain less lesion and ring). Lesion
-contrasts (lesion less ring) and adherence, the Dice of a detector's finding and the asked change mask, stand with a
-sample's lesion. The contrasts are not divided here: in a slice that only grazes a lesion the real one is near zero. The
-detector must not be the one whose loss trained the generator.
+Regions: brain, lesion (the change mask), ring (around it) and outside (brain less lesion and ring). `change_mae` is how
+far an image is from the baseline: what a generator changes outside the mask, to be read beside the real follow-up's own.
+Lesion contrasts (lesion less ring) and adherence, the Dice of a detector's finding and the asked change mask, stand with
+a sample's lesion. The contrasts are not divided here: in a slice that only grazes a lesion the real one is near zero.
+The detector must not be the one whose loss trained the generator.
 """
 
 import logging
@@ -31,10 +34,13 @@ from msdiff.errors import BadInput
 from msdiff.metrics import image as likeness
 from msdiff.metrics.voxel import confusion, dice
 from msdiff.settings import Settings
+from msdiff.synthesis.conditions import training_slices
 
 log = logging.getLogger(__name__)
 
-METRICS = ["mse", "mae", "psnr", "ms_ssim", "lesion_contrast", "real_lesion_contrast", "adherence_dice"]
+# Against the real follow-up.
+ERRORS = ["mse", "mae", "psnr", "ms_ssim"]
+METRICS = [*ERRORS, "change_mae", "lesion_contrast", "real_lesion_contrast", "adherence_dice"]
 COLUMNS = ["subject", "sample", "generator", "region", *METRICS]
 
 
@@ -56,8 +62,9 @@ def score_images(
 ) -> pd.DataFrame:
     """Rows (COLUMNS) of all samples of the shards, in the contrast of generator and detector.
 
-    Raises BadInput where a sample has no real follow-up or is not of the stack.
+    Raises BadInput where a sample has no real follow-up or is not of the stack, or no training patient has a new lesion.
     """
+    intensity = lesion_intensity(stack, contrast)
     rows: list[dict[str, object]] = []
     images, brains = stack.array(contrast), stack.array("brain_mask")
     spacing_mm = stack.grid.spacing_mm[:2][::-1]
@@ -79,6 +86,7 @@ def score_images(
                 row["generator"]: generated,
                 "copy_baseline": baseline,
                 "blurred_baseline": np.where(brain, blurred, baseline),
+                "paste_lesion": np.where(mask & brain, intensity, baseline),
                 "noise_floor": baseline,
                 "real_follow_up": real,
             }
@@ -89,7 +97,9 @@ def score_images(
                 for region in _REGIONS.get(generator, tuple(regions)):
                     values = dict.fromkeys(METRICS, np.nan)
                     if generator != "real_follow_up":
-                        values |= {name: getattr(likeness, name)(image, real, regions[region]) for name in METRICS[:4]}
+                        values |= {name: getattr(likeness, name)(image, real, regions[region]) for name in ERRORS}
+                    if generator != "noise_floor":
+                        values["change_mae"] = likeness.mae(image, baseline, regions[region])
                     if region == "lesion":
                         found = _detected(detector, baseline, image, settings.detection_threshold) & brain
                         lesion = (regions["lesion"], regions["ring"])
@@ -103,7 +113,22 @@ def score_images(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-_REGIONS = {"noise_floor": ("outside",), "real_follow_up": ("lesion",)}
+_REGIONS = {"noise_floor": ("outside",)}
+
+
+def lesion_intensity(stack: Stack, contrast: str) -> float:
+    """Mean intensity, in [-1, 1], of the training patients' new lesions: over each one's voxels, then over patients.
+
+    Raises BadInput where no training patient has a new lesion.
+    """
+    slices = training_slices(stack)
+    images, masks = stack.array(contrast), stack.array("change_mask")
+    of_patients = []
+    for _, changed in slices[slices["change_voxels"] > 0].groupby("subject"):
+        places = zip(changed["follow_up_row"], changed["slice"], strict=True)
+        voxels = [images[row, number][masks[row, number] > 0] for row, number in places]
+        of_patients.append(np.concatenate(voxels).astype(np.float64).mean())
+    return float(np.mean(of_patients))
 
 
 def _detected(

@@ -2,7 +2,8 @@
 
 The scores list every sample and region; a patient's value is the mean of its samples that have one, and a row is the
 mean over patients; the ratio of lesion contrasts is that of the patients' mean contrasts. Baselines (a copy of the
-baseline scan, a blurred one) and references (the noise floor, the real follow-up) are rows like any other.
+baseline scan, a blurred one, one with the mask painted in) and references (the noise floor, the real follow-up) are rows
+like any other.
 """
 
 from collections.abc import Sequence
@@ -17,12 +18,14 @@ from msdiff.tables.estimates import estimate
 from msdiff.tables.layout import TableSettings, assemble, read_list, with_intervals
 
 KEYS = ["cohort", "generator", "region"]
-METRICS = ["mse", "mae", "psnr", "ms_ssim", "lesion_contrast_ratio", "adherence_dice"]
+METRICS = ["mse", "mae", "psnr", "ms_ssim", "change_mae", "lesion_contrast_ratio", "adherence_dice"]
 COLUMNS = [*KEYS, "n", *with_intervals(METRICS)]
 # Of these two a row holds the ratio.
 CONTRASTS = ["lesion_contrast", "real_lesion_contrast"]
 MEANS = [metric for metric in METRICS if metric != "lesion_contrast_ratio"]
 SCORE_COLUMNS = ["subject", "sample", "generator", "region", *MEANS, *CONTRASTS]
+# What any generator must beat, where it is good for something.
+BASELINES = ("paste_lesion", "copy_baseline", "blurred_baseline")
 # What limits a generator: the error between two real scans where nothing changed, and the real follow-up's adherence.
 NOISE_FLOOR, REAL = REFERENCES = ("noise_floor", "real_follow_up")
 # In this order in the table; others follow by name.
@@ -41,7 +44,7 @@ def image_quality_table(scores: pd.DataFrame, cohort: str, settings: TableSettin
         row = dict(zip(KEYS, (cohort, *keys), strict=True)) | {"n": len(group)}
         for metric in MEANS:
             row |= estimate(metric, group[metric].to_numpy(), settings)
-        row |= estimate("lesion_contrast_ratio", group[CONTRASTS].to_numpy(), settings, _ratio)
+        row |= estimate("lesion_contrast_ratio", group[CONTRASTS].to_numpy(), settings, contrast_ratio)
         rows.append(row)
     rows.sort(key=lambda row: (*generator_order(row["generator"]), *_region_order(row["region"])))
     return assemble(rows, [], COLUMNS)
@@ -60,10 +63,10 @@ def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
 
 def generator_order(generator: str) -> tuple[int, str]:
     """Sorts generators before the baselines they must beat, and those before what limits them."""
-    return (2 if generator in REFERENCES else int(generator.endswith("_baseline")), generator)
+    return (2 if generator in REFERENCES else int(generator in BASELINES), generator)
 
 
-def _ratio(contrasts: NDArray[np.float64]) -> float:
+def contrast_ratio(contrasts: NDArray[np.float64]) -> float:
     """Mean of the first column over that of the second, over patients (patient, 2) that have both."""
     generated, real = contrasts[~np.isnan(contrasts).any(axis=1)].T
     return float(generated.sum() / real.sum()) if real.sum() else np.nan

@@ -24,6 +24,8 @@ from msdiff.tables.layout import assemble, read_tables, write_table
 
 CONFIG = {
     "study": "phantom",
+    "preprocess": {"grid": {"shape": [64, 64, 24]}},
+    "synthesis": {"scoring": {"ring_width_mm": 6.0}},
     "segmentation": {"seeds": [0], "detection": {"min_lesion_volume_mm3": 9.0, "matcher": "overlap"}},
     "tables": {"confidence_level": 0.95, "bootstrap_resamples": 500, "bootstrap_seed": 7},
 }

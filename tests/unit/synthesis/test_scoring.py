@@ -4,10 +4,11 @@ import torch
 from torch import nn
 
 from msdiff.cohort.samples import Shard
+from msdiff.cohort.stacks import load_stack
 from msdiff.errors import BadInput
 from msdiff.settings import check
 from msdiff.synthesis.plan import PlanSettings, plan_samples
-from msdiff.synthesis.scoring import COLUMNS, ScoringSettings, score_images
+from msdiff.synthesis.scoring import COLUMNS, ScoringSettings, lesion_intensity, score_images
 
 SETTINGS = check(ScoringSettings, {"ring_width_mm": 6.0, "blur_sigma_mm": 3.0, "detection_threshold": 0.5})
 
@@ -62,6 +63,45 @@ def test_the_noise_floor_is_the_copys_error_in_unchanged_tissue(stack, shard):
     near = np.min(np.hypot(yy[..., None] - ys, xx[..., None] - xs), axis=-1) * 3 <= 6
     expected = difference[far & ~near].mean()
     assert scores.loc[("noise_floor", "outside"), "mae"].iloc[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_pasted_mask_has_the_intensity_of_training_lesions_and_changes_nothing_else(stack, shard):
+    """All lesions of the stack are 0.8, in half precision; the tissue around them is noise of deviation 0.1."""
+    assert lesion_intensity(stack, "flair") == pytest.approx(0.8, abs=1e-3)
+    scores = scores_of(stack, shard)
+    pasted = scores.loc["paste_lesion"]
+    assert pasted.loc["lesion", "mae"].max() < 1e-3
+    assert (pasted.loc["lesion", "adherence_dice"] > 0.9).all()
+    for region in ("ring", "outside"):
+        assert (pasted.loc[region, "change_mae"] == 0).all()
+        np.testing.assert_array_equal(pasted.loc[region, "mae"], scores.loc[("copy_baseline", region), "mae"])
+
+
+def test_the_pasted_intensity_comes_from_training_patients_alone(make_stack, tmp_path):
+    """A patient's voxels are averaged before patients are; test patients are as bright as can be."""
+    bright = make_stack(tmp_path / "stack", splits=["train", "train", "test"])
+    flair, masks = (np.load(bright.folder / f"{name}.npy") for name in ("flair", "change_mask"))
+    for row, value in ((1, 0.25), (3, 0.5), (5, 1.0)):
+        flair[row][masks[row] > 0] = value
+    # The second patient's lesion is in one slice only.
+    masks[3, 1] = 0
+    np.save(bright.folder / "flair.npy", flair)
+    np.save(bright.folder / "change_mask.npy", masks)
+    assert lesion_intensity(load_stack(bright.folder), "flair") == 0.375
+
+
+def test_change_is_measured_from_the_baseline(stack, shard):
+    scores = scores_of(stack, shard)
+    regions = ["brain", "lesion", "ring", "outside"]
+    assert (scores.loc["copy_baseline"]["change_mae"] == 0).all()
+    # The real follow-up changes as much as a copy is wrong; outside, that is the noise floor.
+    for region in regions:
+        np.testing.assert_array_equal(
+            scores.loc[("real_follow_up", region), "change_mae"], scores.loc[("copy_baseline", region), "mae"]
+        )
+    assert scores.loc["real_follow_up", ["mse", "mae", "psnr", "ms_ssim"]].isna().all(axis=None)
+    assert scores.loc[("noise_floor", "outside"), "change_mae"].isna().all()
+    np.testing.assert_array_equal(scores.loc["perfect", "change_mae"], scores.loc["real_follow_up", "change_mae"])
 
 
 def test_shards_without_a_real_follow_up_or_of_another_size_are_refused(stack, shard):

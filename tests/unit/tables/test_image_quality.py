@@ -7,7 +7,7 @@ from msdiff.tables.image_quality import COLUMNS, generator_order, image_quality_
 
 PROMISED = [
     *("source", "cohort", "generator", "region", "n"),
-    *("mse", "mae", "psnr", "ms_ssim", "lesion_contrast_ratio", "adherence_dice"),
+    *("mse", "mae", "psnr", "ms_ssim", "change_mae", "lesion_contrast_ratio", "adherence_dice"),
 ]
 
 
@@ -19,10 +19,10 @@ def scores():
             for region in ("lesion", "brain"):
                 # One real lesion has next to no contrast: a ratio per sample would be 30 there.
                 real = {0: 0.4, 1: 0.01, 2: np.nan}[sample] if region == "lesion" else np.nan
-                row = (subject, sample, generator, region, mae * factor, mae, 20.0, 0.9, 0.3, real, np.nan)
+                row = (subject, sample, generator, region, mae * factor, mae, 20.0, 0.9, 0.01, 0.3, real, np.nan)
                 rows.append(row)
     names = ["subject", "sample", "generator", "region"]
-    metrics = ["mae", "mse", "psnr", "ms_ssim", "lesion_contrast", "real_lesion_contrast", "adherence_dice"]
+    metrics = ["mae", "mse", "psnr", "ms_ssim", "change_mae", "lesion_contrast", "real_lesion_contrast", "adherence_dice"]
     return pd.DataFrame(rows, columns=names + metrics)
 
 
@@ -55,8 +55,8 @@ def test_regions_stand_in_their_order(scores, table_settings):
 
 
 def test_generators_stand_before_what_they_must_beat():
-    names = ["real_follow_up", "noise_floor", "copy_baseline", "long_ms_diff", "blurred_baseline"]
-    order = ["long_ms_diff", "blurred_baseline", "copy_baseline", "noise_floor", "real_follow_up"]
+    names = ["real_follow_up", "noise_floor", "copy_baseline", "long_ms_diff", "paste_lesion", "blurred_baseline"]
+    order = ["long_ms_diff", "blurred_baseline", "copy_baseline", "paste_lesion", "noise_floor", "real_follow_up"]
     assert sorted(names, key=generator_order) == order
 
 
