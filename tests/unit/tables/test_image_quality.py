@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from msdiff.errors import BadInput
-from msdiff.tables.image_quality import COLUMNS, generator_order, image_quality_table, read_scores
+from msdiff.tables.image_quality import COLUMNS, CONTRASTS, generator_order, image_quality_table, read_scores
 
 PROMISED = [
     *("source", "cohort", "generator", "region", "n"),
@@ -22,7 +22,7 @@ def scores():
                 row = (subject, sample, generator, region, mae * factor, mae, 20.0, 0.9, 0.01, 0.3, real, np.nan)
                 rows.append(row)
     names = ["subject", "sample", "generator", "region"]
-    metrics = ["mae", "mse", "psnr", "ms_ssim", "change_mae", "lesion_contrast", "real_lesion_contrast", "adherence_dice"]
+    metrics = ["mae", "mse", "psnr", "ms_ssim", "change_mae", *CONTRASTS, "adherence_dice"]
     return pd.DataFrame(rows, columns=names + metrics)
 
 
