@@ -1,11 +1,11 @@
-"""Record what ran: versions, commit, settings, seeds, device, date."""
+"""Record what ran: versions, commit, settings, seeds, device, date, digests of data, weights and tables."""
 
 import argparse
 import json
 import logging
 from pathlib import Path
 
-from msdiff.errors import BadSettings
+from msdiff.errors import BadInput, BadSettings
 
 logger = logging.getLogger(__name__)
 
@@ -13,11 +13,16 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--config", required=True, help="the whole config, as JSON")
+    parser.add_argument("--stack", type=Path, help="the cohort's stack of scans")
+    parser.add_argument("--sheet", type=Path, help="the cohort's scan sheet")
+    parser.add_argument("--weights", nargs="*", default=[], metavar="NAME=PATH", help="trained weights")
+    parser.add_argument("--tables", type=Path, nargs="*", default=[], help="tables in CSV")
     parser.add_argument("--out", type=Path, required=True, help="JSON to write")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Collect the record, write it."""
+    from msdiff.cohort.stacks import load_stack
     from msdiff.report.provenance import record
     from msdiff.writing import whole_file
 
@@ -27,7 +32,24 @@ def run(arguments: argparse.Namespace) -> None:
         raise BadSettings(f"--config: expected JSON, got {arguments.config[:60]!r} ({error})") from error
     if not isinstance(config, dict):
         raise BadSettings(f"--config: expected a JSON object, got {arguments.config[:60]!r}")
-    entry = record(config)
+    files = {
+        "sheet": {} if arguments.sheet is None else {arguments.sheet.name: arguments.sheet},
+        "weights": dict(named(entry) for entry in arguments.weights),
+        "tables": {path.stem: path for path in arguments.tables},
+    }
+    stack = None
+    if arguments.stack is not None:
+        opened = load_stack(arguments.stack)
+        stack = opened.sha256(*sorted(path.stem for path in opened.folder.glob("*.npy")))
+    entry = record(config, files, stack)
     with whole_file(arguments.out) as temporary:
         temporary.write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
     logger.info("wrote %s: msdiff %s on %s", arguments.out, entry["msdiff"], entry["device"])
+
+
+def named(entry: str) -> tuple[str, Path]:
+    """Name and path of NAME=PATH; BadInput for another form."""
+    name, equals, path = entry.partition("=")
+    if not equals:
+        raise BadInput(f"--weights: expected NAME=PATH, got {entry!r}")
+    return name, Path(path)

@@ -1,22 +1,37 @@
-"""What ran: version, commit, settings, packages, machine, seeds and date, as one plain record."""
+"""What ran: version, commit, settings, packages, machine, seeds, date and the digests of data, weights and tables.
 
+The record and a table belong together by the table's digest: who holds a table finds in the record with this digest the
+commit, the config and the seeds that made each of its rows.
+"""
+
+import hashlib
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
 from msdiff import __version__
+from msdiff.errors import BadInput
 from msdiff.settings import digest
 
 # A checkout's commit is read in a moment, or not at all.
 GIT_SECONDS = 10
 
 
-def record(config: dict[str, Any]) -> dict[str, Any]:
-    """The record of a run with this config, made on the machine and in the environment of the call."""
+def record(
+    config: dict[str, Any], files: Mapping[str, Mapping[str, Path]] | None = None, stack: str | None = None
+) -> dict[str, Any]:
+    """The record of a run with this config, made on the machine and in the environment of the call.
+
+    `files` by kind (sheet, weights, tables) and name are recorded by their digests; `stack` is the digest of the
+    preprocessed scans, where there are any.
+    """
+    digests: dict[str, Any] = {
+        kind: {name: _sha256(path) for name, path in sorted(named.items())} for kind, named in (files or {}).items()
+    }
     return {
         "msdiff": __version__,
         "git": commit(Path(__file__).parent),
@@ -27,6 +42,7 @@ def record(config: dict[str, Any]) -> dict[str, Any]:
         "packages": packages(),
         "seeds": dict(find(config, lambda key: key in ("seed", "seeds") or key.endswith("_seed"))),
         "config_sha256": digest(config),
+        "sha256": digests | ({} if stack is None else {"stack": stack}),
         "config": config,
     }
 
@@ -88,3 +104,13 @@ def _git(folder: Path, *arguments: str) -> str:
         ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=GIT_SECONDS
     )
     return done.stdout.strip()
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BadInput(
+            f"{path}: expected a file, cannot read it ({error}); make it first"
+        ) from error

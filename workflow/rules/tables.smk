@@ -36,6 +36,10 @@ HELD_OUT = expand(
     generator=GENERATORS,
     shard=SHARDS["held_out"],
 )
+WEIGHTS = {
+    name: f"results/synthesis/{STUDY}/{name}/weights.safetensors"
+    for name in ["auxiliary", *GENERATORS]
+}
 HISTORIES = {
     "auxiliary": f"results/synthesis/{STUDY}/auxiliary/history.csv",
     **{
@@ -239,7 +243,10 @@ rule draw_figures:
 
 rule provenance:
     input:
-        expand("results/tables/{table}.csv", table=TABLES),
+        WEIGHTS.values(),
+        tables=expand("results/tables/{table}.csv", table=TABLES),
+        stack=STACK,
+        sheet=SHEET,
     output:
         record="results/provenance.json",
     log:
@@ -249,10 +256,15 @@ rule provenance:
         "../../envs/tables.yaml"
     params:
         config=lambda wildcards: json.dumps(config, sort_keys=True),
+        weights=[f"{name}={path}" for name, path in WEIGHTS.items()],
     shell:
         r"""
         python -m msdiff provenance \
             --config {params.config:q} \
+            --stack {input.stack:q} \
+            --sheet {input.sheet:q} \
+            --weights {params.weights:q} \
+            --tables {input.tables:q} \
             --out {output.record:q} >{log:q} 2>&1
         """
 

@@ -1,4 +1,5 @@
 import argparse
+import hashlib
 import json
 import subprocess
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from msdiff.cli import provenance as command
-from msdiff.errors import BadSettings
+from msdiff.errors import BadInput, BadSettings
 from msdiff.report.provenance import commit, record
 
 CONFIG = {"study": "phantom", "tables": {"bootstrap_seed": 7}, "segmentation": {"seeds": [0, 1]}, "a": [{"seed": 3}]}
@@ -42,11 +43,39 @@ def test_a_checkout_has_a_commit_and_says_what_changed(tmp_path):
     assert commit(tmp_path) == clean | {"dirty": True}
 
 
-def test_command_writes_the_record(tmp_path):
+def run(*options):
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    command.run(parser.parse_args(["--config", json.dumps(CONFIG), "--out", str(tmp_path / "provenance.json")]))
+    command.run(parser.parse_args([str(option) for option in options]))
+
+
+def test_command_writes_the_record(tmp_path):
+    run("--config", json.dumps(CONFIG), "--out", tmp_path / "provenance.json")
     assert json.loads((tmp_path / "provenance.json").read_text())["config"] == CONFIG
+
+
+def test_data_weights_and_tables_are_known_by_their_digests(stack_folder, tables_folder, tmp_path):
+    (tmp_path / "weights").write_bytes(b"weights")
+    table, other = tables_folder / "augmentation.csv", tmp_path / "augmentation.csv"
+    options = ["--config", json.dumps(CONFIG), "--stack", stack_folder, "--weights", f"net={tmp_path / 'weights'}"]
+    run(*options, "--sheet", stack_folder / "scans.tsv", "--tables", table, "--out", tmp_path / "first.json")
+    first = json.loads((tmp_path / "first.json").read_text())["sha256"]
+    assert first["weights"] == {"net": hashlib.sha256(b"weights").hexdigest()}
+    assert first["tables"] == {"augmentation": hashlib.sha256(table.read_bytes()).hexdigest()}
+    assert set(first["sheet"]) == {"scans.tsv"}
+    assert len(first["stack"]) == 64
+    other.write_text(table.read_text().replace("0.3", "0.4"))
+    run(*options, "--tables", other, "--out", tmp_path / "second.json")
+    second = json.loads((tmp_path / "second.json").read_text())["sha256"]
+    assert second["tables"] != first["tables"]
+    assert (second["stack"], second["weights"]) == (first["stack"], first["weights"])
+
+
+def test_what_is_not_there_is_not_recorded(tmp_path):
+    with pytest.raises(BadInput, match="expected a file, cannot"):
+        run("--config", "{}", "--weights", f"net={tmp_path / 'none'}", "--out", tmp_path / "provenance.json")
+    with pytest.raises(BadInput, match="NAME=PATH"):
+        run("--config", "{}", "--weights", tmp_path / "none", "--out", tmp_path / "provenance.json")
 
 
 @pytest.mark.parametrize("text", ["{", "[1]"])
