@@ -10,11 +10,11 @@ beat (column `generator`):
     noise_floor         real baseline against real follow-up outside the change: two acquisitions of the same tissue
     real_follow_up      the real one, which has no error: the change and the adherence that a generator should reach
 
-Regions: brain, lesion (the change mask), ring (around it) and outside (brain less lesion and ring). `change_mae` is how
-far an image is from the baseline: what a generator changes outside the mask, to be read beside the real follow-up's own.
-Lesion contrasts (lesion less ring) and adherence, the Dice of a detector's finding and the asked change mask, stand with
-a sample's lesion. The contrasts are not divided here: in a slice that only grazes a lesion the real one is near zero.
-The detector must not be the one whose loss trained the generator.
+Regions: brain, lesion (the change mask), ring (around it) and outside (brain less lesion and ring). `change_mae` is an
+image's difference to the baseline: outside, what a generator changes unasked, to be read beside the real follow-up's.
+Lesion contrasts (lesion less ring) and adherence, the Dice of a detector's finding and the asked change mask, stand
+with a sample's lesion. The contrasts are not divided here: in a slice that only grazes a lesion the real one is near
+zero. The detector must not be the one whose loss trained the generator.
 """
 
 import logging
@@ -62,7 +62,8 @@ def score_images(
 ) -> pd.DataFrame:
     """Rows (COLUMNS) of all samples of the shards, in the contrast of generator and detector.
 
-    Raises BadInput where a sample has no real follow-up or is not of the stack, or no training patient has a new lesion.
+    Raises BadInput where a sample has no real follow-up or is not of the stack, or where no training patient has a new
+    lesion.
     """
     intensity = lesion_intensity(stack, contrast)
     rows: list[dict[str, object]] = []

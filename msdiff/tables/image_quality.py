@@ -2,8 +2,8 @@
 
 The scores list every sample and region; a patient's value is the mean of its samples that have one, and a row is the
 mean over patients; the ratio of lesion contrasts is that of the patients' mean contrasts. Baselines (a copy of the
-baseline scan, a blurred one, one with the mask painted in) and references (the noise floor, the real follow-up) are rows
-like any other.
+baseline scan, a blurred one, one with the mask painted in) and references (the noise floor, the real follow-up) are
+rows like any other.
 """
 
 from collections.abc import Sequence
