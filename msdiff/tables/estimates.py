@@ -20,5 +20,6 @@ def estimate(
         settings.bootstrap_resamples,
         settings.confidence_level,
         np.random.default_rng([settings.bootstrap_seed]),
+        patients_per_resample=settings.patients_per_resample,
     )
     return {name: interval.estimate, f"{name}_lo": interval.lo, f"{name}_hi": interval.hi}

@@ -7,10 +7,10 @@ Every table is CSV in UTF-8 with one header row. The first column, `source`, is 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from msdiff.errors import BadInput
 from msdiff.settings import Settings
@@ -37,14 +37,27 @@ class ExpectedCost(Settings):
 
 
 class TableSettings(Settings):
-    """Section `tables` of the config: intervals, the cost of an error, patients of a figure, scans the report shows."""
+    """Section `tables` of the config: intervals, the cost of an error, patients of a figure, scans the report shows.
+
+    patients_per_resample (None: as many as there are) is the size of a resample; lesion_size_edges_mm3 are the volumes,
+    ascending, at which one stratum of lesions ends and the next begins.
+    """
 
     confidence_level: Annotated[float, Field(gt=0, lt=1)]
     bootstrap_resamples: Annotated[int, Field(ge=1)]
     bootstrap_seed: Annotated[int, Field(ge=0)]
+    patients_per_resample: Annotated[int, Field(ge=1)] | None
     expected_cost: ExpectedCost
+    lesion_size_edges_mm3: tuple[Annotated[float, Field(gt=0)], ...]
     figure_patients: Annotated[int, Field(ge=1)]
     quality_pictures: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        edges = self.lesion_size_edges_mm3
+        if list(edges) != sorted(set(edges)):
+            raise ValueError(f"lesion_size_edges_mm3 expects ascending volumes, got {list(edges)}")
+        return self
 
 
 def with_intervals(metrics: Iterable[str]) -> list[str]:

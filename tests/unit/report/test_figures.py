@@ -26,8 +26,10 @@ def figures_folder(stack_folder, shards, histories, tables_folder, tmp_path_fact
         "confidence_level": 0.95,
         "bootstrap_resamples": 10,
         "bootstrap_seed": 0,
+        "patients_per_resample": None,
         "expected_cost": dict.fromkeys(["cost_false_positive", "cost_false_negative"], 1)
         | dict.fromkeys(["prior_negative", "prior_positive"], 0.5),
+        "lesion_size_edges_mm3": [14.0],
         "figure_patients": 4,
         "quality_pictures": 2,
     }

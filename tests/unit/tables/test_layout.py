@@ -9,12 +9,14 @@ SETTINGS = {
     "confidence_level": 0.95,
     "bootstrap_resamples": 10,
     "bootstrap_seed": 0,
+    "patients_per_resample": None,
     "expected_cost": {
         "cost_false_positive": 10,
         "cost_false_negative": 1,
         "prior_negative": 0.99,
         "prior_positive": 0.01,
     },
+    "lesion_size_edges_mm3": [14.0, 65.0],
     "figure_patients": 6,
     "quality_pictures": 12,
 }
@@ -76,3 +78,5 @@ def test_settings_are_all_named():
         settings.check(TableSettings, SETTINGS | {"bootstrap_resamples": 0})
     with pytest.raises(BadSettings, match="missing key 'bootstrap_seed'"):
         settings.check(TableSettings, {key: value for key, value in SETTINGS.items() if key != "bootstrap_seed"})
+    with pytest.raises(BadSettings, match="ascending volumes"):
+        settings.check(TableSettings, SETTINGS | {"lesion_size_edges_mm3": [65.0, 14.0]})
