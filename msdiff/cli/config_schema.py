@@ -198,7 +198,15 @@ def _synthesis() -> Schema:
     from msdiff.segmentation.mixes import MixSettings
     from msdiff.synthesis import SamplerSettings
     from msdiff.synthesis.balance import BALANCES
-    from msdiff.synthesis.long_ms_diff import AuxiliarySettings, LongMSDiffSettings, ObjectiveSettings
+    from msdiff.synthesis.options import (
+        AuxiliarySettings,
+        FixedSettings,
+        FollowUpSettings,
+        LongMSDiffSettings,
+        ObjectiveSettings,
+        PreviewSettings,
+        ResidualSettings,
+    )
     from msdiff.synthesis.plan import PlanSettings
     from msdiff.synthesis.scoring import ScoringSettings
 
@@ -210,20 +218,27 @@ def _synthesis() -> Schema:
         ObjectiveSettings,
         schedule=pluggable(**{name: entry.settings for name, entry in SCHEDULES.items()}),
         weight=pluggable(**{name: entry.settings for name, entry in WEIGHTS.items()}),
-        variance=pluggable(fixed=Settings, learned=HybridSettings),
+        variance=pluggable(fixed=FixedSettings, learned=HybridSettings),
     )
     auxiliary = section(
         AuxiliarySettings, balance=pluggable(**{name: entry.settings for name, entry in BALANCES.items()})
+    )
+    sampler = section(SamplerSettings, sampler=pluggable(**{name: entry.settings for name, entry in SAMPLERS.items()}))
+    long_ms_diff = section(
+        LongMSDiffSettings,
+        target=pluggable(follow_up=FollowUpSettings, residual=ResidualSettings),
+        network=network,
+        objective=objective,
+        auxiliary=auxiliary,
+        preview=section(PreviewSettings, sampler=sampler),
     )
     return mapping(
         generators={"type": "array", "minItems": 1, "uniqueItems": True, "items": TEXT},
         shards=mapping(mass=COUNT, held_out=COUNT),
         auxiliary=mapping(slices=section(MixSettings), detector=_detector("unet")),
-        long_ms_diff=section(LongMSDiffSettings, network=network, objective=objective, auxiliary=auxiliary),
+        long_ms_diff=long_ms_diff,
         plan=section(PlanSettings),
-        sampler=section(
-            SamplerSettings, sampler=pluggable(**{name: entry.settings for name, entry in SAMPLERS.items()})
-        ),
+        sampler=sampler,
         scoring=section(ScoringSettings),
     )
 

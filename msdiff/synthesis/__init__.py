@@ -21,7 +21,7 @@ from torch import Tensor
 from msdiff.settings import Choice, Settings
 
 TRAIN = {"long_ms_diff": "msdiff.synthesis.long_ms_diff:train_generator"}
-DRAW = {"long_ms_diff": "msdiff.synthesis.long_ms_diff:load_generator"}
+DRAW = {"long_ms_diff": "msdiff.synthesis.follow_ups:load_generator"}
 
 
 class Generator(NamedTuple):

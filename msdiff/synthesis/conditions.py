@@ -6,6 +6,7 @@ whoever draws needs the same numbers, so they are stored with the weights. Each 
 size (Mathur et al. 2025, section 2: "spatially broadcast and concatenated").
 """
 
+from collections.abc import Collection
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 
+Condition = Literal["baseline", "change_mask", "scalars"]
 # Of the whole follow-up scan, or of the slice alone.
 Unit = Literal["scan", "slice"]
 SCALARS = ("change_mm3", "change_count", "change_flag")
@@ -51,6 +53,22 @@ def statistics_of(slices: pd.DataFrame, unit: Unit) -> Statistics:
     }
 
 
+def continued(before: Statistics, here: Statistics) -> Statistics:
+    """Statistics of a training that starts from another one's weights.
+
+    Mean and deviation stay those of before: the same volume must be the same number to the network, or what it has
+    learnt of volumes is void. The range holds what it saw before and sees here.
+    """
+    return {
+        name: before[name]
+        | {
+            "smallest": min(before[name]["smallest"], here[name]["smallest"]),
+            "largest": max(before[name]["largest"], here[name]["largest"]),
+        }
+        for name in before
+    }
+
+
 def standardised(scalars: NDArray[np.float64], statistics: Statistics) -> NDArray[np.float32]:
     """Scalars (sample, 3) as the network sees them; what lies beyond all of training is taken as its nearest value.
 
@@ -64,10 +82,15 @@ def standardised(scalars: NDArray[np.float64], statistics: Statistics) -> NDArra
     return values.astype(np.float32)
 
 
-def channels(baseline: Tensor, change_mask: Tensor, scalars: Tensor) -> Tensor:
-    """Condition (B, 5, H, W) from baseline and mask (B, 1, H, W) and standardised scalars (B, 3)."""
+def channels(baseline: Tensor, change_mask: Tensor, scalars: Tensor, given: Collection[Condition]) -> Tensor:
+    """Condition (B, 5, H, W) from baseline and mask (B, 1, H, W) and standardised scalars (B, 3).
+
+    What is not `given` is zeros, so that a network without a condition has the size of one with it.
+    """
     planes = scalars[:, :, None, None].expand(-1, -1, *baseline.shape[-2:])
-    return torch.cat([baseline, change_mask, planes], dim=1)
+    parts: dict[Condition, Tensor] = {"baseline": baseline, "change_mask": change_mask, "scalars": planes}
+    shown = [part if name in given else torch.zeros_like(part) for name, part in parts.items()]
+    return torch.cat(shown, dim=1)
 
 
 def training_slices(stack: Stack) -> pd.DataFrame:

@@ -19,6 +19,9 @@ SETTINGS = {
     "generator": "long_ms_diff",
     "seed": 0,
     "contrast": "flair",
+    "conditions": ["baseline", "change_mask", "scalars"],
+    "target": {"backend": "follow_up", "options": {}},
+    "pretrained": None,
     "positive_fraction": 0.5,
     "scalars": "scan",
     "flip": 0.5,
@@ -56,6 +59,15 @@ SETTINGS = {
         "checkpoint_every": 2,
         "validate_every": 0,
         "keep": "last",
+    },
+    "preview": {
+        "every": 0,
+        "pairs": 2,
+        "sampler": {
+            "sampler": {"backend": "dpm_solver_2m", "options": {"spacing": "t", "clip": [-1.0, 1.0]}},
+            "steps": 2,
+            "guidance_weight": 0.0,
+        },
     },
 }
 

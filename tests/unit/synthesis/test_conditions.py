@@ -46,9 +46,8 @@ def test_few_patients_who_hardly_differ_stay_close(stack):
 
 
 def test_scalars_fill_planes():
-    joined = conditions.channels(
-        torch.zeros(2, 1, 4, 5), torch.ones(2, 1, 4, 5), torch.tensor([[1.0, 2, 3], [4, 5, 6]])
-    )
+    shown = torch.zeros(2, 1, 4, 5), torch.ones(2, 1, 4, 5), torch.tensor([[1.0, 2, 3], [4, 5, 6]])
+    joined = conditions.channels(*shown, given=["baseline", "change_mask", "scalars"])
     assert joined.shape == (2, conditions.CHANNELS, 4, 5)
     assert joined[1, 3].unique().tolist() == [5.0]
     assert joined[0, 1].unique().tolist() == [1.0]

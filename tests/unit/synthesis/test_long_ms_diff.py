@@ -8,19 +8,23 @@ from torch import nn
 
 from msdiff.__main__ import main
 from msdiff.cohort.stacks import load_stack
+from msdiff.diffusion import objective
+from msdiff.diffusion.objective import HybridSettings
 from msdiff.errors import BadInput, BadSettings
 from msdiff.networks.detectors import load_detector
-from msdiff.networks.weights import load_weights, save_weights
+from msdiff.networks.weights import load_weights, save_weights, sha256
 from msdiff.settings import check
 from msdiff.synthesis import SamplerSettings
 from msdiff.synthesis import long_ms_diff as module
+from msdiff.synthesis.follow_ups import load_generator
+from msdiff.synthesis.options import LongMSDiffSettings
 
 CPU = torch.device("cpu")
 LEARNED = {"backend": "learned", "options": {"vlb_weight": 0.001, "steps": 1000, "levels": 256}}
 
 
 def make_task(stack, detector_path, settings):
-    return module.LongMSDiff(stack, check(module.LongMSDiffSettings, settings), load_detector(detector_path)[0])
+    return module.LongMSDiff(stack, check(LongMSDiffSettings, settings), load_detector(detector_path)[0])
 
 
 def train(stack, settings, detector_path, folder, minutes=None):
@@ -65,7 +69,7 @@ def test_every_variant_trains_and_draws(tmp_path, stack, detector_path, given, c
     trained = train(stack, given("generator", training__steps=2, **changes), detector_path, tmp_path)
     assert np.isfinite(trained.history["loss"]).all()
     assert {"reconstruction", "segmentation", "segmentation_weight"} <= set(trained.history)
-    draw = module.load_generator(trained.tensors, trained.description, CPU)
+    draw = load_generator(trained.tensors, trained.description, CPU)
     sampler = {"sampler": {"backend": "ancestral", "options": {"spacing": "t", "clip": [-1.0, 1.0]}}}
     chosen = check(SamplerSettings, given("sampler", **sampler))
     drawn = draw(torch.zeros(2, 1, 16, 16), torch.zeros(2, 1, 16, 16), torch.zeros(2, 3), [1, 2], chosen)
@@ -149,7 +153,7 @@ def test_segmentation_loss_reaches_the_estimate_only():
 def test_times_are_spread_over_the_unit_interval():
     time, _ = module._times(8, None, torch.Generator().manual_seed(0))
     assert sorted((time * 8).long().tolist()) == list(range(8))
-    hybrid = module.HybridSettings(vlb_weight=0.001, steps=10, levels=256)
+    hybrid = HybridSettings(vlb_weight=0.001, steps=10, levels=256)
     time, index = module._times(4, hybrid, torch.Generator().manual_seed(0))
     torch.testing.assert_close(time, (index.double() + 1) / 10)
 
@@ -174,7 +178,7 @@ def test_baseline_dropout_replaces_the_baseline_and_guidance_the_rest(stack, det
 
 
 def test_samples_do_not_depend_on_their_batch(generator_path, given):
-    draw = module.load_generator(*load_weights(generator_path), CPU)
+    draw = load_generator(*load_weights(generator_path), CPU)
     rng = torch.Generator().manual_seed(0)
     baseline, mask = torch.randn(3, 1, 16, 16, generator=rng), torch.zeros(3, 1, 16, 16)
     mask[:, :, 5:8, 5:8] = 1
@@ -189,7 +193,7 @@ def test_samples_do_not_depend_on_their_batch(generator_path, given):
 
 def test_guidance_without_its_dropout_in_training_is_refused(tmp_path, stack, detector_path, given):
     trained = train(stack, given("generator", training__steps=1), detector_path, tmp_path)
-    draw = module.load_generator(trained.tensors, trained.description, CPU)
+    draw = load_generator(trained.tensors, trained.description, CPU)
     sampler = check(SamplerSettings, given("sampler", guidance_weight=1.0))
     with pytest.raises(BadSettings, match="guidance_weight"):
         draw(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16), torch.zeros(1, 3), [1], sampler)
@@ -200,7 +204,7 @@ def test_weights_of_another_network_are_one_line_of_bad_input(generator_path):
     name = next(name for name in tensors if "conv_in" in name and tensors[name].ndim == 4)
     tensors[name] = tensors[name][:, :4]
     with pytest.raises(BadInput, match="6 channels in") as caught:
-        module.load_generator(tensors, description, CPU)
+        load_generator(tensors, description, CPU)
     assert "\n" not in str(caught.value)
 
 
@@ -228,3 +232,115 @@ def test_an_auxiliary_that_is_no_detector_or_of_another_contrast_is_bad_input(
 def test_bad_settings_name_their_key(tmp_path, stack, detector_path, given, changes, word):
     with pytest.raises(BadSettings, match=word):
         train(stack, given("generator", **changes), detector_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "places"),
+    [("baseline", [0]), ("change_mask", [1]), ("scalars", [2, 3, 4])],
+    ids=lambda value: str(value),
+)
+def test_a_condition_that_is_not_given_is_zeros_in_training_and_makes_no_difference_in_drawing(
+    tmp_path, stack, detector_path, given, left_out, places
+):
+    conditions = [name for name in ("baseline", "change_mask", "scalars") if name != left_out]
+    settings = given("generator", conditions=conditions)
+    task = make_task(stack, detector_path, settings)
+    batch = {"baseline": torch.rand(4, 1, 16, 16), "change_mask": torch.ones(4, 1, 16, 16), "scalars": torch.ones(4, 3)}
+    condition = task._condition(batch, torch.Generator().manual_seed(0))
+    assert [place for place in range(5) if not condition[:, place].any()] == places
+    trained = train(stack, settings, detector_path, tmp_path)
+    draw = load_generator(trained.tensors, trained.description, CPU)
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., 4:9, 4:9] = 1
+    asked = {"baseline": torch.zeros_like(mask), "change_mask": mask, "scalars": torch.tensor([[200.0, 2, 1]])}
+    sampler = check(SamplerSettings, given("sampler"))
+    drawn = draw(**asked, seeds=[1], sampler=sampler)
+    for name, value in asked.items():
+        other = draw(**asked | {name: value * 0.5 + 0.3}, seeds=[1], sampler=sampler)
+        assert torch.equal(other, drawn) == (name == left_out)
+
+
+def test_a_residual_is_learnt_for_the_follow_up_that_the_detector_sees(stack, detector_path, given):
+    residual = {"backend": "residual", "options": {"scale": 0.5}}
+    task = make_task(stack, detector_path, given("generator", target=residual))
+    follow_up, baseline = torch.rand(2, 1, 4, 4), torch.rand(2, 1, 4, 4)
+    clean = task.denoiser.clean(follow_up, baseline)
+    torch.testing.assert_close(clean, 2 * (follow_up - baseline))
+    torch.testing.assert_close(task.denoiser.follow_up(clean, baseline), follow_up)
+    seen = []
+    task.auxiliary.register_forward_pre_hook(lambda module, images: seen.append(images))
+    # A denoiser that knows the answer: L_recon is nothing, and the detector sees the real follow-up.
+    batch = task.batch(np.array([0, 1, 2, 3]), np.random.default_rng(0))
+    truth = task.denoiser.clean(batch["follow_up"], batch["baseline"])
+
+    def to_eps(z, x, logsnr):
+        return objective.to_eps(x, z, logsnr, "x")
+
+    task.denoiser.forward = lambda z, logsnr, condition: (
+        objective.target(truth, to_eps(z, truth, logsnr), logsnr, "v"),
+        truth,
+        None,
+    )
+    losses = task.loss(batch, torch.Generator().manual_seed(0))
+    assert losses["reconstruction"] < 1e-9
+    for found, estimate in seen:
+        for image, guess in zip(found, estimate, strict=True):
+            (row,) = [row for row in range(4) if torch.equal(batch["baseline"][row], image)]
+            torch.testing.assert_close(guess, batch["follow_up"][row])
+
+
+def test_a_residual_is_drawn_upon_the_baseline(tmp_path, stack, detector_path, given):
+    residual = {"backend": "residual", "options": {"scale": 0.25}}
+    trained = train(stack, given("generator", target=residual), detector_path, tmp_path)
+    draw = load_generator(trained.tensors, trained.description, CPU)
+    baseline = torch.rand(1, 1, 16, 16)
+    mask, scalars, sampler = torch.zeros(1, 1, 16, 16), torch.zeros(1, 3), check(SamplerSettings, given("sampler"))
+    changed = draw(baseline, mask, scalars, [1], sampler) - baseline
+    # The sampler holds what it draws to -1 to 1, so that no voxel changes by more than the scale.
+    assert 0 < changed.abs().max() <= 0.25 + 1e-6
+
+
+def test_a_training_starts_from_pretrained_weights(tmp_path, stack, generator_path, detector_path, given):
+    tensors, description = load_weights(generator_path)
+    settings = given("generator", pretrained=str(generator_path), training__learning_rate=1e-9)
+    task = make_task(stack, detector_path, settings)
+    assert all(torch.equal(value, tensors[name]) for name, value in task.denoiser.state_dict().items())
+    continued = train(stack, settings, detector_path, tmp_path)
+    assert all(torch.allclose(continued.tensors[name], tensors[name], atol=1e-6) for name in tensors)
+    fresh = train(stack, given("generator", training__learning_rate=1e-9), detector_path, tmp_path)
+    assert not all(torch.allclose(fresh.tensors[name], tensors[name], atol=1e-6) for name in tensors)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert continued.description["pretrained_sha256"] == sha256(generator_path)
+    assert fresh.description["pretrained_sha256"] is None
+    # Volumes keep the numbers that the weights know them by, and the range widens to what is met here.
+    description["statistics"]["change_mm3"] |= {"mean": 1.5, "deviation": 2.0, "smallest": 0.1, "largest": 0.2}
+    save_weights(tensors, description, tmp_path / "other.safetensors")
+    other = make_task(stack, detector_path, given("generator", pretrained=str(tmp_path / "other.safetensors")))
+    here = make_task(stack, detector_path, given("generator")).statistics["change_mm3"]
+    expected = {"mean": 1.5, "deviation": 2.0, "smallest": 0.1, "largest": here["largest"]}
+    assert other.statistics["change_mm3"] == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"network__channels": [8, 16]}, "network"),
+        ({"scalars": "slice"}, "scalars"),
+        ({"conditions": ["baseline"]}, "conditions"),
+        ({"target": {"backend": "residual", "options": {"scale": 1.0}}}, "target"),
+        ({"objective__prediction": "eps"}, "objective.prediction"),
+        ({"objective__variance": LEARNED}, "objective.variance.backend"),
+    ],
+)
+def test_pretrained_weights_of_other_settings_are_one_line_of_bad_input(
+    tmp_path, stack, generator_path, detector_path, given, changes, key
+):
+    settings = given("generator", pretrained=str(generator_path), **changes)
+    with pytest.raises(BadInput, match=f"expected weights trained with {key} ") as caught:
+        train(stack, settings, detector_path, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_pretrained_weights_of_something_else_are_bad_input(tmp_path, stack, detector_path, given):
+    with pytest.raises(BadInput, match="expected weights of a long_ms_diff, got those of a 'detector'"):
+        train(stack, given("generator", pretrained=str(detector_path)), detector_path, tmp_path)

@@ -1,0 +1,84 @@
+"""Follow-ups from the trained weights of Long-MS-Diff."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from msdiff.diffusion.guidance import guided
+from msdiff.diffusion.sampler import noise_like, sample
+from msdiff.errors import BadInput, BadSettings
+from msdiff.settings import check
+from msdiff.synthesis import SamplerSettings
+from msdiff.synthesis.conditions import CHANNELS, Statistics, channels, standardised
+from msdiff.synthesis.denoiser import Denoiser
+from msdiff.synthesis.options import LongMSDiffSettings
+
+# On a CPU a convolution rounds differently by the size of its batch; samples must not.
+CPU_BATCH = 4
+
+
+def load_generator(tensors: dict[str, Tensor], description: dict[str, Any], device: torch.device) -> "Draw":
+    """The draw of trained weights; see msdiff.synthesis.DRAW. BadInput where the tensors do not fit the description."""
+    settings = check(LongMSDiffSettings, description["settings"], "weights")
+    denoiser = Denoiser(settings.network, settings.objective, settings.target)
+    load_tensors(denoiser, tensors)
+    denoiser.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    return Draw(denoiser, description["statistics"], settings, device)
+
+
+def load_tensors(denoiser: Denoiser, tensors: dict[str, Tensor]) -> None:
+    """Put trained tensors into a denoiser; BadInput where it is not of their sizes."""
+    try:
+        denoiser.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise BadInput(
+            f"weights: expected those of the network they describe, {1 + CHANNELS} channels in, got others "
+            f"({str(error).splitlines()[-1].strip()}); train the generator again"
+        ) from error
+
+
+class Draw(NamedTuple):
+    """Follow-ups from a trained denoiser."""
+
+    denoiser: Denoiser
+    statistics: Statistics
+    settings: LongMSDiffSettings
+    device: torch.device
+
+    def __call__(
+        self, baseline: Tensor, change_mask: Tensor, scalars: Tensor, seeds: Sequence[int], sampler: SamplerSettings
+    ) -> Tensor:
+        """Follow-ups (B, 1, H, W) from baselines and masks (B, 1, H, W), scalars (B, 3) and one seed each."""
+        if sampler.guidance_weight > 0 and self.settings.dropout.guidance == 0:
+            raise BadSettings(
+                f"guidance_weight: expected 0 for a generator trained without guidance dropout, got "
+                f"{sampler.guidance_weight}; set it to 0, or train with dropout.guidance above 0"
+            )
+        given = self.settings.conditions
+        values = torch.from_numpy(standardised(scalars.double().numpy(), self.statistics))
+        condition = channels(baseline, change_mask, values, given).to(self.device)
+        null = channels(baseline, torch.zeros_like(change_mask), torch.zeros_like(values), given).to(self.device)
+        size = CPU_BATCH if self.device.type == "cpu" else None
+
+        def denoise(z: Tensor, logsnr: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+            _, x_hat, fraction = self.denoiser(z, logsnr, condition, size)
+            if sampler.guidance_weight > 0:
+                x_hat = guided(x_hat, self.denoiser(z, logsnr, null, size)[1], sampler.guidance_weight)
+            return x_hat if fraction is None else (x_hat, fraction)
+
+        bf16 = self.settings.training.precision == "bf16" and self.device.type == "cuda"
+        noise = noise_like(baseline.shape[1:], seeds).to(self.device)
+        with torch.autocast("cuda", dtype=torch.bfloat16) if bf16 else nullcontext():
+            drawn = sample(
+                denoise,
+                noise,
+                self.denoiser.schedule,
+                sampler.sampler.backend,
+                sampler.steps,
+                sampler.sampler.options,
+                seeds,
+            )
+        return self.denoiser.follow_up(drawn.float().cpu(), baseline)
