@@ -19,7 +19,8 @@ from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.networks.weights import load_weights, sha256
 from msdiff.synthesis import DRAW, SamplerSettings
-from msdiff.synthesis.plan import COLUMNS, Placer
+from msdiff.synthesis.placement import Placer
+from msdiff.synthesis.plan import COLUMNS
 
 log = logging.getLogger(__name__)
 
@@ -103,14 +104,6 @@ def _masks(stack: Stack, rows: pd.DataFrame) -> np.ndarray:
     """Change masks (sample, y, x): a patient's own as it is, a donor's as it was placed in planning."""
     placer = Placer(stack)
     masks = np.zeros((len(rows), *placer.changes.shape[2:]), dtype=bool)
-    columns = ["baseline_row", "slice", "mask_row", "mask_slice", "follow_up_row", "white_matter_margin_mm"]
-    for place, (row, number, mask_row, mask_slice, follow_up_row, margin_mm) in enumerate(
-        rows[columns].itertuples(index=False)
-    ):
-        own = follow_up_row >= 0
-        masks[place] = (
-            placer.changes[mask_row, mask_slice] > 0
-            if own
-            else placer.place(row, number, mask_row, mask_slice, margin_mm)
-        )
+    for place, row in enumerate(rows.to_dict("records")):
+        masks[place] = placer.mask(row)
     return masks

@@ -1,34 +1,43 @@
 """What to draw: for every sample a baseline, a change mask and a seed, by reference to the stack.
 
-    mass        new follow-ups of training patients: the mask is that of another training patient (the donor), placed
-                in the baseline's brain. No validation or test patient gives a baseline, a mask or a scalar.
+    mass        new follow-ups of training patients: the mask is that of another training patient (the donor), or of
+                another slice or scan of the same one, its lesions moved to the nearest places with room in the
+                baseline's brain (msdiff.synthesis.placement). No validation or test patient gives a baseline, a mask
+                or a scalar.
     held_out    follow-ups of patients that the generator never saw, from their own baseline and change mask, to be
                 compared with their real follow-ups
 
-A plan's columns are those of msdiff.cohort.samples, with the two numbers that drawing needs to place the same mask:
-`scalars` (scan or slice: what the scalars describe) and `white_matter_margin_mm`.
+A plan's columns are those of msdiff.cohort.samples, `scalars` (scan or slice: what the scalars describe), and what
+drawing needs to place the same mask: `mirrored`, `rotation_degrees`, `scale` and `shifts`, one of `y,x` in voxels for
+each lesion of the donor. `surviving_fraction` is the share of the donor's voxels that found a place.
 """
 
 import logging
-from functools import lru_cache
-from typing import Annotated, Literal
+from collections.abc import Callable
+from functools import cache
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from scipy import ndimage
 
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.settings import Settings
-from msdiff.synthesis.conditions import Unit, optional, scalars_of, training_slices
+from msdiff.synthesis.conditions import Unit, scalars_of, training_slices
+from msdiff.synthesis.placement import (
+    AS_IT_IS,
+    EIGHT_CONNECTED,
+    PlacementSettings,
+    Placer,
+    Pose,
+    draw_pose,
+    write_shifts,
+)
 
 log = logging.getLogger(__name__)
-
-# FreeSurfer's labels of the white matter of cerebrum and cerebellum, left and right, and of the brainstem.
-WHITE_MATTER = (2, 41, 7, 46, 16)
-EIGHT_CONNECTED = np.ones((3, 3))
 
 PURPOSES = ("mass", "held_out")
 COLUMNS = [
@@ -45,7 +54,11 @@ COLUMNS = [
     "change_count",
     "change_flag",
     "scalars",
-    "white_matter_margin_mm",
+    "mirrored",
+    "rotation_degrees",
+    "scale",
+    "shifts",
+    "surviving_fraction",
 ]
 
 
@@ -53,15 +66,19 @@ class MassSettings(Settings):
     """Follow-ups for training detectors.
 
     count                       of samples
+    donor                       whose change mask: that of another patient, or of the baseline's own
     slice_window                how far, in slices, the baseline's slice may lie from the donor's
-    minimum_surviving_fraction  of the donor's mask that must be left after placing; other donors are tried else
+    minimum_surviving_fraction  of the donor's voxels that must find a place; other donors are tried else
     tries                       of a donor and a baseline for one sample, before giving up
+    placement                   where a donor's lesions may lie, and how they may be changed
     """
 
     count: PositiveInt
+    donor: Literal["other_patient", "same_patient"]
     slice_window: NonNegativeInt
     minimum_surviving_fraction: Annotated[float, Field(gt=0, le=1)]
     tries: PositiveInt
+    placement: PlacementSettings
 
 
 class HeldOutSettings(Settings):
@@ -76,36 +93,8 @@ class PlanSettings(Settings):
 
     seed: NonNegativeInt
     scalars: Unit
-    white_matter_margin_mm: NonNegativeFloat
     mass: MassSettings
     held_out: HeldOutSettings
-
-
-class Placer:
-    """Places donors' change masks in baselines; the same for who plans and who draws."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.spacing_mm = stack.grid.spacing_mm[:2][::-1]
-        self.changes = stack.array("change_mask")
-        self.brains = stack.array("brain_mask")
-        self.regions = stack.array("regions")
-        self.lesions = optional(stack, "lesion_mask")
-        self.allowed = lru_cache(maxsize=4096)(self._allowed)
-
-    def place(
-        self, baseline_row: int, number: int, mask_row: int, mask_slice: int, margin_mm: float
-    ) -> NDArray[np.bool_]:
-        """The donor's mask (y, x) where it may lie in the baseline's slice `number`."""
-        return np.asarray((self.changes[mask_row, mask_slice] > 0) & self.allowed(baseline_row, number, margin_mm))
-
-    def _allowed(self, row: int, number: int, margin_mm: float) -> NDArray[np.bool_]:
-        """Where a new lesion may lie: brain, within a margin of white matter in the slice, no lesion yet; (y, x)."""
-        white_matter = np.isin(self.regions[row, number], WHITE_MATTER)
-        if not white_matter.any():
-            return np.zeros_like(white_matter)
-        near = ndimage.distance_transform_edt(~white_matter, sampling=self.spacing_mm) <= margin_mm
-        allowed = near & (self.brains[row, number] > 0)
-        return np.asarray(allowed if self.lesions is None else allowed & ~(self.lesions[row, number] > 0))
 
 
 def plan_samples(stack: Stack, purpose: str, settings: PlanSettings) -> pd.DataFrame:
@@ -119,52 +108,65 @@ def plan_samples(stack: Stack, purpose: str, settings: PlanSettings) -> pd.DataF
     frame["seed"] = [_seed(settings.seed, purpose, sample) for sample in frame["sample"]]
     frame["change_flag"] = (frame["change_count"] > 0).astype(int)
     frame["scalars"] = settings.scalars
-    frame["white_matter_margin_mm"] = settings.white_matter_margin_mm
     log.info("%s: %d samples of %d patients", purpose, len(frame), frame["baseline_subject"].nunique())
     return frame[COLUMNS]
 
 
 def _mass(stack: Stack, settings: PlanSettings) -> list[dict[str, object]]:
+    chosen = settings.mass
     slices = training_slices(stack)
-    if slices["subject"].nunique() < 2:
+    if chosen.donor == "other_patient" and slices["subject"].nunique() < 2:
         raise BadInput(
             f"{stack.folder}: expected two training patients or more, a mask comes from another than the baseline; got "
             f"{slices['subject'].iloc[0]} alone"
         )
-    donors = slices[slices["change_voxels"] > 0]
+    donors = slices[slices["change_voxels"] > 0].to_dict("records")
     baselines = slices.drop_duplicates(["baseline_row", "slice"])
-    near = {
-        key: baselines[
-            (baselines["subject"] != key[0]) & ((baselines["slice"] - key[1]).abs() <= settings.mass.slice_window)
-        ].index.to_numpy()
-        for key in set(zip(donors["subject"], donors["slice"], strict=True))
-    }
+    records, candidates_of = baselines.to_dict("records"), _candidates(baselines, chosen)
     placer = Placer(stack)
     rows = []
-    for sample in range(settings.mass.count):
+    for sample in range(chosen.count):
         rng = np.random.default_rng([settings.seed, PURPOSES.index("mass"), sample])
-        for _ in range(settings.mass.tries):
-            donor = donors.iloc[rng.integers(len(donors))]
-            candidates = near[donor["subject"], donor["slice"]]
+        for _ in range(chosen.tries):
+            donor = donors[rng.integers(len(donors))]
+            candidates = candidates_of(donor["subject"], donor["slice"])
             if len(candidates) == 0:
                 continue
-            baseline = baselines.loc[candidates[rng.integers(len(candidates))]]
-            mask = placer.place(
-                int(baseline["baseline_row"]),
-                int(baseline["slice"]),
-                int(donor["follow_up_row"]),
-                int(donor["slice"]),
-                settings.white_matter_margin_mm,
+            baseline = records[candidates[rng.integers(len(candidates))]]
+            pose = draw_pose(chosen.placement, rng)
+            placed = placer.place(
+                baseline["baseline_row"],
+                baseline["slice"],
+                donor["follow_up_row"],
+                donor["slice"],
+                chosen.placement,
+                pose,
             )
-            if mask.sum() >= settings.mass.minimum_surviving_fraction * donor["change_voxels"]:
-                rows.append(_row(baseline, donor, -1) | _scalars(stack, donor, mask, settings.scalars))
+            if placed.surviving_fraction >= chosen.minimum_surviving_fraction:
+                scalars = _scalars(stack, donor, placed.mask, settings.scalars)
+                shifts = write_shifts(placed.shifts)
+                rows.append(_row(baseline, donor, -1, pose, shifts, placed.surviving_fraction) | scalars)
                 break
         else:
             raise BadInput(
-                f"{stack.folder}: sample {sample}: expected a donor's mask to fit a baseline, none of "
-                f"{settings.mass.tries} tries did; lower plan.mass.minimum_surviving_fraction or raise slice_window"
+                f"{stack.folder}: sample {sample}: expected a donor's lesions to find a place in a baseline, none of "
+                f"{chosen.tries} tries did; lower plan.mass.minimum_surviving_fraction or raise slice_window or "
+                "placement.largest_shift_mm"
             )
     return rows
+
+
+def _candidates(baselines: pd.DataFrame, settings: MassSettings) -> Callable[[str, int], NDArray[np.int64]]:
+    """From a donor's patient and slice to the places, in the list of baselines, of those that may take its mask."""
+    subjects, numbers = baselines["subject"].to_numpy(), baselines["slice"].to_numpy()
+
+    @cache
+    def candidates(subject: str, number: int) -> NDArray[np.int64]:
+        near = np.abs(numbers - number) <= settings.slice_window
+        own = subjects == subject
+        return np.flatnonzero(near & (own if settings.donor == "same_patient" else ~own))
+
+    return candidates
 
 
 def _held_out(stack: Stack, settings: PlanSettings) -> list[dict[str, object]]:
@@ -181,11 +183,15 @@ def _held_out(stack: Stack, settings: PlanSettings) -> list[dict[str, object]]:
         kept = np.sort(rng.permutation(len(group))[: chosen.slices_per_pair])
         for _, row in group.iloc[kept].iterrows():
             volume, number, _ = scalars_of(row.to_frame().T, settings.scalars)[0]
-            rows.append(_row(row, row, int(row["follow_up_row"])) | {"change_mm3": volume, "change_count": int(number)})
+            scalars = {"change_mm3": volume, "change_count": int(number)}
+            rows.append(_row(row, row, int(row["follow_up_row"]), AS_IT_IS, "", 1.0) | scalars)
     return rows
 
 
-def _row(baseline: pd.Series, donor: pd.Series, follow_up_row: int) -> dict[str, object]:
+def _row(
+    baseline: Any, donor: Any, follow_up_row: int, pose: Pose, shifts: str, surviving_fraction: float
+) -> dict[str, object]:
+    """A sample's columns, from a row of the stack's slices for its baseline and one for its donor."""
     return {
         "baseline_subject": baseline["subject"],
         "baseline_row": int(baseline["baseline_row"]),
@@ -194,10 +200,15 @@ def _row(baseline: pd.Series, donor: pd.Series, follow_up_row: int) -> dict[str,
         "mask_row": int(donor["follow_up_row"]),
         "mask_slice": int(donor["slice"]),
         "follow_up_row": follow_up_row,
+        "mirrored": int(pose.mirrored),
+        "rotation_degrees": pose.rotation_degrees,
+        "scale": pose.scale,
+        "shifts": shifts,
+        "surviving_fraction": round(surviving_fraction, 4),
     }
 
 
-def _scalars(stack: Stack, donor: pd.Series, mask: NDArray[np.bool_], unit: Unit) -> dict[str, object]:
+def _scalars(stack: Stack, donor: Any, mask: NDArray[np.bool_], unit: Unit) -> dict[str, object]:
     """Volume and number of a sample's change: of the donor's scan, or of the placed mask in the slice."""
     if unit == "scan":
         return {"change_mm3": float(donor["scan_change_mm3"]), "change_count": int(donor["scan_change_count"])}

@@ -80,8 +80,20 @@ SAMPLER = {
 PLAN = {
     "seed": 0,
     "scalars": "scan",
-    "white_matter_margin_mm": 3.0,
-    "mass": {"count": 8, "slice_window": 1, "minimum_surviving_fraction": 0.3, "tries": 100},
+    "mass": {
+        "count": 8,
+        "donor": "other_patient",
+        "slice_window": 1,
+        "minimum_surviving_fraction": 0.3,
+        "tries": 100,
+        "placement": {
+            "white_matter_margin_mm": 3.0,
+            "largest_shift_mm": 12.0,
+            "mirror": 0.0,
+            "largest_rotation_degrees": 0.0,
+            "largest_scale": 1.0,
+        },
+    },
     "held_out": {"split": "test", "slices_per_pair": 2},
 }
 
