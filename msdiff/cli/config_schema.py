@@ -16,6 +16,8 @@ Schema = dict[str, Any]
 TEXT: Schema = {"type": "string", "minLength": 1}
 CONTRAST: Schema = {"type": "string", "pattern": "^[a-z0-9]+$"}
 COUNT: Schema = {"type": "integer", "minimum": 1}
+SEED: Schema = {"type": "integer", "minimum": 0}
+SEEDS: Schema = {"type": "array", "minItems": 1, "uniqueItems": True, "items": SEED}
 # A laboratory's own backend is named by its location, and its options are its own affair.
 LOCATION = "^[A-Za-z0-9_.]+:[A-Za-z0-9_]+$"
 
@@ -235,7 +237,7 @@ def _synthesis() -> Schema:
     return mapping(
         generators={"type": "array", "minItems": 1, "uniqueItems": True, "items": TEXT},
         shards=mapping(mass=COUNT, held_out=COUNT),
-        auxiliary=mapping(slices=section(MixSettings), detector=_detector("unet")),
+        auxiliary=mapping(slices=section(MixSettings), seed=SEED, detector=_detector("unet")),
         long_ms_diff=long_ms_diff,
         plan=section(PlanSettings),
         sampler=sampler,
@@ -270,7 +272,7 @@ def _segmentation() -> Schema:
             "uniqueItems": True,
             "items": {"type": "string", "pattern": "^[1-9][0-9]*-[0-9]+$"},
         },
-        seeds={"type": "array", "minItems": 1, "uniqueItems": True, "items": {"type": "integer", "minimum": 0}},
+        seeds=SEEDS,
         slices=section(MixSettings),
         detectors=mapping(names, **{name: _detector(name) for name in names}),
         detection=section(DetectionSettings),

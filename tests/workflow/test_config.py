@@ -66,6 +66,16 @@ def test_unknown_keys_are_refused_at_every_level(validator, path):
     assert not validator.is_valid(config)
 
 
+@pytest.mark.parametrize("overlay", [None, *OVERLAYS], ids=lambda path: path and f"{path.parent.name}-{path.stem}")
+def test_the_detector_that_scores_the_generator_is_not_the_one_that_trained_it(overlay):
+    """Not by its list of slices, nor by its loss, nor by its seed."""
+    config = merged(paper_scale(), yaml.safe_load(overlay.read_text()) if overlay else {})
+    auxiliary, scorer = config["synthesis"]["auxiliary"], config["segmentation"]
+    assert auxiliary["slices"]["unit"] != scorer["slices"]["unit"]
+    assert auxiliary["detector"]["loss"] != scorer["detectors"]["unet"]["loss"]
+    assert auxiliary["seed"] not in scorer["seeds"]
+
+
 def test_paper_scale_is_the_papers():
     config = paper_scale()
     phantom = config["cohort"]["phantom"]

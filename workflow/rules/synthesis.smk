@@ -17,7 +17,7 @@ rule list_auxiliary_slices:
     conda:
         "../../envs/torch.yaml"
     params:
-        seed=0,
+        seed=config["synthesis"]["auxiliary"]["seed"],
         settings=settings("synthesis/auxiliary/slices"),
     shell:
         r"""
@@ -55,7 +55,7 @@ rule train_auxiliary:
     params:
         # Not an output: Snakemake deletes a job's outputs before every attempt.
         checkpoints="results/synthesis/{cohort}/auxiliary/checkpoints",
-        seed=0,
+        seed=config["synthesis"]["auxiliary"]["seed"],
         settings=settings("synthesis/auxiliary/detector"),
     shell:
         r"""
@@ -183,8 +183,8 @@ rule score_images:
     input:
         stack="results/preprocessed/{cohort}/stack",
         shards=shards("held_out"),
-        # Trained on real slices alone, and another training than the auxiliary's, by list and loss: it never met the
-        # generator.
+        # Trained on real slices alone, and not the auxiliary, whose list of slices, loss and seed are others: it never met
+        # the generator.
         detector=expand(
             "results/segmentation/{{cohort}}/{{generator}}/unet/1-0/seed-{seed}/weights.safetensors",
             seed=SEEDS[0],
