@@ -26,6 +26,7 @@ COMMANDS = {
     "detect-lesions": ("msdiff.cli.detect_lesions", "find new lesions in test patients and score them"),
     "augmentation": ("msdiff.cli.augmentation", "table: detectors by real-to-synthetic ratio"),
     "image-quality": ("msdiff.cli.image_quality", "table: generated against real follow-ups"),
+    "ablation": ("msdiff.cli.ablation", "table: what each idea of a generator buys"),
     "cohort": ("msdiff.cli.cohort", "table: new lesions and activity by treatment arm"),
     "quality": ("msdiff.cli.quality", "table: measures and flags of every scan"),
     "compute": ("msdiff.cli.compute", "table: hours and memory by rule"),

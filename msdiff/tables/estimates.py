@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from msdiff.metrics.intervals import Statistic, bootstrap, mean
+from msdiff.metrics.intervals import Interval, Statistic, bootstrap, mean, paired_bootstrap
 from msdiff.tables.layout import TableSettings
 
 
@@ -22,4 +22,30 @@ def estimate(
         np.random.default_rng([settings.bootstrap_seed]),
         patients_per_resample=settings.patients_per_resample,
     )
+    return _columns(name, interval)
+
+
+def difference(
+    name: str,
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    settings: TableSettings,
+    statistic: Statistic = mean,
+) -> dict[str, float]:
+    """The same columns of `statistic(first) - statistic(second)`, of the same patients (patient, ...) in order.
+
+    Both are resampled alike (paired bootstrap), so what patients have in common does not widen the interval.
+    """
+    interval = paired_bootstrap(
+        first,
+        second,
+        statistic,
+        settings.bootstrap_resamples,
+        settings.confidence_level,
+        np.random.default_rng([settings.bootstrap_seed]),
+    )
+    return _columns(name, interval)
+
+
+def _columns(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.estimate, f"{name}_lo": interval.lo, f"{name}_hi": interval.hi}

@@ -22,6 +22,7 @@ NUMBER_FORMAT = "%.6g"
 
 # How the path of a result ends, and which keys of a table it carries.
 PATHS = {
+    "ablation": r"ablation/(?P<variant>[^/]+)/seed-(?P<seed>\d+)/image_scores\.tsv",
     "mix": r"(?P<generator>[^/]+)/mixes/(?P<mix>\d+-\d+)_seed-(?P<seed>\d+)\.tsv",
     "scores": r"(?P<generator>[^/]+)/(?P<architecture>[^/]+)/(?P<mix>\d+-\d+)/seed-(?P<seed>\d+)/scores",
 }

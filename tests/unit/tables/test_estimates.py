@@ -1,6 +1,6 @@
 import numpy as np
 
-from msdiff.tables.estimates import estimate
+from msdiff.tables.estimates import difference, estimate
 
 VALUES = np.random.default_rng(3).normal(size=30)
 
@@ -21,3 +21,13 @@ def test_the_protocols_smaller_resamples_widen_it(table_settings):
     ten = table_settings.model_copy(update={"patients_per_resample": 10})
     assert width(ten) > 1.4 * width(table_settings)
     assert width(table_settings.model_copy(update={"patients_per_resample": 30})) == width(table_settings)
+
+
+def test_what_two_sides_have_in_common_does_not_widen_their_difference(table_settings):
+    row = difference("dice", VALUES + 0.25, VALUES, table_settings)
+    assert [round(value, 12) for value in row.values()] == [0.25] * 3
+    assert list(row) == ["dice", "dice_lo", "dice_hi"]
+    other = np.random.default_rng(4).normal(size=30)
+    row = difference("dice", VALUES, other, table_settings)
+    assert row["dice"] == VALUES.mean() - other.mean()
+    assert row["dice_lo"] < row["dice"] < row["dice_hi"]
