@@ -3,7 +3,8 @@
 A lesion is a connected component of at least a minimum volume; `components` says which. Two components are compared
 by a table of shared voxels, counted once, and so no answer depends on the order in which lesions are looked at. The
 published script of the protocol relabels predictions one lesion after another and can lose a false positive that
-happens to carry the number it assigns; `Matching` cannot.
+happens to carry the number it assigns; `Matching` cannot. The rules of the MSSEG challenges, which say of each lesion
+whether it is detected and not by which prediction, are in msdiff.metrics.msseg2.
 
 MATCHERS, by name:
 
@@ -48,9 +49,10 @@ class Components(NamedTuple):
 
 
 class Matching(NamedTuple):
-    """Which prediction finds which true lesion: bool (true lesion, prediction)."""
+    """Which prediction finds which true lesion, and the voxels they share: both (true lesion, prediction)."""
 
     matches: NDArray[np.bool_]
+    shared: NDArray[np.int64]
 
     @property
     def true_found(self) -> NDArray[np.bool_]:
@@ -113,7 +115,8 @@ def match_lesions(true: Components, predicted: Components, matcher: str, min_ove
     """Compare the lesions of two masks on one grid by the matcher of that name (see the module's docstring)."""
     if true.labels.shape != predicted.labels.shape:
         raise ValueError(f"expected masks of one shape, got {true.labels.shape} and {predicted.labels.shape}")
-    return Matching(MATCHERS[matcher](true, predicted, min_overlap))
+    shared = shared_voxels(true, predicted)
+    return Matching(MATCHERS[matcher](true, predicted, shared, min_overlap), shared)
 
 
 def shared_voxels(true: Components, predicted: Components) -> NDArray[np.int64]:
@@ -159,23 +162,25 @@ def lesion_f(counts: LesionCounts, beta: float, empty: float) -> float:
     return found / whole if whole else empty
 
 
-def _overlap(true: Components, predicted: Components, min_overlap: float) -> NDArray[np.bool_]:
-    shared = shared_voxels(true, predicted)
+def _overlap(
+    true: Components, predicted: Components, shared: NDArray[np.int64], min_overlap: float
+) -> NDArray[np.bool_]:
     return np.asarray((shared > 0) & (shared / predicted.voxels >= min_overlap))
 
 
-def _kelly2024_bbox(true: Components, predicted: Components, min_overlap: float) -> NDArray[np.bool_]:
+def _kelly2024_bbox(
+    true: Components, predicted: Components, shared: NDArray[np.int64], min_overlap: float
+) -> NDArray[np.bool_]:
     matches = np.zeros((true.n, predicted.n), dtype=bool)
     for lesion, box in enumerate(find_objects(true.labels)):
         true_box, predicted_box = true.labels[box], predicted.labels[box]
         in_box = np.bincount(predicted_box.ravel(), minlength=predicted.n + 1)[1:]
         on_any = np.bincount(predicted_box[true_box > 0], minlength=predicted.n + 1)[1:]
-        on_this = np.bincount(predicted_box[true_box == lesion + 1], minlength=predicted.n + 1)[1:]
-        matches[lesion] = (on_this > 0) & (on_any / np.maximum(in_box, 1) >= min_overlap)
+        matches[lesion] = (shared[lesion] > 0) & (on_any / np.maximum(in_box, 1) >= min_overlap)
     return matches
 
 
-MATCHERS: dict[str, Callable[[Components, Components, float], NDArray[np.bool_]]] = {
+MATCHERS: dict[str, Callable[[Components, Components, NDArray[np.int64], float], NDArray[np.bool_]]] = {
     "overlap": _overlap,
     "kelly2024_bbox": _kelly2024_bbox,
 }

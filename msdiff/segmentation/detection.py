@@ -2,9 +2,10 @@
 
 Of each pair of scans every slice with brain is predicted; the slices make a volume, of which the voxels of at least
 `threshold` within the brain are change. From this volume and from the true change mask (within the brain too) the
-components below the minimum volume are dropped, and what remains is compared voxel by voxel and lesion by lesion
-(msdiff.metrics.lesion has the matchers). So Correct + false negatives is the number of true lesions of at least the
-minimum volume, whatever the detector.
+components below the minimum volume are dropped, and what remains is compared voxel by voxel and lesion by lesion: by
+the matcher of the settings (msdiff.metrics.lesion), and by the rules of the MSSEG challenges (msdiff.metrics.msseg2) on
+the same lesions and the same table of shared voxels. So Correct + false negatives is the number of true lesions of at
+least the minimum volume, whatever the detector.
 
 The patient is the unit: where one has several pairs, counts are added and the Dice is that of the sums. A patient
 without a true lesion stays in: what is predicted there is false positive. Its Dice is undefined where nothing is
@@ -26,18 +27,30 @@ from tqdm import tqdm
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.metrics.lesion import components, lesion_rows, match_lesions
+from msdiff.metrics.msseg2 import DetectionCounts, Thresholds, detections
 from msdiff.metrics.voxel import Confusion, confusion, dice
 from msdiff.settings import Settings
 from msdiff.writing import whole_folder
 
 log = logging.getLogger(__name__)
 
-COUNTS = ["n_slices", "tp", "fp", "fn", "tn", "correct", "false_positives", "false_negatives", "true_lesions"]
-PATIENT_COLUMNS = ["subject", "n_slices", "tp", "fp", "fn", "tn", "dice", *COUNTS[5:]]
-LESION_COLUMNS = ["subject", "follow_up_session", "kind", "label", "volume_mm3", "matched"]
+VOXELS = ["tp", "fp", "fn", "tn"]
+LESIONS = ["correct", "false_positives", "false_negatives", "true_lesions"]
+MSSEG2 = [f"msseg2_{count}" for count in (*DetectionCounts._fields, "predicted_mm3")]
+PATIENT_COLUMNS = ["subject", "n_slices", *VOXELS, "dice", *LESIONS, *MSSEG2]
+LESION_COLUMNS = ["subject", "follow_up_session", "kind", "label", "volume_mm3", "matched", "msseg2_matched"]
 
 # Probability of change (N, Y, X) from baselines and follow-ups (N, Y, X) in [-1, 1].
 Detector = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+
+
+class Msseg2Settings(Settings):
+    """Thresholds of the MSSEG challenges (msdiff.metrics.msseg2): a lesion counts above the minimum volume."""
+
+    alpha: Annotated[float, Field(ge=0, lt=1)]
+    beta: Annotated[float, Field(ge=0, le=1)]
+    gamma: Annotated[float, Field(gt=0, le=1)]
+    min_lesion_volume_mm3: NonNegativeFloat
 
 
 class DetectionSettings(Settings):
@@ -49,6 +62,7 @@ class DetectionSettings(Settings):
     matcher: Literal["overlap", "kelly2024_bbox"]
     min_overlap: Annotated[float, Field(gt=0, le=1)]
     dice_without_lesions: Literal["leave_out", "one_or_zero"]
+    msseg2: Msseg2Settings
 
 
 class Scores(NamedTuple):
@@ -99,7 +113,8 @@ def detect_lesions(stack: Stack, split: str, detector: Detector, contrast: str, 
         ]
         masks.append(mask)
     patients = _patients(pd.DataFrame(counted), settings.dice_without_lesions)
-    return Scores(patients, pd.DataFrame(lesions, columns=LESION_COLUMNS), pairs, np.stack(masks))
+    listed = pd.DataFrame(lesions, columns=LESION_COLUMNS).astype({"msseg2_matched": "boolean"})
+    return Scores(patients, listed, pairs, np.stack(masks))
 
 
 def score_volume(
@@ -108,18 +123,28 @@ def score_volume(
     brain: NDArray[np.bool_],
     voxel_volume_mm3: float,
     settings: DetectionSettings,
-) -> tuple[dict[str, int], list[tuple[str, int, float, bool]], NDArray[np.bool_]]:
-    """Counts, rows of lesions and the mask left of a prediction, masks (Z, Y, X) of which lie within the brain."""
+) -> tuple[dict[str, float], list[tuple[str, int, float, bool, bool | None]], NDArray[np.bool_]]:
+    """Counts, rows of lesions and the mask left of a prediction, masks (Z, Y, X) of which lie within the brain.
+
+    A row's last value is None for a lesion that is too small for the rules of the MSSEG challenges.
+    """
     true_lesions, predicted_lesions = (
         components(mask, settings.connectivity, settings.min_lesion_volume_mm3, voxel_volume_mm3)
         for mask in (true, predicted)
     )
     matching = match_lesions(true_lesions, predicted_lesions, settings.matcher, settings.min_overlap)
+    thresholds = Thresholds(**settings.msseg2.model_dump())
+    detected = detections(true_lesions, predicted_lesions, matching.shared, voxel_volume_mm3, thresholds)
     mask = predicted_lesions.labels > 0
     voxels = confusion(true_lesions.labels > 0, mask, brain)
-    counts = {**voxels._asdict(), **matching.counts._asdict(), "true_lesions": true_lesions.n}
-    rows: list[tuple[str, int, float, bool]] = [
-        *lesion_rows(true_lesions, predicted_lesions, matching, voxel_volume_mm3)
+    predicted_mm3 = float(predicted_lesions.voxels[detected.predicted_counted].sum() * voxel_volume_mm3)
+    msseg2 = dict(zip(MSSEG2, (*detected.counts, predicted_mm3), strict=True))
+    counts = {**voxels._asdict(), **matching.counts._asdict(), "true_lesions": true_lesions.n, **msseg2}
+    counted = np.concatenate([detected.true_counted, detected.predicted_counted])
+    found = np.concatenate([detected.true_detected, detected.predicted_true])
+    rows = [
+        (*row, bool(found[place]) if counted[place] else None)
+        for place, row in enumerate(lesion_rows(true_lesions, predicted_lesions, matching, voxel_volume_mm3))
     ]
     return counts, rows, mask
 
@@ -153,8 +178,8 @@ def load_predictions(path: str | Path) -> Predictions:
 
 def _patients(counted: pd.DataFrame, dice_without_lesions: str) -> pd.DataFrame:
     """One row of sums per patient, with the Dice of the sums."""
-    patients = counted.groupby("subject", sort=True)[COUNTS].sum().reset_index()
-    voxels = [Confusion(*row) for row in patients[["tp", "fp", "fn", "tn"]].itertuples(index=False)]
+    patients = counted.groupby("subject", sort=True)[["n_slices", *VOXELS, *LESIONS, *MSSEG2]].sum().reset_index()
+    voxels = [Confusion(*row) for row in patients[VOXELS].itertuples(index=False)]
     patients["dice"] = [dice(counts, empty=1.0) for counts in voxels]
     if dice_without_lesions == "leave_out":
         patients.loc[patients["true_lesions"] == 0, "dice"] = np.nan

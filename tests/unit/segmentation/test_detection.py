@@ -9,6 +9,7 @@ from msdiff.segmentation.detection import (
     LESION_COLUMNS,
     PATIENT_COLUMNS,
     DetectionSettings,
+    Msseg2Settings,
     detect_lesions,
     load_predictions,
     save_scores,
@@ -22,6 +23,7 @@ SETTINGS = DetectionSettings(
     matcher="overlap",
     min_overlap=0.6,
     dice_without_lesions="leave_out",
+    msseg2=Msseg2Settings(alpha=0.1, beta=0.7, gamma=0.65, min_lesion_volume_mm3=108),  # more than two voxels
 )
 
 
@@ -68,6 +70,10 @@ def test_a_patient_without_true_lesions(stack):
         patient = detect_lesions(stack, "test", detector, "flair", settings).patients.iloc[last]
         assert patient["true_lesions"] == 0
         assert patient["false_positives"] == (detector is everything)
+        # As MSSEG-2: where nothing is true, the number and volume of the predictions tell.
+        assert patient["msseg2_true_lesions"] == 0
+        assert patient["msseg2_predictions"] == (detector is everything)
+        assert patient["msseg2_predicted_mm3"] == pytest.approx(54 * patient["fp"])
         assert patient["dice"] == pytest.approx(expected, nan_ok=True)
 
 
@@ -80,9 +86,32 @@ def test_small_components_count_on_neither_side():
     assert counts == {
         **{"tp": 2, "fp": 0, "fn": 0, "tn": 160},
         **{"correct": 1, "false_positives": 0, "false_negatives": 0, "true_lesions": 1},
+        **{"msseg2_true_lesions": 0, "msseg2_detected": 0, "msseg2_predictions": 0, "msseg2_true_predictions": 0},
+        "msseg2_predicted_mm3": 0,
     }
-    assert rows == [("true", 1, 108.0, True), ("predicted", 1, 108.0, True)]
+    assert rows == [("true", 1, 108.0, True, None), ("predicted", 1, 108.0, True, None)]
     assert mask.sum() == 2
+
+
+def test_both_rules_judge_the_same_lesions():
+    brain = np.ones((1, 20, 20), dtype=bool)
+    true, predicted = np.zeros_like(brain), np.zeros_like(brain)
+    # Half of the prediction lies on the lesion: too little for the one rule, enough for the other.
+    true[0, 2, 0:5] = predicted[0, 2, 0:10] = True
+    # A tenth of the lesion is predicted: enough for the one rule, too little for the other.
+    true[0, 10:12, 0:15] = predicted[0, 10, 0:3] = True
+    # Two voxels are too small for the other rule.
+    predicted[0, 18, 0:2] = True
+    counts, rows, _ = score_volume(true, predicted, brain, 54.0, SETTINGS)
+    assert [(row[0], *row[3:]) for row in rows] == [
+        ("true", False, True),
+        ("true", True, False),
+        ("predicted", False, True),
+        ("predicted", True, False),
+        ("predicted", False, None),
+    ]
+    assert (counts["correct"], counts["false_positives"]) == (1, 2)
+    assert (counts["msseg2_detected"], counts["msseg2_predictions"], counts["msseg2_true_predictions"]) == (1, 2, 1)
 
 
 def test_several_pairs_of_a_patient_are_added(stack):
@@ -101,7 +130,14 @@ def test_what_is_saved_can_be_read(stack, tmp_path):
     save_scores(scores, stack, tmp_path / "scores")
     patients = pd.read_csv(tmp_path / "scores" / "patients.tsv", sep="\t")
     pd.testing.assert_frame_equal(patients, scores.patients)
-    lesions = pd.read_csv(tmp_path / "scores" / "lesions.tsv", sep="\t")
+    lesions = pd.read_csv(tmp_path / "scores" / "lesions.tsv", sep="\t", dtype={"msseg2_matched": "boolean"})
+    for kind, counted, found in (
+        ("true", "true_lesions", "detected"),
+        ("predicted", "predictions", "true_predictions"),
+    ):
+        judged = lesions.loc[lesions["kind"] == kind, "msseg2_matched"]
+        assert judged.count() == patients[f"msseg2_{counted}"].sum()
+        assert judged.sum() == patients[f"msseg2_{found}"].sum()
     assert list(lesions.columns) == LESION_COLUMNS
     assert (lesions["kind"] == "true").sum() == patients["true_lesions"].sum()
     assert (lesions.loc[lesions["kind"] == "true", "matched"]).sum() == patients["correct"].sum()

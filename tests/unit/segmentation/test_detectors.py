@@ -65,6 +65,7 @@ SETTINGS = {
 DETECTION = {
     **{"threshold": 0.5, "min_lesion_volume_mm3": 100, "connectivity": 26, "matcher": "overlap", "min_overlap": 0.6},
     "dice_without_lesions": "leave_out",
+    "msseg2": {"alpha": 0.1, "beta": 0.7, "gamma": 0.65, "min_lesion_volume_mm3": 54},
 }
 BY_SLICE = MixSettings(unit="slice", mode="add")
 
