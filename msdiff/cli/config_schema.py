@@ -270,7 +270,7 @@ def _segmentation() -> Schema:
             "type": "array",
             "minItems": 1,
             "uniqueItems": True,
-            "items": {"type": "string", "pattern": "^[1-9][0-9]*-[0-9]+$"},
+            "items": {"type": "string", "pattern": "^([1-9][0-9]*-[0-9]+|0-[1-9][0-9]*)$"},
         },
         seeds=SEEDS,
         slices=section(MixSettings),

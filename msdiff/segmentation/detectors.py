@@ -171,8 +171,9 @@ def train_detector(
 ) -> tuple[Trained, dict[str, Any]]:
     """Train a detector on a list of slices (msdiff.segmentation.mixes); return it and its description.
 
-    The description's `architecture` and `network` build the network again. Raises BadInput where the best weights are
-    to be kept and there is no validation slice, BadSettings for an unknown architecture, and what `train` raises.
+    The description's `architecture` and `network` build the network again; `patients` are those whose slices it saw.
+    Raises BadInput where the best weights are to be kept and there is no validation slice, BadSettings for an unknown
+    architecture, and what `train` raises.
     """
     network = initialised(lambda: detectors.build(settings.architecture, settings.network, fresh=True), seed)
     task = DetectorTask(stack, listed, settings, network)
@@ -192,10 +193,11 @@ def train_detector(
         "settings": settings.model_dump(mode="json"),
         "n_real": int(kinds.get("real", 0)),
         "n_synthetic": int(kinds.get("synthetic", 0)),
+        "patients": sorted(listed["subject"].unique()),
         "slices": digest(listed.to_csv(index=False)),
     }
     identity = {
-        **{key: value for key, value in description.items() if key != "settings"},
+        **{key: value for key, value in description.items() if key not in ("settings", "patients")},
         "settings": settings.model_dump(mode="json", exclude={"training"}),
         "stack": stack.sha256(settings.contrast, "change_mask"),
         "shards": {folder: sha256(Path(folder) / "follow_up.npy") for folder in task.slices.shards},

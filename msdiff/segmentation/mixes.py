@@ -1,6 +1,9 @@
 """Which slices a detector trains on: real ones of the training split, and synthetic ones in a chosen ratio.
 
-A mix `R-S` means S synthetic slices to every R real ones; `1-0` is real only. What the ratio counts is the unit:
+A mix `R-S` means S synthetic slices to every R real ones; `1-0` is real only. `0-S` is synthetic only: nothing real is
+listed, and S times as many synthetic slices as there are real ones of the unit, so that 0-1 holds the synthetic slices
+of 1-1 and no others. (Their baselines are real scans, and their change masks come from real ones.) What the ratio
+counts is the unit:
 
 slice            every slice with brain in it
 positive_slice   the slices with change in them, real and synthetic; no others are listed
@@ -11,7 +14,7 @@ The paper's ratios must have counted slices with change: 15,000 follow-ups are a
 slices, so 1:2 and 1:3 over all of them cannot be.
 
 In the mode `add` all real slices stay and synthetic ones join them; in `replace` their sum stays at the number of real
-slices, which are thinned to the share R / (R + S).
+slices, which are thinned to the share R / (R + S): to none of them in 0-S, whatever S.
 
 Synthetic slices are drawn without replacement, and mixes of one seed are nested: the slices of 1-1 are among those of
 1-2. A mix is a table with the columns MIX_COLUMNS; -1 and an empty cell stand for what a kind does not have. Real
@@ -24,7 +27,7 @@ import logging
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -37,6 +40,13 @@ from msdiff.settings import Settings
 log = logging.getLogger(__name__)
 
 MIX_COLUMNS = ["kind", "subject", "pair", "slice", "baseline_row", "follow_up_row", "shard", "index"]
+
+
+class Parts(NamedTuple):
+    """What a mix is named by: synthetic slices to so many real ones."""
+
+    real: int
+    synthetic: int
 
 
 class MixSettings(Settings):
@@ -52,22 +62,24 @@ def mix_slices(stack: Stack, mix: str, shards: Sequence[str | Path], settings: M
     Shards are named in it as they are given here. Raises BadInput where the mix is not two whole numbers, where the
     training split has no slices of the unit, and where the shards hold fewer follow-ups than the ratio asks for.
     """
-    ratio = parse_mix(mix)
+    parts = parse_mix(mix)
     rng = np.random.default_rng([seed, 0])
-    real = real_slices(stack, settings.unit)
+    every = real_slices(stack, settings.unit)
     if settings.mode == "replace":
-        kept = round(len(real) / (1 + ratio))
-        wanted = len(real) - kept
-        real = real.iloc[np.sort(rng.permutation(len(real))[:kept])]
+        kept = round(len(every) * Fraction(parts.real, parts.real + parts.synthetic))
+        wanted = len(every) - kept
     else:
-        wanted = round(len(real) * ratio)
-    if ratio == 0:
+        kept = len(every) if parts.real else 0
+        wanted = round(len(every) * Fraction(parts.synthetic, parts.real or 1))
+    real = every.iloc[np.sort(rng.permutation(len(every))[:kept])]
+    if parts.synthetic == 0:
         return real.reset_index(drop=True)
     drawn = synthetic_slices(shards, settings.unit)
     # A stream of its own: what is kept of the real slices does not move the synthetic ones.
     drawn = drawn.iloc[np.random.default_rng([seed, 1]).permutation(len(drawn))]
     if settings.unit == "patient":
-        drawn = _within_patients(drawn, real, Fraction(wanted, max(len(real), 1)))
+        counted = real if kept else every
+        drawn = _within_patients(drawn, counted, Fraction(wanted, len(counted)))
         wanted = len(drawn)
     if len(drawn) < wanted:
         raise BadInput(
@@ -83,7 +95,8 @@ def mix_slices(stack: Stack, mix: str, shards: Sequence[str | Path], settings: M
         wanted,
         len(drawn),
     )
-    return pd.concat([real, drawn.iloc[:wanted]], ignore_index=True)
+    tables = [real, drawn.iloc[:wanted]] if kept else [drawn.iloc[:wanted]]
+    return pd.concat(tables, ignore_index=True)
 
 
 def load_mix(path: str | Path) -> pd.DataFrame:
@@ -101,12 +114,12 @@ def load_mix(path: str | Path) -> pd.DataFrame:
     return table
 
 
-def parse_mix(mix: str) -> Fraction:
-    """Synthetic slices to each real one, from `R-S`; BadInput where it is not two whole numbers, R above 0."""
+def parse_mix(mix: str) -> Parts:
+    """The numbers of `R-S`; BadInput where it is not two whole numbers, or both are 0."""
     real, _, synthetic = mix.partition("-")
-    if not (real.isdecimal() and synthetic.isdecimal()) or int(real) == 0:
-        raise BadInput(f"mix: expected real-synthetic such as 1-2, the first above 0, got {mix!r}")
-    return Fraction(int(synthetic), int(real))
+    if not (real.isdecimal() and synthetic.isdecimal()) or int(real) + int(synthetic) == 0:
+        raise BadInput(f"mix: expected real-synthetic such as 1-2, not both 0, got {mix!r}")
+    return Parts(int(real), int(synthetic))
 
 
 def real_slices(stack: Stack, unit: str) -> pd.DataFrame:

@@ -82,5 +82,5 @@ def test_paper_scale_is_the_papers():
     assert sum(phantom["phantom"]["arms"].values()) == 170
     assert [phantom["split"][name] for name in ("train", "validation", "test")] == [110, 30, 30]
     assert config["synthesis"]["plan"]["mass"]["count"] == 15_000
-    assert config["segmentation"]["mixes"] == ["1-0", "1-1", "1-2", "1-3"]
+    assert config["segmentation"]["mixes"] == ["1-0", "1-1", "1-2", "1-3", "0-1"]
     assert len(config["segmentation"]["seeds"]) == 3

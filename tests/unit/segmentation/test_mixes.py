@@ -23,10 +23,42 @@ def test_real_only_needs_no_shards(stack):
     assert list(positive.columns) == MIX_COLUMNS
 
 
-@pytest.mark.parametrize("mix", ["1-1", "1-2", "2-1"])
-def test_the_ratio_holds_by_unit(stack, shards, mix):
+@pytest.mark.parametrize(("mix", "ratio"), [("1-1", 1), ("1-2", 2), ("2-1", 0.5)])
+def test_the_ratio_holds_by_unit(stack, shards, mix, ratio):
     real, synthetic = kinds(mix_slices(stack, mix, shards, BY_SLICE, 0))
-    assert synthetic == round(real * parse_mix(mix))
+    assert synthetic == round(real * ratio)
+
+
+@pytest.mark.parametrize("unit", ["slice", "positive_slice", "patient"])
+def test_synthetic_only_holds_the_synthetic_slices_of_one_to_one(stack, shards, unit):
+    settings = MixSettings(unit=unit, mode="add")
+    n_real = kinds(mix_slices(stack, "1-0", [], settings, 3))[0]
+    alone, joined = (mix_slices(stack, mix, shards, settings, 3) for mix in ("0-1", "1-1"))
+    assert kinds(alone) == [0, n_real]
+    pd.testing.assert_frame_equal(alone, joined[joined["kind"] == "synthetic"].reset_index(drop=True))
+
+
+@pytest.mark.parametrize("unit", ["slice", "patient"])
+def test_replacing_every_real_slice_keeps_their_number(stack, shards, unit):
+    settings = MixSettings(unit=unit, mode="replace")
+    n_real = kinds(mix_slices(stack, "1-0", [], settings, 0))[0]
+    alone = mix_slices(stack, "0-1", shards, settings, 0)
+    assert kinds(alone) == [0, n_real]
+    mixed = mix_slices(stack, "1-1", shards, settings, 0)
+    mixed = mixed[mixed["kind"] == "synthetic"]
+    if unit == "slice":
+        pd.testing.assert_frame_equal(alone.iloc[: len(mixed)], mixed.reset_index(drop=True))
+
+
+def test_synthetic_only_may_be_a_multiple(stack, shards):
+    real, synthetic = (mix_slices(stack, mix, shards, BY_SLICE, 0) for mix in ("1-0", "0-2"))
+    assert kinds(synthetic) == [0, 2 * len(real)]
+
+
+def test_real_slices_keep_their_order(stack, shards):
+    real = mix_slices(stack, "1-0", [], BY_SLICE, 5)
+    mixed = mix_slices(stack, "1-1", shards, BY_SLICE, 5)
+    pd.testing.assert_frame_equal(mixed.iloc[: len(real)], real)
 
 
 def test_synthetic_slices_name_their_baseline_and_place(stack, shards):
@@ -75,7 +107,12 @@ def test_too_few_follow_ups_say_how_many(stack, shards):
         mix_slices(stack, "1-3", shards, MixSettings(unit="patient", mode="add"), 0)
 
 
-@pytest.mark.parametrize("mix", ["1:2", "0-1", "1-", "-1-2", "one-two", "1.5-1"])
+def test_a_mix_names_its_parts():
+    assert parse_mix("0-1") == (0, 1)
+    assert parse_mix("10-3") == (10, 3)
+
+
+@pytest.mark.parametrize("mix", ["1:2", "0-0", "1-", "-1-2", "one-two", "1.5-1"])
 def test_a_mix_is_two_whole_numbers(mix):
     with pytest.raises(BadInput, match="mix: expected"):
         parse_mix(mix)
