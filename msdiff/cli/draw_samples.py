@@ -22,14 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw one shard."""
-    from msdiff.cohort.samples import save_shard
     from msdiff.cohort.stacks import load_stack
     from msdiff.settings import read
     from msdiff.synthesis import SamplerSettings
     from msdiff.synthesis.drawing import draw_shard, read_plan
     from msdiff.training import processor
 
-    shard = draw_shard(
+    samples = draw_shard(
         load_stack(arguments.stack),
         read_plan(arguments.plan),
         arguments.weights,
@@ -38,6 +37,6 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.batch,
         read(SamplerSettings, arguments.settings),
         processor(arguments.threads),
+        arguments.out,
     )
-    save_shard(shard, arguments.out)
-    log.info("wrote %s: %d samples", arguments.out, len(shard.manifest))
+    log.info("wrote %s: %d samples", arguments.out, samples)

@@ -9,8 +9,10 @@ follow_up_row (the true follow-up in a stack's arrays, -1 where there is none), 
 (the scalars that condition the draw). The manifest adds generator, weights_sha256, sampler, steps.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -30,13 +32,38 @@ class Shard(NamedTuple):
     manifest: pd.DataFrame
 
 
+class OpenShard(NamedTuple):
+    """A shard that is being written: its arrays lie on the disk and take a few samples at a time."""
+
+    scaled: NDArray[np.uint16]
+    packed: NDArray[np.uint8]
+
+    def write(self, start: int, follow_up: NDArray[np.float32], change_mask: NDArray[np.bool_]) -> None:
+        """Put in images (sample, y, x) in [-1, 1] and masks (sample, y, x), from the sample `start` on."""
+        rows = slice(start, start + len(follow_up))
+        self.scaled[rows] = np.rint((np.clip(follow_up, -1, 1) + 1) / 2 * TOP).astype(np.uint16)
+        self.packed[rows] = np.packbits(change_mask, axis=-1)
+
+
+@contextmanager
+def new_shard(folder: str | Path, manifest: pd.DataFrame, height: int, width: int) -> Iterator[OpenShard]:
+    """A shard to write the manifest's samples to; the folder appears whole at the end, or not at all."""
+    with whole_folder(folder) as temporary:
+        manifest.to_csv(temporary / "manifest.tsv", sep="\t", index=False)
+        shard = OpenShard(
+            _new_array(temporary / "follow_up.npy", np.uint16, (len(manifest), height, width)),
+            _new_array(temporary / "change_mask.npy", np.uint8, (len(manifest), height, -(-width // 8))),
+        )
+        yield shard
+        for array in shard:
+            if isinstance(array, np.memmap):
+                array.flush()
+
+
 def save_shard(shard: Shard, folder: str | Path) -> None:
     """Write a shard's folder whole or not at all."""
-    scaled = np.rint((np.clip(shard.follow_up, -1, 1) + 1) / 2 * TOP).astype(np.uint16)
-    with whole_folder(folder) as temporary:
-        np.save(temporary / "follow_up.npy", scaled)
-        np.save(temporary / "change_mask.npy", np.packbits(shard.change_mask, axis=-1))
-        shard.manifest.to_csv(temporary / "manifest.tsv", sep="\t", index=False)
+    with new_shard(folder, shard.manifest, *shard.follow_up.shape[1:]) as opened:
+        opened.write(0, shard.follow_up, shard.change_mask)
 
 
 class MappedShard(NamedTuple):
@@ -69,3 +96,11 @@ def load_shard(folder: str | Path) -> Shard:
     """Read a shard; BadInput where the folder is not one."""
     mapped = map_shard(folder)
     return Shard(*mapped.slices(slice(None)), mapped.manifest)
+
+
+def _new_array(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:
+    """An array of zeros in a new .npy file, mapped; a file without elements cannot be."""
+    if 0 in shape:
+        np.save(path, np.zeros(shape, kind))
+        return np.zeros(shape, kind)
+    return np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=shape)

@@ -105,7 +105,8 @@ def sample(
     settings = check(entry.settings, options, f"sampler {name}")
     levels = logsnr_levels(schedule, steps, settings.spacing)
     with torch.no_grad():
-        return entry.run(_Clipped(denoise, settings.clip), noise, levels, settings, generators(seeds, STEPS))
+        estimate = _Estimate(denoise, settings.clip, levels.to(noise))
+        return entry.run(estimate, noise, levels, settings, generators(seeds, STEPS))
 
 
 def logsnr_levels(schedule: Schedule, steps: int, spacing: str) -> Tensor:
@@ -123,68 +124,70 @@ def logsnr_levels(schedule: Schedule, steps: int, spacing: str) -> Tensor:
     return levels
 
 
-class _Clipped(NamedTuple):
-    """The denoiser, at one logsnr for the whole batch, with its estimate held to the range."""
+class _Estimate(NamedTuple):
+    """The denoiser at a step's logsnr for the whole batch, with its estimate held to the range.
+
+    The levels lie on the device before the first step, and all other numbers of a step are plain ones: an accelerator
+    never waits for the processor, nor the processor for it.
+    """
 
     denoise: Denoiser
     clip: tuple[float, float] | None
+    levels: Tensor
 
-    def __call__(self, z: Tensor, logsnr: Tensor) -> tuple[Tensor, Tensor | None]:
-        output = self.denoise(z, logsnr.to(z).expand(len(z)))
+    def __call__(self, z: Tensor, step: int) -> tuple[Tensor, Tensor | None]:
+        output = self.denoise(z, self.levels[step].expand(len(z)))
         x_hat, fraction = output if isinstance(output, tuple) else (output, None)
         return (x_hat if self.clip is None else x_hat.clamp(*self.clip)), fraction
 
 
 def _ancestral(
-    denoise: _Clipped, z: Tensor, levels: Tensor, settings: AncestralSettings, rngs: list[np.random.Generator]
+    estimate: _Estimate, z: Tensor, levels: Tensor, settings: AncestralSettings, rngs: list[np.random.Generator]
 ) -> Tensor:
-    for logsnr_t, logsnr_s in pairwise(levels):
-        x_hat, fraction = denoise(z, logsnr_t)
-        if logsnr_s == math.inf:
-            return x_hat
-        step = transition(logsnr_t, logsnr_s)
-        mean = step.of_z * z + step.of_x * x_hat
-        log = step.log_small if fraction is None else log_variance(fraction, step.log_small, step.log_large)
-        z = mean + torch.exp(0.5 * log) * _draw(z.shape[1:], rngs).to(z)
-    return z
+    for step, (logsnr_t, logsnr_s) in enumerate(pairwise(levels[:-1])):
+        x_hat, fraction = estimate(z, step)
+        back = transition(logsnr_t, logsnr_s)
+        mean = back.of_z.item() * z + back.of_x.item() * x_hat
+        noise = _draw_on(z, rngs)
+        if fraction is None:
+            z = mean + torch.exp(0.5 * back.log_small).item() * noise
+        else:
+            z = mean + torch.exp(0.5 * log_variance(fraction, back.log_small, back.log_large)) * noise
+    return estimate(z, len(levels) - 2)[0]
 
 
 def _ddim(
-    denoise: _Clipped, z: Tensor, levels: Tensor, settings: DDIMSettings, rngs: list[np.random.Generator]
+    estimate: _Estimate, z: Tensor, levels: Tensor, settings: DDIMSettings, rngs: list[np.random.Generator]
 ) -> Tensor:
-    for logsnr_t, logsnr_s in pairwise(levels):
-        x_hat, _ = denoise(z, logsnr_t)
-        if logsnr_s == math.inf:
-            return x_hat
-        eps_hat = (z - alpha(logsnr_t) * x_hat) / sigma(logsnr_t)
+    for step, (logsnr_t, logsnr_s) in enumerate(pairwise(levels[:-1])):
+        x_hat, _ = estimate(z, step)
+        eps_hat = (z - alpha(logsnr_t).item() * x_hat) / sigma(logsnr_t).item()
         noise_variance = settings.eta**2 * transition(logsnr_t, logsnr_s).log_small.exp()
         # Rounding can take the difference just below zero.
         direction = (torch.sigmoid(-logsnr_s) - noise_variance).clamp(min=0).sqrt()
-        z = alpha(logsnr_s) * x_hat + direction * eps_hat
+        z = alpha(logsnr_s).item() * x_hat + direction.item() * eps_hat
         if settings.eta > 0:
-            z = z + noise_variance.sqrt() * _draw(z.shape[1:], rngs).to(z)
-    return z
+            z = z + noise_variance.sqrt().item() * _draw_on(z, rngs)
+    return estimate(z, len(levels) - 2)[0]
 
 
 def _dpm_solver_2m(
-    denoise: _Clipped, z: Tensor, levels: Tensor, settings: DPMSolver2MSettings, rngs: list[np.random.Generator]
+    estimate: _Estimate, z: Tensor, levels: Tensor, settings: DPMSolver2MSettings, rngs: list[np.random.Generator]
 ) -> Tensor:
     before: Tensor | None = None
     h_before = torch.zeros((), dtype=torch.float64)
-    for logsnr_t, logsnr_s in pairwise(levels):
-        x_hat, _ = denoise(z, logsnr_t)
-        if logsnr_s == math.inf:
-            return x_hat
+    for step, (logsnr_t, logsnr_s) in enumerate(pairwise(levels[:-1])):
+        x_hat, _ = estimate(z, step)
         h = (logsnr_s - logsnr_t) / 2
-        estimate = x_hat if before is None else x_hat + h / (2 * h_before) * (x_hat - before)
-        z = sigma(logsnr_s) / sigma(logsnr_t) * z - alpha(logsnr_s) * torch.expm1(-h) * estimate
+        better = x_hat if before is None else x_hat + (h / (2 * h_before)).item() * (x_hat - before)
+        z = (sigma(logsnr_s) / sigma(logsnr_t)).item() * z - (alpha(logsnr_s) * torch.expm1(-h)).item() * better
         before, h_before = x_hat, h
-    return z
+    return estimate(z, len(levels) - 2)[0]
 
 
 class _Entry(NamedTuple):
     settings: type[Any]
-    run: Callable[[_Clipped, Tensor, Tensor, Any, list[np.random.Generator]], Tensor]
+    run: Callable[[_Estimate, Tensor, Tensor, Any, list[np.random.Generator]], Tensor]
 
 
 SAMPLERS: Mapping[str, _Entry] = {
@@ -200,3 +203,13 @@ def _draw(shape: Sequence[int], rngs: Sequence[np.random.Generator]) -> Tensor:
     NumPy's generators, unlike torch's, give the same numbers on every processor.
     """
     return torch.stack([torch.from_numpy(rng.standard_normal(tuple(shape), dtype=np.float32)) for rng in rngs])
+
+
+def _draw_on(like: Tensor, rngs: Sequence[np.random.Generator]) -> Tensor:
+    """Standard normal noise of the shape, the type and on the device of a tensor (B, ...)."""
+    return moved(_draw(like.shape[1:], rngs), like.device).to(like.dtype)
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device; the copy to an accelerator is ordered and not waited for."""
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)

@@ -27,6 +27,9 @@ def in_batches(function: Callable[..., Tensor], size: int, *inputs: Tensor) -> T
     rows = len(inputs[0])
     results = []
     for start in range(0, rows, size):
-        taken = torch.arange(start, start + size, device=inputs[0].device).clamp(max=rows - 1)
-        results.append(function(*(tensor[taken] for tensor in inputs)))
-    return torch.cat(results)[:rows]
+        parts = [tensor[start : start + size] for tensor in inputs]
+        missing = size - len(parts[0])
+        if missing:
+            parts = [torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) for part in parts]
+        results.append(function(*parts))
+    return results[0][:rows] if len(results) == 1 else torch.cat(results)[:rows]

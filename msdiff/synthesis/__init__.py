@@ -8,8 +8,9 @@ A generator is two functions, listed here by its name or given as `module:functi
             msdiff.training.train to share the batches, where settings have `training` (TrainingSettings)
     DRAW    (tensors, description, device) -> draw(baseline, change_mask, scalars, seeds, sampler)
             baseline (B, 1, H, W) in [-1, 1], change_mask (B, 1, H, W) of 0 and 1, scalars (B, 3) in mm3, a number and
-            0 or 1, one seed per sample, a SamplerSettings; returns follow-ups (B, 1, H, W); all on the CPU. A sample
-            depends on its own inputs and seed only; bit for bit on a CPU, within rounding on an accelerator
+            0 or 1, one seed per sample, a SamplerSettings; all on the CPU. Returns follow-ups (B, 1, H, W) on its
+            device, finished or not, so that the next batch can be ordered before this one is fetched. A sample depends
+            on its own inputs and seed only; bit for bit on a CPU, within rounding on an accelerator
 """
 
 from typing import Annotated, Any, NamedTuple

@@ -5,20 +5,25 @@ shards nor the batch changes it. Outside the baseline's brain a follow-up is -1,
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
 from msdiff import __version__
 from msdiff.backends import load
-from msdiff.cohort.samples import Shard
+from msdiff.cohort.samples import new_shard
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.networks.weights import load_weights, sha256
 from msdiff.synthesis import DRAW, SamplerSettings
+from msdiff.synthesis.pipeline import pipelined
 from msdiff.synthesis.placement import Placer
 from msdiff.synthesis.plan import COLUMNS
 
@@ -40,6 +45,16 @@ def read_plan(path: str | Path) -> pd.DataFrame:
     return plan
 
 
+class Batch(NamedTuple):
+    """What a batch is drawn from: baselines and brains (B, y, x), masks (B, y, x), scalars (B, 3) and seeds."""
+
+    baseline: NDArray[np.float32]
+    brain: NDArray[np.bool_]
+    change_mask: NDArray[np.bool_]
+    scalars: NDArray[np.float64]
+    seeds: list[int]
+
+
 def draw_shard(
     stack: Stack,
     plan: pd.DataFrame,
@@ -49,8 +64,11 @@ def draw_shard(
     batch: int,
     settings: SamplerSettings,
     device: torch.device,
-) -> Shard:
-    """Draw shard `shard` of `shards`, `batch` samples at a time.
+    out: str | Path,
+) -> int:
+    """Draw shard `shard` of `shards` to the folder `out`, at most `batch` samples at a time; the number of samples.
+
+    The next batch is read and the one before is written while one is drawn; memory does not grow with the shard.
 
     Raises BadInput where the weights are no generator's, or the plan describes other scalars than it was trained with.
     """
@@ -63,32 +81,13 @@ def draw_shard(
             "give the weights that train-generator wrote"
         )
     trained = description["settings"]
-    rows = plan.iloc[shard::shards].reset_index(drop=True)
     others = sorted(set(plan["scalars"]) - {trained["scalars"]})
     if others:
         raise BadInput(
             f"{weights}: expected a plan with scalars of the {trained['scalars']}, as in training, got those of the "
             f"{others[0]}; set plan.scalars to {trained['scalars']} and plan again"
         )
-    draw = load(DRAW, description["generator"])(tensors, description, device)
-    images, brains = stack.array(trained["contrast"]), stack.array("brain_mask")
-    masks = _masks(stack, rows)
-    shape = (len(rows), *images.shape[2:])
-    follow_ups = np.empty(shape, dtype=np.float32)
-    log.info("drawing %d samples with %s in %d steps on %s", len(rows), weights, settings.steps, device)
-    for start in tqdm(range(0, len(rows), batch), disable=None):
-        part = rows.iloc[start : start + batch]
-        places = list(zip(part["baseline_row"], part["slice"], strict=True))
-        baseline = np.stack([images[row, number] for row, number in places]).astype(np.float32)
-        drawn = draw(
-            torch.from_numpy(baseline)[:, None],
-            torch.from_numpy(masks[start : start + batch].astype(np.float32))[:, None],
-            torch.from_numpy(part[["change_mm3", "change_count", "change_flag"]].to_numpy(np.float64)),
-            [int(seed) for seed in part["seed"]],
-            settings,
-        )
-        brain = np.stack([brains[row, number] for row, number in places]) > 0
-        follow_ups[start : start + batch] = np.where(brain, drawn[:, 0].numpy().clip(-1, 1), OUTSIDE)
+    rows = plan.iloc[shard::shards].reset_index(drop=True)
     manifest = rows.assign(
         generator=description["generator"],
         weights_sha256=sha256(weights),
@@ -97,13 +96,82 @@ def draw_shard(
         guidance_weight=settings.guidance_weight,
         msdiff_version=__version__,
     )
-    return Shard(follow_ups, masks, manifest)
+    draw = load(DRAW, description["generator"])(tensors, description, device)
+    read = _Reader(stack, rows, trained["contrast"])
+    log.info("drawing %d samples with %s in %d steps on %s", len(rows), weights, settings.steps, device)
+    with (
+        new_shard(out, manifest, *read.images.shape[2:]) as opened,
+        tqdm(total=len(rows), disable=None) as progress,
+    ):
+
+        def compute(inputs: Batch) -> Callable[[], NDArray[np.float32]]:
+            drawn = draw(
+                torch.from_numpy(inputs.baseline)[:, None],
+                torch.from_numpy(inputs.change_mask.astype(np.float32))[:, None],
+                torch.from_numpy(inputs.scalars),
+                inputs.seeds,
+                settings,
+            )
+            return fetched(drawn[:, 0])
+
+        def write(places: NDArray[np.int64], inputs: Batch, drawn: Callable[[], NDArray[np.float32]]) -> None:
+            images = np.where(inputs.brain, drawn().clip(-1, 1), OUTSIDE)
+            new = np.flatnonzero(np.diff(places, prepend=-1))
+            opened.write(int(places[0]), images[new], inputs.change_mask[new])
+            progress.update(len(new))
+
+        pipelined(batches(len(rows), batch, of_one_size=device.type != "cpu"), read, compute, write)
+    return len(rows)
 
 
-def _masks(stack: Stack, rows: pd.DataFrame) -> np.ndarray:
-    """Change masks (sample, y, x): a patient's own as it is, a donor's as it was placed in planning."""
-    placer = Placer(stack)
-    masks = np.zeros((len(rows), *placer.changes.shape[2:]), dtype=bool)
-    for place, row in enumerate(rows.to_dict("records")):
-        masks[place] = placer.mask(row)
-    return masks
+def batches(samples: int, largest: int, of_one_size: bool) -> list[NDArray[np.int64]]:
+    """The samples of every batch.
+
+    Of one size, an accelerator keeps its plans and graphs: as small as the number of batches allows, so that hardly any
+    sample is drawn twice, for the last batch may repeat its end.
+
+    >>> [part.tolist() for part in batches(7, 3, of_one_size=False)]
+    [[0, 1, 2], [3, 4, 5], [6]]
+    >>> [part.tolist() for part in batches(9, 4, of_one_size=True)]
+    [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    >>> [part.tolist() for part in batches(7, 4, of_one_size=True)]
+    [[0, 1, 2, 3], [4, 5, 6, 6]]
+    """
+    if not of_one_size:
+        return [np.arange(start, min(samples, start + largest)) for start in range(0, samples, largest)]
+    size = -(-samples // max(1, -(-samples // largest)))
+    return [np.arange(start, start + size).clip(max=samples - 1) for start in range(0, samples, max(1, size))]
+
+
+def fetched(drawn: Tensor) -> Callable[[], NDArray[np.float32]]:
+    """A copy of a tensor on the CPU, ordered now and waited for when it is asked for."""
+    if drawn.device.type == "cpu":
+        return drawn.numpy
+    host = torch.empty(drawn.shape, dtype=drawn.dtype, pin_memory=True).copy_(drawn, non_blocking=True)
+    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    done.record()
+
+    def wait() -> NDArray[np.float32]:
+        done.synchronize()
+        return host.numpy()
+
+    return wait
+
+
+class _Reader:
+    """Reads the batches of a shard from the stack."""
+
+    def __init__(self, stack: Stack, rows: pd.DataFrame, contrast: str) -> None:
+        self.rows = rows
+        self.images, self.brains, self.placer = stack.array(contrast), stack.array("brain_mask"), Placer(stack)
+
+    def __call__(self, places: NDArray[np.int64]) -> Batch:
+        part = self.rows.iloc[places]
+        slices = list(zip(part["baseline_row"], part["slice"], strict=True))
+        return Batch(
+            baseline=np.stack([self.images[row, number] for row, number in slices]).astype(np.float32),
+            brain=np.stack([self.brains[row, number] for row, number in slices]) > 0,
+            change_mask=np.stack([self.placer.mask(row) for row in part.to_dict("records")]),
+            scalars=part[["change_mm3", "change_count", "change_flag"]].to_numpy(np.float64),
+            seeds=[int(seed) for seed in part["seed"]],
+        )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from msdiff.diffusion.guidance import guided
-from msdiff.diffusion.sampler import noise_like, sample
+from msdiff.diffusion.sampler import moved, noise_like, sample
 from msdiff.errors import BadInput, BadSettings
 from msdiff.settings import check
 from msdiff.synthesis import SamplerSettings
@@ -51,7 +51,10 @@ class Draw(NamedTuple):
     def __call__(
         self, baseline: Tensor, change_mask: Tensor, scalars: Tensor, seeds: Sequence[int], sampler: SamplerSettings
     ) -> Tensor:
-        """Follow-ups (B, 1, H, W) from baselines and masks (B, 1, H, W), scalars (B, 3) and one seed each."""
+        """Follow-ups (B, 1, H, W) from baselines and masks (B, 1, H, W), scalars (B, 3) and one seed each.
+
+        They stay on the device, where they may not be finished yet: `.cpu()` waits for them.
+        """
         if sampler.guidance_weight > 0 and self.settings.dropout.guidance == 0:
             raise BadSettings(
                 f"guidance_weight: expected 0 for a generator trained without guidance dropout, got "
@@ -59,18 +62,27 @@ class Draw(NamedTuple):
             )
         given = self.settings.conditions
         values = torch.from_numpy(standardised(scalars.double().numpy(), self.statistics))
-        condition = channels(baseline, change_mask, values, given).to(self.device)
-        null = channels(baseline, torch.zeros_like(change_mask), torch.zeros_like(values), given).to(self.device)
+        condition = channels(baseline, change_mask, values, given)
+        is_guided = sampler.guidance_weight > 0
+        if is_guided:
+            null = channels(baseline, torch.zeros_like(change_mask), torch.zeros_like(values), given)
+            condition = torch.cat([condition, null])
+        condition = moved(condition, self.device)
         size = CPU_BATCH if self.device.type == "cpu" else None
 
         def denoise(z: Tensor, logsnr: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+            if is_guided:
+                # Both halves in one batch of the network.
+                z, logsnr = torch.cat([z, z]), torch.cat([logsnr, logsnr])
             _, x_hat, fraction = self.denoiser(z, logsnr, condition, size)
-            if sampler.guidance_weight > 0:
-                x_hat = guided(x_hat, self.denoiser(z, logsnr, null, size)[1], sampler.guidance_weight)
+            if is_guided:
+                conditional, unconditional = x_hat.chunk(2)
+                x_hat = guided(conditional, unconditional, sampler.guidance_weight)
+                fraction = None if fraction is None else fraction.chunk(2)[0]
             return x_hat if fraction is None else (x_hat, fraction)
 
         bf16 = self.settings.training.precision == "bf16" and self.device.type == "cuda"
-        noise = noise_like(baseline.shape[1:], seeds).to(self.device)
+        noise = moved(noise_like(baseline.shape[1:], seeds), self.device)
         with torch.autocast("cuda", dtype=torch.bfloat16) if bf16 else nullcontext():
             drawn = sample(
                 denoise,
@@ -81,4 +93,4 @@ class Draw(NamedTuple):
                 sampler.sampler.options,
                 seeds,
             )
-        return self.denoiser.follow_up(drawn.float().cpu(), baseline)
+        return self.denoiser.follow_up(drawn.float(), moved(baseline, self.device))
