@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stack", type=Path, help="the cohort's stack of scans, for the number of patients per split")
     parser.add_argument("--pictures", type=Path, help="folder of the patients' folders that check-quality wrote")
     parser.add_argument("--sheet", type=Path, help="the cohort's scan sheet, for the scans that it excludes")
+    parser.add_argument("--cards", type=Path, nargs="*", default=[], help="model card and datasheet, to be linked")
+    parser.add_argument("--reader-pages", type=Path, nargs="*", default=[], help="pages for readers, to be linked")
     parser.add_argument("--out", type=Path, required=True, help="HTML to write")
 
 
@@ -31,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Read what was written, write the page."""
     from msdiff.cohort.stacks import load_stack
     from msdiff.preprocess.quality import QualitySettings
-    from msdiff.report.page import read_figures, report_page
+    from msdiff.report.page import Beside, read_figures, report_page, shown_tables
     from msdiff.settings import check
     from msdiff.tables.layout import TableSettings, read_tables
     from msdiff.tables.quality import summary
@@ -55,10 +58,23 @@ def run(arguments: argparse.Namespace) -> None:
         scans = read_scans(arguments, tables["quality"], chosen.quality_pictures)
         tables["quality"] = summary(tables["quality"], limits, chosen)
     logger.info("report of %d tables and %d figures", len(tables), len(figures))
-    page = report_page(tables, figures, provenance, splits, scans)
+    folder = arguments.out.parent
+    beside = Beside(
+        tables={name: os.path.relpath(arguments.tables / f"{name}.csv", folder) for name in tables},
+        reader_pages={
+            f"Page for readers: {path.parent}": os.path.relpath(path, folder) for path in arguments.reader_pages
+        },
+        cards={card_title(path): os.path.relpath(path, folder) for path in arguments.cards},
+    )
+    page = report_page(shown_tables(tables), figures, provenance, splits, scans, beside)
     with whole_file(arguments.out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     logger.info("wrote %s", arguments.out)
+
+
+def card_title(path: Path) -> str:
+    """A card's name in words: model_card.md is the model card."""
+    return path.stem.replace("_", " ")
 
 
 def read_scans(arguments: argparse.Namespace, table: "pd.DataFrame", shown: int) -> "ScanParts":

@@ -111,6 +111,4 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise BadInput(
-            f"{path}: expected a file, cannot read it ({error}); make it first"
-        ) from error
+        raise BadInput(f"{path}: expected a file, cannot read it ({error}); make it first") from error

@@ -1,13 +1,25 @@
 """How the report writes what tables and figures call by a key."""
 
 WORDS = {
-    "all": "all arms",
+    "adherence_dice": "adherence (Dice)",
     "auxiliary": "auxiliary bi-temporal UNet",
+    "baseline_similarity_median": "similarity to own baseline, median",
     "bit_resnet50": "ViT (ResNet-50)",
     "blurred_baseline": "blurred baseline",
+    "change_mae": "change to baseline (MAE)",
+    "change_outside": "change outside the mask",
     "copy_baseline": "copy of the baseline",
+    "dpm_solver_2m": "DPM-Solver++ (2M)",
+    "ema_ratio": "the ratio of running means",
+    "embedding": "learned embedding",
+    "eps": "the noise",
+    "false_positives_per_patient": "false positives per patient",
+    "flagged_share": "share flagged",
     "gpu_hours": "GPU hours",
+    "gradient_norm": "the ratio of gradients",
     "high_efficacy": "high efficacy (ocrelizumab)",
+    "kendall": "learned uncertainty (Kendall)",
+    "lesion_contrast_ratio": "lesion contrast ratio",
     "lesion_ddpm": "Lesion-DDPM",
     "lesion_f1": "lesion F1",
     "lesion_f2": "lesion F2",
@@ -15,31 +27,59 @@ WORDS = {
     "long_ms_diff_internal": "Long-MS-Diff, internal",
     "low_efficacy": "low efficacy (avonex)",
     "mae": "MAE",
+    "mae_brain": "MAE, brain",
+    "mae_lesion": "MAE, lesion",
     "max_rss_gb": "peak memory, GiB",
     "mild_efficacy": "mild efficacy (interferon beta-1a)",
+    "min_snr": "min-SNR",
     "moderate_efficacy": "moderate efficacy (dimethyl fumarate)",
     "ms_ssim": "MS-SSIM",
     "mse": "MSE",
+    "msseg2_f1": "F1 (MSSEG-2)",
+    "msseg2_precision": "precision (MSSEG-2)",
+    "msseg2_recall": "recall (MSSEG-2)",
+    "n_lesions": "lesions",
     "n_real": "real slices",
     "n_synthetic": "synthetic slices",
+    "n_training": "training slices",
+    "nearest_similarity_median": "nearest similarity, median",
+    "nearest_similarity_p99": "nearest similarity, 99th percentile",
     "net2_trials": "NET2 trials, training set",
     "no_efficacy": "no proven efficacy (laquinimod)",
     "noise_floor": "noise floor (two real scans)",
+    "p_holm": "p (Holm)",
+    "paste_lesion": "mask painted on the baseline",
+    "pixel_correlation": "pixel correlation",
     "psnr": "PSNR, dB",
     "real_synthetic": "real : synthetic",
+    "reference_p99": "limit (99th percentile)",
     "unet": "bi-temporal UNet",
+    "v": "the velocity",
     "wall_hours": "wall hours",
+    "without_adaptive_weight": "without the adaptive weight",
+    "without_auxiliary_loss": "without the auxiliary loss",
+    "without_change_mask": "without the change mask",
+    "without_dropout": "without dropout of the baseline",
+    "x": "the image",
 }
 PREFIXES = {"mean_net2_": "mean new lesions, ", "active_percent_": "active patients, %, "}
+SUFFIXES = {"_difference": ", difference", "_agreement": ", agreement"}
+# What a column says by a key that means something else elsewhere.
+IN_COLUMNS = {("reader", "all"): "all readers", ("arm", "all"): "all arms"}
 
 
-def write(key: str) -> str:
-    """A key as the report writes it; one that is not listed with spaces for underscores.
+def write(key: str, column: str = "") -> str:
+    """A key, or what stands in a column, as the report writes it; one that is not listed with spaces for underscores.
 
-    >>> write("long_ms_diff"), write("mean_net2_w048"), write("false_positives")
-    ('Long-MS-Diff', 'mean new lesions, w048', 'false positives')
+    >>> write("long_ms_diff"), write("mean_net2_w048"), write("mae_difference"), write("all", "reader")
+    ('Long-MS-Diff', 'mean new lesions, w048', 'MAE, difference', 'all readers')
     """
+    if (column, key) in IN_COLUMNS:
+        return IN_COLUMNS[column, key]
     for prefix, words in PREFIXES.items():
         if key.startswith(prefix):
             return words + key.removeprefix(prefix)
+    for suffix, words in SUFFIXES.items():
+        if key.endswith(suffix):
+            return write(key.removesuffix(suffix)) + words
     return WORDS.get(key, key.replace("_", " "))

@@ -15,7 +15,8 @@ from msdiff.errors import BadInput
 from msdiff.preprocess.quality import MEASURES
 from msdiff.report.chart_figures import draw_histories, draw_image_quality
 from msdiff.report.detection_figures import draw_augmentation
-from msdiff.report.page import render_caption, report_page, shared_keys, table_rows
+from msdiff.report.page import report_page
+from msdiff.report.page_tables import render_caption, shared_keys, table_rows
 from msdiff.report.pictures import save_picture
 from msdiff.report.provenance import record
 from msdiff.report.scans import ScanPart, ScanParts
@@ -159,8 +160,10 @@ def test_markup_in_data_is_text(tables, pictures):
 
 def test_a_further_table_is_shown_too(tables, pictures):
     further = pd.DataFrame({"source": ["msdiff"], "cohort": ["phantom"], "flagged": [2]})
-    html = report_page({**tables, "privacy": further}, pictures, record(CONFIG), {})
-    assert "table-privacy" in Page(html).ids
+    html = report_page({**tables, "counterfactuals": further}, pictures, record(CONFIG), {})
+    assert "table-counterfactuals" in Page(html).ids
+    assert "8 Further results" not in html
+    assert "6 Further results" in html
 
 
 @pytest.mark.parametrize("name", ["augmentation", "image_quality", "cohort", "quality", "compute"])

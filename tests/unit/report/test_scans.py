@@ -6,7 +6,7 @@ import pytest
 
 from msdiff.errors import BadInput
 from msdiff.report.scans import excluded_scans, scan_parts
-from msdiff.report.sentences import about_excluded, about_flagged
+from msdiff.report.sentences.data import about_excluded_scans, about_flagged_scans
 
 SHEET = pd.DataFrame({"subject": ["sub-1", "sub-9"], "session": "ses-1", "exclude": [np.nan, "moved in the scanner"]})
 
@@ -44,13 +44,13 @@ def test_worst_come_first_and_some_are_shown(table, pictures, tmp_path):
 
 def test_flagged_and_excluded_are_named(table, pictures, tmp_path):
     parts = scan_parts(table, pictures, tmp_path / "report.html", 0, SHEET)
-    text = about_flagged(parts)
+    text = about_flagged_scans(parts)
     assert text.startswith("2 of 4, worst first. sub-1 ses-2: SNR 4 (at least 10); sub-2 ses-2: brain volume 700 ml")
     assert "column exclude of the sheet" in text
-    assert about_excluded(parts) == "sub-9 ses-1: moved in the scanner"
+    assert about_excluded_scans(parts) == "sub-9 ses-1: moved in the scanner"
     good = scan_parts(table.assign(flag=np.nan), pictures, tmp_path / "report.html", 0, SHEET.drop(columns="exclude"))
-    assert about_flagged(good) == "none of 4"
-    assert about_excluded(good) == "none"
+    assert about_flagged_scans(good) == "none of 4"
+    assert about_excluded_scans(good) == "none"
 
 
 def test_a_sheet_without_the_column_excludes_nothing():

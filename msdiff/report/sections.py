@@ -1,0 +1,67 @@
+"""The order of the page: its sections, and what each table and figure is called and may be taken for."""
+
+from typing import NamedTuple
+
+
+class Section(NamedTuple):
+    """A section: its title, its tables and figures by name, and lists that are linked and not shown."""
+
+    title: str
+    tables: tuple[str, ...] = ()
+    figures: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
+
+
+# In the order of an article. What is not listed comes last, under its own title.
+SECTIONS = (
+    Section("Cohort", ("cohort",)),
+    Section("Generated follow-ups", ("image_quality", "ablation"), ("follow_ups", "image_quality", "ablation")),
+    Section(
+        "Detection of new lesions",
+        ("augmentation", "augmentation_tests", "lesion_sizes"),
+        ("augmentation", "lesion_sizes"),
+        ("lesions",),
+    ),
+    Section("Privacy", ("privacy",), ("privacy", "privacy_pairs")),
+    Section("Reader study", ("reader_study",), ("reader_study",)),
+    Section("Preprocessing", ("quality",), ("preprocessing",)),
+    Section("Training and compute", ("compute",), ("losses", "previews")),
+)
+FURTHER = "Further results"
+# The sections that show the scans themselves, and that link the page for readers.
+SCANS_SECTION, READERS_SECTION = "Preprocessing", "Reader study"
+# Tables of a row per thing, too long for a page.
+LISTS = tuple(name for section in SECTIONS for name in section.lists)
+
+TITLES = {
+    "ablation": "What each idea of the method buys",
+    "augmentation": "Detectors by the ratio of real to synthetic slices",
+    "augmentation_tests": "Differences from real slices alone, tested",
+    "cohort": "New lesions by treatment arm",
+    "compute": "Hours and memory by rule",
+    "image_quality": "Generated against real follow-ups",
+    "lesion_sizes": "Detection by size of the lesion",
+    "lesions": "every true and predicted lesion",
+    "privacy": "Follow-ups against training scans of other patients",
+    "quality": "Quality control of the scans",
+    "reader_study": "What readers thought of the follow-ups",
+}
+FIGURE_SENTENCES = {
+    "ablation": "A variant matters where its interval leaves 0, and only if it would again in another training.",
+    "augmentation": "A rise with the ratio shows a benefit only where the intervals separate.",
+    "follow_ups": "Pictures show whether a lesion is where it was asked for; a few slices do not say how often it is.",
+    "image_quality": "A copy has little error outside the lesions, too; the lesion panels tell generators from copies.",
+    "lesion_sizes": "Few lesions of a size make a wide interval.",
+    "losses": "A loss that falls shows that a network learned something, not that it learned what a reader wants.",
+    "preprocessing": "The worst by one measure: a fault that both scans of a patient share does not show here.",
+    "previews": "Drawn during the training from few patients; they show that it works, not how well.",
+    "privacy": "A follow-up beyond the limit is a reason to look at the pair, not a proof of copying.",
+    "privacy_pairs": "Heads look alike; a copy shares the course of single gyri and old lesions.",
+}
+# Of a wide table these columns stand on the page, and all under it; of the others all.
+MAIN_COLUMNS = {
+    "augmentation": (
+        *("source", "generator", "architecture", "real_synthetic", "n", "seeds", "n_real", "n_synthetic", "dice"),
+        *("lesion_recall", "lesion_precision", "lesion_f1", "false_positives_per_patient", "msseg2_f1"),
+    ),
+}

@@ -1,0 +1,30 @@
+"""Plain sentences about tables: what their numbers show, and what they do not.
+
+A sentence is computed from the rows of this run, never from a paper's; the papers' numbers are named as such.
+"""
+
+from collections.abc import Callable
+
+from msdiff.report.sentences import data, detection, images, privacy, readers
+from msdiff.report.sentences.phrases import FEW_PATIENTS, Run
+from msdiff.report.sentences.summary import Paragraph, summary, warning
+
+__all__ = ["FEW_PATIENTS", "Paragraph", "Run", "say", "summary", "warning"]
+
+SENTENCES: dict[str, Callable[[Run], str]] = {
+    "cohort": data.about_cohort,
+    "image_quality": images.about_image_quality,
+    "ablation": images.about_ablation,
+    "augmentation": detection.about_augmentation,
+    "augmentation_tests": detection.about_augmentation_tests,
+    "lesion_sizes": detection.about_lesion_sizes,
+    "privacy": privacy.about_privacy,
+    "reader_study": readers.about_reader_study,
+    "quality": data.about_quality,
+    "compute": data.about_compute,
+}
+
+
+def say(name: str, run: Run) -> str:
+    """What the rows of this run show and do not show; empty for a table without sentences or rows."""
+    return SENTENCES[name](run) if name in SENTENCES and len(run.ours(name)) else ""

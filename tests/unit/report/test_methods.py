@@ -1,0 +1,36 @@
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import msdiff
+from msdiff.report.methods import PLACE, TEXT, fill, methods
+from msdiff.report.sentences import Run
+
+CONFIG = yaml.safe_load((Path(msdiff.__file__).parents[1] / "config.yaml").read_text())
+
+
+def test_every_setting_that_is_named_is_in_the_config():
+    sentences = [line for line in TEXT.read_text(encoding="utf-8").splitlines() if PLACE.search(line)]
+    assert len(sentences) > 10
+    for sentence in sentences:
+        assert fill(sentence, Run({}, CONFIG, {}), "long_ms_diff"), sentence
+
+
+def test_settings_stand_in_the_sentences():
+    parts = dict(methods(Run({}, CONFIG, {})))
+    training = CONFIG["synthesis"]["long_ms_diff"]["training"]
+    assert f"{training['steps']} steps of {training['batch_size']} slices" in parts["Generator"]
+    assert f"{CONFIG['synthesis']['plan']['mass']['count']} follow-ups" in parts["Follow-ups"]
+    assert "with 3 seeds on mixes" in parts["Detection"]
+    assert "bootstraps over patients at 95 %" in parts["Statistics"]
+    assert not re.search(r"[{}]|GENERATOR|None", " ".join(parts.values()))
+
+
+@pytest.mark.parametrize("key", ["tables", "segmentation"])
+def test_what_a_run_lacks_is_left_out(key):
+    config = {name: section for name, section in CONFIG.items() if name != key}
+    titles = [title for title, _ in methods(Run({}, config, {}))]
+    assert ("Statistics" in titles) == (key != "tables")
+    assert ("Detection" in titles) == (key != "segmentation")
