@@ -1,106 +1,234 @@
-"""Time of our sampling loop over MONAI's, on the same network: DiffusionInferer with DDIMScheduler, equal steps.
+"""Images per second of our draw over MONAI's: DiffusionInferer with its DDIM and DDPM schedulers, on the same network.
 
-    python benchmarks/sampling.py [--steps 20] [--batch 8] [--repeats 5]
+    python benchmarks/sampling.py [--size demo|paper] [--device cpu|cuda] [--steps 20] [--batch N] [--repeats N]
 
-Both draw the same follow-ups of the demo's size (64 x 64) on the CPU, by turns in one run, so that the ratio does not
-depend on what else the machine does. Prints the median time of each, the ratio (below 1: ours is faster) and the
-largest difference of the images.
+Both draw with the same weights, in equal steps and the same precision (float32 on a CPU, bfloat16 on a GPU), by turns
+in one run, so that the ratios do not depend on what else the machine does. Ours is the draw that `draw-samples` makes:
+from arrays on the CPU to arrays on the CPU, its network channels-last, in batches of four on a CPU, compiled on a GPU.
+MONAI's network is as MONAI makes it, run eagerly, from noise on the device to images on the CPU; for a stricter
+comparison it is also tried with its weights channels-last.
+
+Prints images per second, the ratio (above 1: ours is faster; the median over turns), the largest difference of the
+images where the mathematics is the same (DDIM), the FLOPs of the network as torch counts them, the measured peak of
+matrix products on the device and the share of it that is reached, and the time that 15,000 follow-ups would take.
 """
 
 import argparse
+import copy
 import logging
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from monai.inferers import DiffusionInferer
-from monai.networks.schedulers import DDIMScheduler
+from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from msdiff.diffusion import noise, objective, sampler
-from msdiff.networks.conditional_unet import ConditionalUNet, ConditionalUNetSettings, embedding_time
+from msdiff.diffusion.sampler import noise_like
+from msdiff.networks.conditional_unet import embedding_time
 from msdiff.settings import check
+from msdiff.synthesis import SamplerSettings
+from msdiff.synthesis.conditions import channels, standardised
+from msdiff.synthesis.denoiser import Denoiser
+from msdiff.synthesis.follow_ups import Draw
+from msdiff.synthesis.options import LongMSDiffSettings
 
-NETWORK = {
-    "in_channels": 6,
-    "out_channels": 1,
-    "channels": [16, 32, 64, 64],
-    "residual_blocks": 1,
-    "attention": [False, False, False, True],
-    "head_channels": 32,
-    "norm_groups": 16,
-}
+ROOT = Path(__file__).parents[1]
 CHAIN = 1000  # steps of the discrete chain that both take a part of
-SCHEDULE = {"beta_first": 1e-4, "beta_last": 0.02, "steps": CHAIN, "logsnr_min": -20.0, "logsnr_max": 20.0}
-OPTIONS = {"spacing": "t", "clip": None, "eta": 0.0}
+PIXELS = {"demo": 64, "paper": 256}
+# Batch of a draw, turns, and side of the matrices of the peak.
+ON = {"cpu": (8, 7, 2048), "cuda": (32, 5, 8192)}
+FOLLOW_UPS, STEPS = 15_000, 20
+STATISTICS = {
+    name: {"mean": 0.0, "deviation": 1.0, "smallest": 0.0, "largest": 10.0} for name in ("change_mm3", "change_count")
+}
 
 
 def main() -> None:
-    """Time both and print the ratio."""
+    """Time both and print the ratios."""
     logging.disable(logging.WARNING)
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", choices=PIXELS, default="demo", help="network and images of the demo or the paper")
+    parser.add_argument("--device", choices=ON, default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--steps", type=int, default=STEPS, help="evaluations of the network")
+    parser.add_argument("--batch", type=int, help="images at a time")
+    parser.add_argument("--repeats", type=int, help="turns")
     arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    batch, repeats, side = ON[device.type]
+    batch, repeats = arguments.batch or batch, arguments.repeats or repeats
+    torch.backends.cudnn.benchmark = device.type == "cuda"
+
+    settings = generator(arguments.size)
     torch.manual_seed(0)
-    network = ConditionalUNet(check(ConditionalUNetSettings, NETWORK)).eval().to(memory_format=torch.channels_last)
-    nn.init.normal_(network.unet.out[-1].conv.weight, std=0.02)
-    seeds = range(arguments.batch)
-    first = sampler.noise_like((1, 64, 64), seeds)
-    condition = torch.randn(arguments.batch, 5, 64, 64)
-    ours, theirs = (
-        our_loop(network, first, condition, arguments.steps),
-        monai_loop(network, first, condition, arguments.steps),
+    denoiser = Denoiser(settings.network, settings.objective, settings.target).eval()
+    nn.init.normal_(denoiser.last, std=0.02)
+    plain = copy.deepcopy(denoiser.network.unet).to(device)
+    last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
+    draw = Draw(denoiser.to(device, memory_format=torch.channels_last), STATISTICS, settings, device)
+    inputs = follow_up_inputs(batch, PIXELS[arguments.size])
+    runs: dict[str, Callable[[], Tensor]] = {}
+    for sampler, theirs in (("ddim", DDIMScheduler), ("ancestral", DDPMScheduler)):
+        runs[f"ours, {sampler}"] = ours(draw, inputs, sampler, arguments.steps)
+        for name, network in (("MONAI", plain), ("MONAI channels-last", last)):
+            runs[f"{name}, {sampler}"] = monai(network, draw, inputs, theirs, arguments.steps)
+    images = {name: run() for name, run in runs.items()}  # also compiles and warms up
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            times[name].append(seconds(run, device))
+
+    flops = flops_of(settings, PIXELS[arguments.size])
+    peak = matmul_peak(device, side)
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    print(f"{arguments.size}: {PIXELS[arguments.size]} x {PIXELS[arguments.size]}, ", end="")
+    print(
+        f"{sum(p.numel() for p in plain.parameters()) / 1e6:.1f} M parameters, {flops / 1e9:.4g} GFLOP a step and image"
     )
-    difference = (ours() - theirs()).abs().max().item()
-    times: dict[str, list[float]] = {"ours": [], "MONAI": []}
-    for _ in range(arguments.repeats):
-        for name, run in (("ours", ours), ("MONAI", theirs)):
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    seconds = {name: statistics.median(values) for name, values in times.items()}
-    print(f"DDIM, {arguments.steps} steps, batch of {arguments.batch}, 64 x 64, {torch.get_num_threads()} threads")
-    for name, value in seconds.items():
-        print(f"{name:6s} {value:7.3f} s")
-    print(f"ratio  {seconds['ours'] / seconds['MONAI']:7.3f}")
-    print(f"largest difference of the images {difference:.2g}")
+    print(f"{device_name}{threads}, {precision(device)[1]}, batch of {batch}, {arguments.steps} steps, {repeats} turns")
+    compiled = getattr(denoiser, "compiled", None) is not None
+    print(f"our network is {'compiled' if compiled else 'not compiled'}\n")
+    print("| sampler | images per second | MONAI | ratio | MONAI channels-last | ratio | share of the peak |")
+    print("|---|---|---|---|---|---|---|")
+    for sampler in ("ddim", "ancestral"):
+        rates = {name: batch / statistics.median(times[f"{name}, {sampler}"]) for name in NAMES}
+        ratios = [ratio(times[f"{name}, {sampler}"], times[f"ours, {sampler}"]) for name in NAMES[1:]]
+        share = rates["ours"] * arguments.steps * flops / peak
+        print(f"| {sampler} | {rates['ours']:.4g} | {rates['MONAI']:.4g} | {ratios[0]:.2f} |", end=" ")
+        print(f"{rates['MONAI channels-last']:.4g} | {ratios[1]:.2f} | {100 * share:.0f} % |")
+    difference = (images["ours, ddim"] - images["MONAI, ddim"]).abs().max().item()
+    spread = np.ptp(images["ours, ddim"].numpy())
+    print(f"\nlargest difference of the DDIM images {difference:.2g}, of a range of {spread:.2g}")
+    print(f"peak of matrix products, {precision(device)[1]}: {peak / 1e12:.4g} TFLOP/s")
+    rate = batch / statistics.median(times["ours, ddim"]) * arguments.steps / STEPS
+    work = FOLLOW_UPS * STEPS * flops
+    print(f"{FOLLOW_UPS:,} follow-ups in {STEPS} steps, {work / 1e15:.4g} PFLOP: {FOLLOW_UPS / rate:,.0f} s", end="")
+    print(f"; at the peak {work / peak:,.0f} s")
 
 
-def our_loop(network: ConditionalUNet, first: Tensor, condition: Tensor, steps: int) -> Callable[[], Tensor]:
-    """Our sampler on a network that predicts the noise."""
-    schedule = noise.load_schedule("linear_beta", SCHEDULE)
-
-    def denoise(z: Tensor, logsnr: Tensor) -> Tensor:
-        return objective.to_x(network(z, logsnr, condition), z, logsnr, "eps")
-
-    return lambda: sampler.sample(denoise, first, schedule, "ddim", steps, OPTIONS, range(len(first)))
+NAMES = ("ours", "MONAI", "MONAI channels-last")
 
 
-def monai_loop(network: ConditionalUNet, first: Tensor, condition: Tensor, steps: int) -> Callable[[], Tensor]:
+def generator(size: str) -> LongMSDiffSettings:
+    """The generator of config.yaml or the demo, with v and the linear schedule: so both can be compared closely."""
+    section = yaml.safe_load((ROOT / "config.yaml").read_text())["synthesis"]["long_ms_diff"]
+    if size == "demo":
+        demo = yaml.safe_load((ROOT / "profiles/demo/overrides.yaml").read_text())["synthesis"]["long_ms_diff"]
+        section = merged(section, demo)
+    section["objective"]["prediction"] = "v"
+    section["objective"]["schedule"]["backend"] = "linear_beta"
+    return check(LongMSDiffSettings, chosen(section))
+
+
+def merged(base: Any, over: Any) -> Any:
+    """A section with another laid over it, as Snakemake does."""
+    if not isinstance(base, dict) or not isinstance(over, dict):
+        return over
+    return base | {key: merged(base.get(key), value) for key, value in over.items()}
+
+
+def chosen(section: Any) -> Any:
+    """A section as commands get it: of every part with a backend, that one's options."""
+    if not isinstance(section, dict):
+        return section
+    if "backend" in section:
+        backend = section["backend"]
+        return {"backend": backend, "options": chosen(section[backend])}
+    return {key: chosen(value) for key, value in section.items()}
+
+
+def follow_up_inputs(batch: int, pixels: int) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+    """Baselines and masks (B, 1, H, W), scalars (B, 3) and seeds."""
+    random = torch.Generator().manual_seed(0)
+    baseline = torch.randn(batch, 1, pixels, pixels, generator=random).clamp(-1, 1)
+    mask = (torch.rand(batch, 1, pixels, pixels, generator=random) < 0.002).float()
+    return baseline, mask, torch.tensor([[200.0, 3.0, 1.0]]).repeat(batch, 1), list(range(batch))
+
+
+def ours(draw: Draw, inputs: tuple[Any, ...], name: str, steps: int) -> Callable[[], Tensor]:
+    """Our draw."""
+    options = {"spacing": "t", "clip": None} | ({"eta": 0.0} if name == "ddim" else {})
+    choice = {"backend": name, "options": options}
+    settings = check(SamplerSettings, {"sampler": choice, "steps": steps, "guidance_weight": 0.0})
+    return lambda: draw(*inputs, settings).cpu()
+
+
+def monai(unet: nn.Module, draw: Draw, inputs: tuple[Any, ...], kind: type[Any], steps: int) -> Callable[[], Tensor]:
     """MONAI's inferer on the same network, its discrete steps told to the network as noise levels."""
-    scheduler = DDIMScheduler(
-        num_train_timesteps=CHAIN, schedule="linear_beta", beta_start=1e-4, beta_end=0.02, clip_sample=False
-    )
+    baseline, mask, scalars, seeds = inputs
+    values = torch.from_numpy(standardised(scalars.double().numpy(), draw.statistics))
+    condition = channels(baseline, mask, values, draw.settings.conditions).to(draw.device)
+    first = noise_like(baseline.shape[1:], seeds).to(draw.device)
+    betas = {"beta_start": 1e-4, "beta_end": 0.02}
+    scheduler = kind(CHAIN, "linear_beta", clip_sample=False, prediction_type="v_prediction", **betas)
     scheduler.set_timesteps(steps)
     # Ours are the last of each CHAIN / steps; theirs by default the first.
     scheduler.timesteps = torch.from_numpy(np.arange(CHAIN, 0, -CHAIN // steps) - 1)
+    times = embedding_time(torch.logit(scheduler.alphas_cumprod.double())).to(draw.device)
 
     class Network(nn.Module):
         def forward(self, x: Tensor, timesteps: Tensor, context: Tensor | None = None) -> Tensor:
-            logsnr = torch.logit(scheduler.alphas_cumprod[timesteps.long()].double()).float()
-            return network.unet(x, embedding_time(logsnr).expand(len(x)))  # type: ignore[no-any-return]
+            return unet(x, times[timesteps.long()].expand(len(x)))[:, :1].float()  # type: ignore[no-any-return]
 
     inferer, wrapped = DiffusionInferer(scheduler), Network()
 
     def run() -> Tensor:
-        with torch.no_grad():
-            return inferer.sample(first, wrapped, scheduler, conditioning=condition, mode="concat", verbose=False)  # type: ignore[no-any-return]
+        with precision(draw.device)[0]:
+            drawn = inferer.sample(first, wrapped, scheduler, conditioning=condition, mode="concat", verbose=False)
+        return drawn.cpu()  # type: ignore[no-any-return]
 
     return run
+
+
+def precision(device: torch.device) -> tuple[AbstractContextManager[Any], str]:
+    """What both networks run in, and its name."""
+    if device.type == "cpu":
+        return nullcontext(), "float32"
+    return torch.autocast("cuda", dtype=torch.bfloat16), "bfloat16"
+
+
+def seconds(run: Callable[[], object], device: torch.device) -> float:
+    """Time of one call, to the end of what it ordered on the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def ratio(theirs: list[float], our: list[float]) -> float:
+    """The median over turns of their time over ours."""
+    return statistics.median(a / b for a, b in zip(theirs, our, strict=True))
+
+
+def flops_of(settings: LongMSDiffSettings, pixels: int) -> int:
+    """FLOPs of the network for one image, counted without computing any; a multiplication and an addition are two."""
+    with torch.device("meta"):
+        denoiser = Denoiser(settings.network, settings.objective, settings.target).eval()
+        image = torch.empty(1, 1, pixels, pixels)
+        condition, level = torch.empty(1, 5, pixels, pixels), torch.empty(1)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        denoiser.network(image, level, condition)
+    return int(counter.get_total_flops())
+
+
+def matmul_peak(device: torch.device, side: int) -> float:
+    """The most FLOP/s of ten products of square matrices, in the precision of the networks."""
+    kind = torch.float32 if device.type == "cpu" else torch.bfloat16
+    a, b = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
+    seconds(lambda: a @ b, device)
+    return 2 * side**3 / min(seconds(lambda: a @ b, device) for _ in range(10))
 
 
 if __name__ == "__main__":
