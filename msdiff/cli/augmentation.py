@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         required=True,
-        help="folders .../{generator}/{architecture}/{mix}/seed-{seed}/scores with patients.tsv",
+        help="folders .../{generator}/{architecture}/{mix}/seed-{seed}/scores",
     )
     parser.add_argument(
         "--mixes",
@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read scores and mixes, write the table."""
-    from msdiff.tables.augmentation import augmentation_table, read_mix, read_run
+    from msdiff.tables.augmentation import augmentation_table, read_mix
+    from msdiff.tables.detector_runs import read_run
 
     chosen = settings.read(TableSettings, arguments.settings, "tables")
     logger.info("table of %d scored detectors", len(arguments.scores))

@@ -58,6 +58,8 @@ def paired_bootstrap(
     resamples: int,
     level: float,
     rng: np.random.Generator,
+    *,
+    patients_per_resample: int | None = None,
 ) -> Interval:
     """Percentile bootstrap of `statistic(first) - statistic(second)`, both on the same resampled patients.
 
@@ -70,7 +72,7 @@ def paired_bootstrap(
         return Interval(np.nan, np.nan, np.nan)
     if min(_patients(first), _patients(second)) < 2:
         return Interval(statistic(first) - statistic(second), np.nan, np.nan)
-    draws = rng.integers(len(first), size=(resamples, len(first)))
+    draws = rng.integers(len(first), size=(resamples, patients_per_resample or len(first)))
     differences = np.array([statistic(first[draw]) - statistic(second[draw]) for draw in draws])
     return _percentiles(statistic(first) - statistic(second), differences, level)
 
@@ -103,9 +105,10 @@ def over_seeds(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def wilcoxon_paired(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Two-sided p of the signed-rank test on paired values (patient,).
 
-    Pairs with a NaN are left out, pairs without a difference too (Wilcoxon's own way); 1 where no pair differs.
+    Pairs with a NaN are left out, pairs without a difference too (Wilcoxon's own way); 1 where no pair differs. What
+    differs by the rounding of an average does not differ.
     """
-    differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    differences = np.round(np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64), 12)
     differences = differences[~np.isnan(differences) & (differences != 0)]
     return float(wilcoxon(differences).pvalue) if len(differences) else 1.0
 

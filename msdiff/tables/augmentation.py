@@ -6,6 +6,8 @@ A row is a detector trained on one mix, over one or more seeds. Per patient, cou
     dice                                mean over patients (and seeds) of the patient's Dice
     correct, false positives, negatives sums over patients, mean over seeds
     lesion_precision, _recall, _f1, _f2 of those counts
+    msseg2_recall, _precision, _f1      mean over patients with true lesions (and seeds) of SensL, PPVL and F1L
+    msseg2_empty_predictions, _mm3      mean over patients without, of the number and volume of their predictions
 
 The paper's precision and recall are neither lesion-level nor those of its Dice: 47 / (47 + 305) is not 0.241, and the
 harmonic mean of 0.241 and 0.360 is not 0.245. Read as pooled voxels beside a Dice averaged apart, the numbers agree.
@@ -22,28 +24,19 @@ from numpy.typing import NDArray
 from msdiff.errors import BadInput
 from msdiff.metrics.intervals import over_seeds, pooled
 from msdiff.metrics.lesion import LesionCounts, lesion_f, lesion_precision, lesion_recall
+from msdiff.metrics.msseg2 import DetectionCounts, marks
 from msdiff.metrics.voxel import Confusion, expected_cost, precision, recall
 from msdiff.tables import published
+from msdiff.tables.detector_runs import KEYS, LESIONS, MSSEG2, VOXELS, Run, by_training
 from msdiff.tables.estimates import estimate
 from msdiff.tables.layout import TableSettings, assemble, keys_of, read_list, with_intervals
 
-KEYS = ["cohort", "generator", "architecture", "real_synthetic"]
-VOXELS = ["tp", "fp", "fn", "tn"]
-LESIONS = ["correct", "false_positives", "false_negatives"]
 METRICS = [
     *("dice", "precision", "recall", *LESIONS),
     *("lesion_precision", "lesion_recall", "lesion_f1", "lesion_f2", "false_positives_per_patient", "expected_cost"),
+    *("msseg2_recall", "msseg2_precision", "msseg2_f1", "msseg2_empty_predictions", "msseg2_empty_mm3"),
 ]
 COLUMNS = [*KEYS, "n", "seeds", "n_real", "n_synthetic", *with_intervals(METRICS)]
-SCORE_COLUMNS = ["subject", *VOXELS, "dice", *LESIONS, "true_lesions"]
-
-
-class Run(NamedTuple):
-    """One trained detector's scores: its keys after the cohort, its seed, one row per test patient (SCORE_COLUMNS)."""
-
-    keys: tuple[str, str, str]
-    seed: str
-    patients: pd.DataFrame
 
 
 class Mix(NamedTuple):
@@ -67,16 +60,12 @@ def augmentation_table(
 ) -> pd.DataFrame:
     """The table of one cohort's detectors, and the paper's rows.
 
-    `mixes` gives the slices of (generator, ratio, seed). Raises BadInput where Correct + false negatives is not the
-    number of true lesions, where the runs differ in their patients or true lesions, or where a run's mix is not given.
+    `mixes` gives the slices of (generator, ratio, seed). Raises BadInput where a run's mix is not given, and what
+    `by_training` raises.
     """
-    _check_true_lesions(runs)
-    groups: dict[tuple[str, str, str], list[Run]] = {}
-    for run in sorted(runs, key=lambda run: (run.keys, run.seed)):
-        groups.setdefault(run.keys, []).append(run)
     ours = [
         {**dict(zip(KEYS, (cohort, *keys), strict=True)), **_slices(group, mixes), **_row(group, settings)}
-        for keys, group in groups.items()
+        for keys, group in by_training(runs).items()
     ]
     return assemble(ours, [paper_row(row) for row in published.AUGMENTATION], COLUMNS)
 
@@ -88,43 +77,12 @@ def paper_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **derived, "false_positives_per_patient": row["false_positives"] / row["n"]}
 
 
-def read_run(folder: str | Path) -> Run:
-    """A detector's scores; its keys stand in the path (.../generator/architecture/mix/seed-N/scores)."""
-    keys = keys_of(folder, "scores")
-    patients = read_list(Path(folder) / "patients.tsv", SCORE_COLUMNS)
-    if patients.empty or patients["subject"].duplicated().any():
-        raise BadInput(f"{folder}/patients.tsv: expected one row per test patient; score the detector again")
-    row = (keys["generator"], keys["architecture"], keys["mix"].replace("-", ":"))
-    return Run(row, keys["seed"], patients.sort_values("subject", ignore_index=True))
-
-
 def read_mix(path: str | Path) -> tuple[tuple[str, str, str], Mix]:
     """The slices of a training mix, by the generator, ratio and seed in its path."""
     keys = keys_of(path, "mix")
     synthetic = read_list(path, ["kind"])["kind"] == "synthetic"
     key = (keys["generator"], keys["mix"].replace("-", ":"), keys["seed"])
     return key, Mix(int((~synthetic).sum()), int(synthetic.sum()))
-
-
-def _check_true_lesions(runs: Sequence[Run]) -> None:
-    expected: pd.Series | None = None
-    for run in runs:
-        row = ", ".join(run.keys) + f", seed {run.seed}"
-        true_lesions = run.patients.set_index("subject")["true_lesions"].sort_index()
-        sums = run.patients.set_index("subject")[["correct", "false_negatives"]].sum(axis=1).sort_index()
-        if not (sums == true_lesions).all():
-            subject = sums.index[sums != true_lesions][0]
-            raise BadInput(
-                f"scores of {row}: expected correct + false negatives = {true_lesions[subject]} true lesions in "
-                f"{subject}, got {sums[subject]}; score the detector again"
-            )
-        expected = true_lesions if expected is None else expected
-        if not true_lesions.equals(expected):
-            raise BadInput(
-                f"scores of {row}: expected the patients and true lesions of the other detectors "
-                f"({expected.sum()} lesions in {len(expected)} patients), got "
-                f"{true_lesions.sum()} in {len(true_lesions)}; score all detectors on the same patients and settings"
-            )
 
 
 def _slices(group: Sequence[Run], mixes: Mapping[tuple[str, str, str], Mix]) -> dict[str, float]:
@@ -160,4 +118,19 @@ def _row(group: Sequence[Run], settings: TableSettings) -> dict[str, float]:
     for name, ratio in LESION_RATIOS.items():
         row |= estimate(name, lesions, settings, pooled(lambda *counts, ratio=ratio: ratio(LesionCounts(*counts))))
     row |= estimate("false_positives_per_patient", lesions[:, 1] / n_seeds, settings)
+    return row | _msseg2(group, settings)
+
+
+def _msseg2(group: Sequence[Run], settings: TableSettings) -> dict[str, float]:
+    """By the rules of MSSEG-2: marks of the patients with true lesions, number and volume of what others are given."""
+    counts = np.stack([run.patients[MSSEG2].to_numpy() for run in group])
+    values = np.array([[marks(DetectionCounts(*patient), np.nan) for patient in seed] for seed in counts])
+    volumes = np.stack([run.patients["msseg2_predicted_mm3"].to_numpy(dtype=np.float64) for run in group])
+    # The number of true lesions is the same for every seed.
+    with_lesions = counts[0, :, 0] > 0
+    sens_l, ppv_l, f1_l = over_seeds(np.where(with_lesions[:, None], values, np.nan)).T
+    row = estimate("msseg2_recall", sens_l, settings) | estimate("msseg2_precision", ppv_l, settings)
+    row |= estimate("msseg2_f1", f1_l, settings)
+    for name, empty in (("msseg2_empty_predictions", counts[:, :, 2]), ("msseg2_empty_mm3", volumes)):
+        row |= estimate(name, over_seeds(np.where(with_lesions, np.nan, empty)), settings)
     return row

@@ -43,6 +43,7 @@ def difference(
         settings.bootstrap_resamples,
         settings.confidence_level,
         np.random.default_rng([settings.bootstrap_seed]),
+        patients_per_resample=settings.patients_per_resample,
     )
     return _columns(name, interval)
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.xdist_group("demo")]
-TABLES = ["augmentation", "image_quality", "cohort", "quality", "compute"]
+TABLES = ["augmentation", "augmentation_tests", "lesion_sizes", "lesions"]
+TABLES += ["image_quality", "cohort", "quality", "compute"]
 REPORTING = {"draw_figures", "provenance", "report", "all"}
 
 

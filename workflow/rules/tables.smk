@@ -4,7 +4,16 @@ Reads   results/segmentation/, results/synthesis/, results/preprocessed/{cohort}
 Writes  results/tables/, results/figures/, results/provenance.json, results/report.html
 """
 
-TABLES = ["augmentation", "image_quality", "cohort", "quality", "compute"]
+TABLES = [
+    "augmentation",
+    "augmentation_tests",
+    "lesion_sizes",
+    "lesions",
+    "image_quality",
+    "cohort",
+    "quality",
+    "compute",
+]
 STACK = f"results/preprocessed/{STUDY}/stack"
 SHEET = config["cohort"][STUDY]["sheet"] or f"results/cohorts/{STUDY}/sheet.tsv"
 QUALITY = expand(
@@ -88,6 +97,99 @@ rule augmentation:
             --cohort {params.cohort:q} \
             --scores {input.scores:q} \
             --mixes {input.mixes:q} \
+            --out {output.table:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule augmentation_tests:
+    input:
+        scores=SCORES,
+    output:
+        table=report(
+            "results/tables/augmentation_tests.csv",
+            caption="../report/augmentation_tests.rst",
+            category="tables",
+        ),
+    log:
+        "results/logs/augmentation_tests.log",
+    benchmark:
+        "results/benchmarks/augmentation_tests.tsv"
+    group:
+        "tables"
+    conda:
+        "../../envs/tables.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(15),
+    params:
+        cohort=STUDY,
+        settings=settings("tables"),
+    shell:
+        r"""
+        python -m msdiff augmentation-tests \
+            --cohort {params.cohort:q} \
+            --scores {input.scores:q} \
+            --out {output.table:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule lesion_sizes:
+    input:
+        scores=SCORES,
+    output:
+        table=report(
+            "results/tables/lesion_sizes.csv",
+            caption="../report/lesion_sizes.rst",
+            category="tables",
+        ),
+    log:
+        "results/logs/lesion_sizes.log",
+    benchmark:
+        "results/benchmarks/lesion_sizes.tsv"
+    group:
+        "tables"
+    conda:
+        "../../envs/tables.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(15),
+    params:
+        cohort=STUDY,
+        settings=settings("tables"),
+    shell:
+        r"""
+        python -m msdiff lesion-sizes \
+            --cohort {params.cohort:q} \
+            --scores {input.scores:q} \
+            --out {output.table:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule lesions:
+    input:
+        scores=SCORES,
+    output:
+        table=report(
+            "results/tables/lesions.csv",
+            caption="../report/lesions.rst",
+            category="tables",
+        ),
+    log:
+        "results/logs/lesions.log",
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        cohort=STUDY,
+        settings=settings("tables"),
+    shell:
+        r"""
+        python -m msdiff lesions \
+            --cohort {params.cohort:q} \
+            --scores {input.scores:q} \
             --out {output.table:q} \
             --settings {params.settings:q} >{log:q} 2>&1
         """

@@ -56,6 +56,9 @@ def test_fewer_patients_per_resample_widen_the_interval():
     full = bootstrap(values, mean, 500, 0.95, np.random.default_rng(0))
     ten = bootstrap(values, mean, 500, 0.95, np.random.default_rng(0), patients_per_resample=10)
     assert ten.hi - ten.lo > 1.3 * (full.hi - full.lo)
+    nothing = np.zeros(30)
+    of_ten = paired_bootstrap(values, nothing, mean, 500, 0.95, np.random.default_rng(0), patients_per_resample=10)
+    assert (of_ten.lo, of_ten.hi) == (ten.lo, ten.hi)
 
 
 def test_a_seed_decides_the_interval():
@@ -116,6 +119,7 @@ def test_wilcoxon_agrees_with_scipy():
     with_gap = np.append(first, np.nan), np.append(second, 1.0)
     assert wilcoxon_paired(*with_gap) == wilcoxon_paired(first, second)
     assert wilcoxon_paired(first, first) == 1
+    assert wilcoxon_paired(first, first + 1e-15) == 1
 
 
 def test_holm_by_hand():

@@ -1,4 +1,3 @@
-import itertools
 import json
 
 import numpy as np
@@ -7,7 +6,8 @@ import pytest
 
 from msdiff.cli import augmentation as command
 from msdiff.errors import BadInput
-from msdiff.tables.augmentation import COLUMNS, Mix, augmentation_table, read_mix, read_run
+from msdiff.tables.augmentation import COLUMNS, Mix, augmentation_table, read_mix
+from msdiff.tables.detector_runs import read_run
 from msdiff.tables.layout import OURS, PAPER, read_table
 
 # TABLES: key columns, then value columns, every estimate with its interval.
@@ -15,33 +15,8 @@ PROMISED = [
     *("source", "cohort", "generator", "architecture", "real_synthetic", "n", "seeds", "n_real", "n_synthetic"),
     *("dice", "precision", "recall", "correct", "false_positives", "false_negatives"),
     *("lesion_precision", "lesion_recall", "lesion_f1", "lesion_f2", "false_positives_per_patient", "expected_cost"),
+    *("msseg2_recall", "msseg2_precision", "msseg2_f1", "msseg2_empty_predictions", "msseg2_empty_mm3"),
 ]
-SEED_0 = """\
-subject\ttp\tfp\tfn\ttn\tdice\tcorrect\tfalse_positives\tfalse_negatives\ttrue_lesions
-sub-1\t30\t10\t10\t950\t0.75\t3\t1\t1\t4
-sub-2\t0\t0\t20\t980\t0\t0\t0\t2\t2
-sub-3\t0\t0\t0\t1000\t\t0\t0\t0\t0
-"""
-SEED_1 = """\
-subject\ttp\tfp\tfn\ttn\tdice\tcorrect\tfalse_positives\tfalse_negatives\ttrue_lesions
-sub-3\t0\t20\t0\t980\t0\t0\t2\t0\t0
-sub-1\t20\t0\t20\t960\t0.6666667\t2\t0\t2\t4
-sub-2\t10\t10\t10\t970\t0.5\t1\t1\t1\t2
-"""
-
-
-@pytest.fixture
-def folder(tmp_path):
-    base = tmp_path / "segmentation" / "phantom" / "long_ms_diff"
-    for architecture, seed in itertools.product(("unet", "bit_resnet50"), (0, 1)):
-        scores = base / architecture / "1-2" / f"seed-{seed}" / "scores"
-        scores.mkdir(parents=True)
-        (scores / "patients.tsv").write_text(SEED_1 if seed else SEED_0)
-    (base / "mixes").mkdir()
-    for seed in (0, 1):
-        mix = pd.DataFrame({"kind": ["real"] * 10 + ["synthetic"] * (20 + seed), "slice": 3})
-        mix.to_csv(base / "mixes" / f"1-2_seed-{seed}.tsv", sep="\t", index=False)
-    return base
 
 
 def read_all(folder):
@@ -75,6 +50,22 @@ def test_known_answers_over_two_seeds(folder, table_settings):
     assert row["lesion_f1"] == pytest.approx(2 * 0.6 * 0.5 / 1.1)
     assert row["lesion_f2"] == pytest.approx(5 * 0.6 * 0.5 / (4 * 0.6 + 0.5))
     assert row["false_positives_per_patient"] == pytest.approx(2 / 3)
+    # By patient: SensL 3/4 and 4/4, 0 and 1/2; PPVL 2/4 and 2/2, none and 1/2. F1L 0.6 and 1, 0 and 1/2.
+    assert row["msseg2_recall"] == pytest.approx((0.875 + 0.25) / 2)
+    assert row["msseg2_precision"] == pytest.approx((0.75 + 0.5) / 2)
+    assert row["msseg2_f1"] == pytest.approx((0.8 + 0.25) / 2)
+    # The patient without a true lesion: nothing in one seed, two predictions of 20 mm3 in the other.
+    assert (row["msseg2_empty_predictions"], row["msseg2_empty_mm3"]) == (1, 10)
+
+
+def test_ratios_stand_from_real_only_to_synthetic_only(folder, table_settings):
+    runs, mixes = read_all(folder)
+    for run, ratio in zip(list(runs), ("0:1", "1:0", "1:3", "10:1"), strict=True):
+        runs.append(run._replace(keys=("long_ms_diff", "unet", ratio)))
+        mixes["long_ms_diff", ratio, run.seed] = Mix(1, 1)
+    table = augmentation_table(runs, mixes, "phantom", table_settings)
+    ours = table[(table["source"] == OURS) & (table["architecture"] == "unet")]
+    assert ours["real_synthetic"].tolist() == ["1:0", "10:1", "1:2", "1:3", "0:1"]
 
 
 def test_intervals_hold_their_estimate(folder, table_settings):
@@ -102,7 +93,7 @@ def test_order_of_files_does_not_matter(folder, table_settings):
 
 def test_lost_lesions_are_an_error_that_names_the_row(folder, table_settings):
     path = folder / "unet" / "1-2" / "seed-1" / "scores" / "patients.tsv"
-    path.write_text(path.read_text().replace("2\t0\t2\t4\n", "2\t0\t1\t4\n"))
+    path.write_text(path.read_text().replace("\t2\t0\t2\t4\t", "\t2\t0\t1\t4\t"))
     with pytest.raises(
         BadInput, match=r"scores of long_ms_diff, unet, 1:2, seed 1: .* = 4 true lesions in sub-1, got 3"
     ):
@@ -111,7 +102,7 @@ def test_lost_lesions_are_an_error_that_names_the_row(folder, table_settings):
 
 def test_rows_over_other_lesions_are_an_error(folder, table_settings):
     path = folder / "unet" / "1-2" / "seed-1" / "scores" / "patients.tsv"
-    path.write_text(path.read_text().replace("2\t0\t2\t4\n", "2\t0\t3\t5\n"))
+    path.write_text(path.read_text().replace("\t2\t0\t2\t4\t", "\t2\t0\t3\t5\t"))
     with pytest.raises(BadInput, match=r"unet, 1:2, seed 1: expected the patients and true lesions .* got 7 in 3"):
         augmentation_table(*read_all(folder), "phantom", table_settings)
 
@@ -131,7 +122,8 @@ def test_a_mix_counts_its_slices(folder):
 
 def test_a_patient_twice_is_an_error(folder):
     path = folder / "unet" / "1-2" / "seed-1" / "scores"
-    (path / "patients.tsv").write_text(SEED_1 + SEED_1.splitlines()[1] + "\n")
+    lines = (path / "patients.tsv").read_text().splitlines()
+    (path / "patients.tsv").write_text("\n".join([*lines, lines[1]]))
     with pytest.raises(BadInput, match="one row per test patient"):
         read_run(path)
 
