@@ -24,6 +24,7 @@ COMMANDS = {
     "mix-slices": ("msdiff.cli.mix_slices", "list a detector's training slices, real and synthetic"),
     "train-detector": ("msdiff.cli.train_detector", "train a detector of new lesions"),
     "detect-lesions": ("msdiff.cli.detect_lesions", "find new lesions in test patients and score them"),
+    "reader-study": ("msdiff.cli.reader_study", "a blinded study of readers: its page, its answers, its table"),
     "augmentation": ("msdiff.cli.augmentation", "table: detectors by real-to-synthetic ratio"),
     "augmentation-tests": ("msdiff.cli.augmentation_tests", "table: every mix against real slices alone"),
     "lesion-sizes": ("msdiff.cli.lesion_sizes", "table: lesions found, and false positives, by volume"),

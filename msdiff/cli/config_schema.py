@@ -49,6 +49,7 @@ def config_schema() -> Schema:
             parcellation=_parcellation(),
             synthesis=_synthesis(),
             segmentation=_segmentation(),
+            reader_study=_reader_study(),
             tables=_tables(),
         ),
     }
@@ -277,6 +278,15 @@ def _segmentation() -> Schema:
         detectors=mapping(names, **{name: _detector(name) for name in names}),
         detection=section(DetectionSettings),
     )
+
+
+def _reader_study() -> Schema:
+    from msdiff.reader_study.answers import ImportSettings
+    from msdiff.reader_study.design import ExportSettings
+
+    files = {"type": "array", "uniqueItems": True, "items": TEXT}
+    parts: dict[str, Schema] = {"export": section(ExportSettings), "import": section(ImportSettings), "answers": files}
+    return mapping((), **parts)
 
 
 def _tables() -> Schema:

@@ -224,6 +224,20 @@ def mixed_shards(wildcards):
     return [path.format(**wildcards) for path in shards("mass")]
 
 
+def readers_answers(wildcards):
+    """The files that the readers sent back; without any, what to do about it."""
+    answers = config["reader_study"]["answers"]
+    missing = [path for path in answers if not os.path.isfile(path)]
+    if missing:
+        stop(f"reader_study.answers: no such file {missing[0]}; correct the path")
+    if not answers:
+        stop(
+            f"results/tables/reader_study.csv needs readers: give results/reader_study/{STUDY}/reader/ to them and "
+            "list the files that they save under reader_study.answers (docs/reader-study.md)"
+        )
+    return answers
+
+
 def chosen(section):
     """A config section with each pluggable part cut to the backend it names."""
     if not isinstance(section, dict):

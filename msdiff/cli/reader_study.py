@@ -1,0 +1,84 @@
+"""A study in which radiologists read real and generated follow-ups without knowing which is which.
+
+export      a page for the readers, and the key
+import      check what the readers sent back, and join it with the key
+table       means, differences and agreement
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+from msdiff import settings
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the three steps and their options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    steps = parser.add_subparsers(dest="step", required=True)
+    step = steps.add_parser("export", help="make the page and the key")
+    step.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
+    step.add_argument("--shards", type=Path, nargs="+", required=True, help="shards of purpose held_out")
+    step.add_argument("--out", type=Path, required=True, help="folder to hand out: one page")
+    step.add_argument("--key", type=Path, required=True, help="key to keep (TSV), outside of that folder")
+    step.add_argument("--settings", required=True, help="JSON: section reader_study.export")
+    step = steps.add_parser("import", help="check answers and join them with the key")
+    step.add_argument("--key", type=Path, required=True, help="key that export wrote")
+    step.add_argument("--answers", type=Path, nargs="+", required=True, help="files that the readers saved (CSV)")
+    step.add_argument("--out", type=Path, required=True, help="answers to write (TSV)")
+    step.add_argument("--settings", required=True, help="JSON: section reader_study.import")
+    step = steps.add_parser("table", help="means, differences and agreement of the readers")
+    step.add_argument("--cohort", required=True, help="name of the cohort, for the table's column")
+    step.add_argument("--answers", type=Path, required=True, help="answers that import wrote")
+    step.add_argument("--out", type=Path, required=True, help="CSV to write")
+    step.add_argument("--settings", required=True, help="section tables of the config, as JSON")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do one step."""
+    {"export": _export, "import": _import, "table": _table}[arguments.step](arguments)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from msdiff.cohort.samples import map_shard
+    from msdiff.cohort.stacks import load_stack
+    from msdiff.errors import BadInput
+    from msdiff.reader_study.design import ExportSettings
+    from msdiff.reader_study.page import PAGE, make_study
+    from msdiff.writing import whole_file, whole_folder
+
+    chosen = settings.read(ExportSettings, arguments.settings, "reader_study.export")
+    if arguments.key.resolve().is_relative_to(arguments.out.resolve()):
+        raise BadInput(f"{arguments.key}: expected a key outside of {arguments.out}, which is given to the readers")
+    shards = [map_shard(folder) for folder in arguments.shards]
+    study = make_study(load_stack(arguments.stack), shards, chosen)
+    with whole_folder(arguments.out) as folder:
+        (folder / PAGE).write_text(study.page, encoding="utf-8")
+    with whole_file(arguments.key) as temporary:
+        study.key.to_csv(temporary, sep="\t", index=False)
+    logger.info("wrote %s: %.1f MB, and %s", arguments.out / PAGE, len(study.page) / 1e6, arguments.key)
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from msdiff.reader_study.answers import ImportSettings, check_answers, read_answers, read_key
+    from msdiff.writing import whole_file
+
+    chosen = settings.read(ImportSettings, arguments.settings, "reader_study.import")
+    key = read_key(arguments.key)
+    answers = check_answers({path: read_answers(path) for path in arguments.answers}, key, chosen)
+    with whole_file(arguments.out) as temporary:
+        answers.to_csv(temporary, sep="\t", index=False)
+    logger.info("wrote %s: %d answers of %d readers", arguments.out, len(answers), answers["reader"].nunique())
+
+
+def _table(arguments: argparse.Namespace) -> None:
+    from msdiff.reader_study.answers import COLUMNS
+    from msdiff.tables.layout import TableSettings, read_list, write_table
+    from msdiff.tables.reader_study import reader_study_table
+
+    chosen = settings.read(TableSettings, arguments.settings, "tables")
+    table = reader_study_table(read_list(arguments.answers, COLUMNS), arguments.cohort, chosen)
+    write_table(table, arguments.out)
+    logger.info("wrote %s: %d rows", arguments.out, len(table))

@@ -1,0 +1,83 @@
+"""A blinded study of radiologists on real and generated follow-ups: the page, and what comes of their answers.
+
+Reads   results/preprocessed/{cohort}/stack/, results/synthesis/{cohort}/{generator}/held_out/shards/, the readers' files
+Writes  results/reader_study/{cohort}/reader/           to hand out: one page
+        results/reader_study/{cohort}/key.tsv           to keep
+        results/reader_study/{cohort}/answers.tsv, results/tables/reader_study.csv      when asked for by name
+"""
+
+
+rule export_reader_study:
+    input:
+        stack=STACK,
+        # Of all generators: one study mixes them.
+        shards=HELD_OUT,
+    output:
+        page=directory("results/reader_study/{cohort}/reader"),
+        key="results/reader_study/{cohort}/key.tsv",
+    log:
+        "results/logs/export_reader_study/{cohort}.log",
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        settings=settings("reader_study/export"),
+    shell:
+        r"""
+        python -m msdiff reader-study export \
+            --stack {input.stack:q} \
+            --shards {input.shards:q} \
+            --out {output.page:q} \
+            --key {output.key:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule import_reader_study:
+    input:
+        key="results/reader_study/{cohort}/key.tsv",
+        answers=readers_answers,
+    output:
+        answers="results/reader_study/{cohort}/answers.tsv",
+    log:
+        "results/logs/import_reader_study/{cohort}.log",
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        settings=settings("reader_study/import"),
+    shell:
+        r"""
+        python -m msdiff reader-study import \
+            --key {input.key:q} \
+            --answers {input.answers:q} \
+            --out {output.answers:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule reader_study:
+    input:
+        answers=f"results/reader_study/{STUDY}/answers.tsv",
+    output:
+        table=report(
+            "results/tables/reader_study.csv",
+            caption="../report/reader_study.rst",
+            category="tables",
+        ),
+    log:
+        "results/logs/reader_study.log",
+    localrule: True
+    conda:
+        "../../envs/tables.yaml"
+    params:
+        cohort=STUDY,
+        settings=settings("tables"),
+    shell:
+        r"""
+        python -m msdiff reader-study table \
+            --cohort {params.cohort:q} \
+            --answers {input.answers:q} \
+            --out {output.table:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
