@@ -20,6 +20,7 @@ COMMANDS = {
     "train-generator": ("msdiff.cli.train_generator", "train a generator of follow-up scans"),
     "plan-samples": ("msdiff.cli.plan_samples", "list what to generate: baseline, change mask, seed"),
     "draw-samples": ("msdiff.cli.draw_samples", "generate one shard of a plan"),
+    "export-samples": ("msdiff.cli.export_samples", "write generated follow-ups as NIfTI files with sidecars"),
     "score-images": ("msdiff.cli.score_images", "compare generated with real follow-ups, one row per sample"),
     "mix-slices": ("msdiff.cli.mix_slices", "list a detector's training slices, real and synthetic"),
     "train-detector": ("msdiff.cli.train_detector", "train a detector of new lesions"),

@@ -6,7 +6,8 @@
 
 Columns of a plan: sample (number), seed, baseline_subject, baseline_row, slice, mask_subject, mask_row, mask_slice,
 follow_up_row (the true follow-up in a stack's arrays, -1 where there is none), change_mm3, change_count, change_flag
-(the scalars that condition the draw). The manifest adds generator, weights_sha256, sampler, steps.
+(the scalars that condition the draw). The manifest adds generator, weights_sha256, contrast, sampler, steps,
+guidance_weight and msdiff_version.
 """
 
 from collections.abc import Iterator

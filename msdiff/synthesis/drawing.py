@@ -91,6 +91,7 @@ def draw_shard(
     manifest = rows.assign(
         generator=description["generator"],
         weights_sha256=sha256(weights),
+        contrast=trained["contrast"],
         sampler=settings.sampler.backend,
         steps=settings.steps,
         guidance_weight=settings.guidance_weight,
