@@ -166,7 +166,7 @@ def aspect_of(stack: Stack) -> float:
     return float(spacing[1] / spacing[0])
 
 
-def points(axis: Axes, places: list[float], group: pd.DataFrame, metric: str, number: int, label: str) -> None:
+def points(axis: Axes, places: list[float], group: pd.DataFrame, metric: str, number: int, label: str | None) -> None:
     """A curve of estimates with their intervals, at places along x; `number` picks colour and marker."""
     values = group[metric].to_numpy()
     error = np.abs(group[[f"{metric}_lo", f"{metric}_hi"]].to_numpy().T - values)
