@@ -29,6 +29,7 @@ include: "workflow/rules/parcellation.smk"
 include: "workflow/rules/synthesis.smk"
 include: "workflow/rules/segmentation.smk"
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/cards.smk"
 include: "workflow/rules/reader_study.smk"
 include: "workflow/rules/recall.smk"
 

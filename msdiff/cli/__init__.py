@@ -37,6 +37,8 @@ COMMANDS = {
     "compute": ("msdiff.cli.compute", "table: hours and memory by rule"),
     "draw-figures": ("msdiff.cli.draw_figures", "figures of the report"),
     "provenance": ("msdiff.cli.provenance", "record what ran: versions, commit, settings, seeds"),
+    "model-card": ("msdiff.cli.model_card", "model card of the generators, from the run's record"),
+    "datasheet": ("msdiff.cli.datasheet", "datasheet of the synthetic follow-ups, from the run's record"),
     "config-schema": ("msdiff.cli.config_schema", "write the schema of config.yaml from the stages' settings"),
     "report": ("msdiff.cli.report", "one self-contained page of tables and figures"),
     "cluster": ("msdiff.cli.cluster", "propose the partitions of a Slurm cluster"),

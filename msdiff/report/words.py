@@ -51,6 +51,7 @@ WORDS = {
     "paste_lesion": "mask painted on the baseline",
     "pixel_correlation": "pixel correlation",
     "psnr": "PSNR, dB",
+    "real_follow_up": "real follow-up",
     "real_synthetic": "real : synthetic",
     "reference_p99": "limit (99th percentile)",
     "unet": "bi-temporal UNet",

@@ -379,6 +379,8 @@ rule report:
         stack=STACK,
         scans=QUALITY,
         sheet=SHEET,
+        cards=["results/model_card.md", "results/datasheet.md"],
+        readers=f"results/reader_study/{STUDY}/reader",
     output:
         page="results/report.html",
     log:
@@ -397,5 +399,7 @@ rule report:
             --stack {input.stack:q} \
             --pictures {params.pictures:q} \
             --sheet {input.sheet:q} \
+            --cards {input.cards:q} \
+            --reader-pages {input.readers:q}/reader_study.html \
             --out {output.page:q} >{log:q} 2>&1
         """

@@ -43,7 +43,7 @@ def about_leakage(ours: pd.DataFrame) -> str:
         return "No validation or test patient gave the generator a scan, a baseline or a mask."
     return (
         f"{capital(count(leaked, 'held-out patient'))} gave the generator a scan, a baseline or a mask: "
-        "nothing on this page that rests on held-out patients holds."
+        "no number here that rests on held-out patients holds."
     )
 
 

@@ -31,7 +31,7 @@ def warning(run: Run) -> str:
     return (
         f"This run proves nothing about any method. Its tables rest on {listed(small)}, and with fewer than "
         f"{FEW_PATIENTS} one patient more or less can turn any comparison around. It shows that the workflow runs from "
-        "raw scans to this page, and nothing else."
+        "raw scans to tables, and nothing else."
     )
 
 

@@ -12,5 +12,5 @@ def test_leakage_is_told(privacy, run_of):
     assert "No validation or test patient gave" in say("privacy", run_of({"privacy": privacy}))
     text = say("privacy", run_of({"privacy": privacy.assign(leaked_patients=2)}))
     assert "2 held-out patients gave the generator" in text
-    assert "nothing on this page that rests on held-out patients holds" in text
+    assert "no number here that rests on held-out patients holds" in text
     assert "1 held-out patient gave" in say("privacy", run_of({"privacy": privacy.assign(leaked_patients=1)}))

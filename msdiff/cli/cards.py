@@ -1,0 +1,63 @@
+"""What the commands of the two cards share: their options, and reading a run's record."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msdiff.errors import BadInput
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from msdiff.report.cards.record import Record
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of both commands."""
+    parser.add_argument("--provenance", type=Path, required=True, help="JSON that the command provenance wrote")
+    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--stack", type=Path, required=True, help="the cohort's stack of scans")
+    parser.add_argument("--weights", nargs="*", default=[], metavar="NAME=PATH", help="weights of the generators")
+    parser.add_argument("--shards", type=Path, nargs="*", default=[], help="shards of synthetic follow-ups")
+    parser.add_argument("--out", type=Path, required=True, help="Markdown to write")
+
+
+def read_record(arguments: argparse.Namespace) -> "Record":
+    """The record of a run; BadInput where a part of it cannot be read."""
+    import pandas as pd
+
+    from msdiff.cohort.samples import map_shard
+    from msdiff.cohort.stacks import load_stack
+    from msdiff.networks.weights import load_weights, sha256
+    from msdiff.report.cards.record import Record, Weights
+    from msdiff.report.sentences import Run
+    from msdiff.tables.layout import read_tables
+
+    try:
+        provenance = json.loads(arguments.provenance.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise BadInput(f"{arguments.provenance}: expected the record of a run, cannot read it ({error})") from error
+    scans = load_stack(arguments.stack).scans
+    generators = {}
+    for entry in arguments.weights:
+        name, equals, path = entry.partition("=")
+        if not equals:
+            raise BadInput(f"--weights: expected NAME=PATH, got {entry!r}")
+        tensors, description = load_weights(path)
+        generators[name] = Weights(description, sum(tensor.numel() for tensor in tensors.values()), sha256(path))
+    rows = [map_shard(folder).manifest for folder in arguments.shards]
+    manifest = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"generator": []})
+    return Record(
+        run=Run(read_tables(arguments.tables), provenance["config"], patients_by_split(scans)),
+        provenance=provenance,
+        scans=scans,
+        generators=generators,
+        manifests={str(name): group for name, group in manifest.groupby("generator", sort=False)},
+    )
+
+
+def patients_by_split(scans: "pd.DataFrame") -> dict[str, int]:
+    """Patients per split, in the order of their use."""
+    counts = scans.drop_duplicates("subject")["split"].value_counts()
+    return {split: int(counts[split]) for split in ("train", "validation", "test") if split in counts}

@@ -1,0 +1,24 @@
+"""Write the model card of the run's generators, under the headings of MI-CLAIM-GEN."""
+
+import argparse
+import logging
+
+from msdiff.cli import cards
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    cards.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read the run's record, write the card."""
+    from msdiff.report.cards.model_card import model_card
+    from msdiff.writing import whole_file
+
+    text = model_card(cards.read_record(arguments))
+    with whole_file(arguments.out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    logger.info("wrote %s", arguments.out)

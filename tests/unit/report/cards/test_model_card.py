@@ -1,0 +1,93 @@
+import re
+
+import pytest
+
+from msdiff.report.cards.model_card import model_card
+from msdiff.report.cards.record import UNANSWERED
+from msdiff.report.sentences.phrases import estimate
+
+# The parts of MI-CLAIM-GEN, after what a model card begins with.
+HEADINGS = [
+    "Model",
+    "Study design (Part 1)",
+    "Resources and optimization (Parts 2, 3)",
+    "Model performance and evaluation (Part 4)",
+    "Model examination (Part 5)",
+    "Reproducibility (Part 6)",
+]
+
+
+@pytest.fixture
+def all_tables(tables, ablation, tests_table, sizes, privacy, reader_study):
+    further = {"ablation": ablation, "augmentation_tests": tests_table, "lesion_sizes": sizes}
+    return {**tables, **further, "privacy": privacy, "reader_study": reader_study}
+
+
+def answer(card, question):
+    """What stands after a question."""
+    return re.search(rf"^\*\*{re.escape(question)}\*\* (.*)$", card, re.MULTILINE)[1]
+
+
+def test_every_heading_of_the_checklist_is_there(all_tables, record_of):
+    card = model_card(record_of(all_tables))
+    assert re.findall(r"^## (.*)$", card, re.MULTILINE) == HEADINGS
+
+
+def test_every_number_is_that_of_its_table(all_tables, record_of):
+    card = model_card(record_of(all_tables))
+    for name, metrics in (
+        ("image_quality", ["mae", "ms_ssim", "lesion_contrast_ratio", "adherence_dice"]),
+        ("augmentation", ["dice", "lesion_recall", "lesion_f1", "false_positives_per_patient"]),
+    ):
+        table = all_tables[name]
+        ours = table[table["source"] == "msdiff"]
+        lines = [line for line in card.splitlines() if line.startswith("| ")]
+        for _, row in ours.iterrows():
+            shown = [estimate(row, metric) for metric in metrics if row[metric] == row[metric]]
+            assert any(all(f"| {cell} |" in line for cell in shown) for line in lines), (name, shown)
+    # The papers' rows are not the run's.
+    assert "| 0.245 |" not in card
+
+
+def test_what_the_record_does_not_hold_is_not_answered(tables, record_of):
+    card = model_card(record_of({"cohort": tables["cohort"]}))
+    for question in (
+        "Age, sex, disease course, scanners.",
+        "Use for detection.",
+        "Privacy and memorisation.",
+        "Harms: who was asked, and what was found.",
+        "Where weights and data can be had, and under what licence.",
+    ):
+        assert answer(card, question) == UNANSWERED
+    assert "not among this run's tables" in answer(card, "Independence of training and test data.")
+
+
+def test_ethics_are_answered_for_simulated_patients_only(tables, record_of):
+    question = "Ethics approval and consent."
+    assert "no patient was scanned" in answer(model_card(record_of(tables)), question)
+    real = model_card(record_of(tables, sheet="scans.tsv"))
+    assert answer(real, question) == UNANSWERED
+    assert "simulated" not in real
+
+
+def test_leakage_is_counted(tables, privacy, record_of):
+    question = "Independence of training and test data."
+    assert "0 held-out patients gave" in answer(model_card(record_of({**tables, "privacy": privacy})), question)
+    leaked = model_card(record_of({**tables, "privacy": privacy.assign(leaked_patients=1)}))
+    assert "1 held-out patient gave" in answer(leaked, question)
+
+
+def test_the_run_can_be_found_again(tables, record_of):
+    record = record_of(tables)
+    card = model_card(record)
+    assert record.provenance["config_sha256"] in answer(card, "Code.")
+    assert "`tables.bootstrap_seed` 20250701" in answer(card, "Seeds.")
+    held = answer(card, "Data, weights and tables by their SHA-256.")
+    assert f"preprocessed scans `{'b' * 64}`; tables augmentation `{'c' * 64}`." == held
+    assert f"637185 parameters, weights SHA-256 {'a' * 64}" in card
+
+
+def test_no_patient_is_named(all_tables, record_of, stack):
+    card = model_card(record_of(all_tables))
+    assert not re.search(r"sub-\w+|ses-\w+", card)
+    assert not any(subject in card for subject in stack.scans["subject"])
