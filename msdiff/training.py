@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 
 BETAS = (0.9, 0.999)  # AdamW, Loshchilov and Hutter 2019
 KEPT_CHECKPOINTS = 2
+# Folder of a training's previews, beside its checkpoints.
+PREVIEWS = "previews"
 # Of the digest that names a folder of checkpoints.
 DIGITS = 12
 PREFETCHED_BATCHES = 2
@@ -117,11 +119,23 @@ class Task(Protocol):
         ...
 
 
+class Previews(NamedTuple):
+    """What is looked at while a training runs, every so many steps and at the last; it changes nothing of the training.
+
+    `draw` takes a folder to write into and the step, and gives scalars for the history. It is called with the EMA in
+    the task's modules, in evaluation mode, without gradients; in the first process only.
+    """
+
+    every: int
+    draw: Callable[[Path, int], dict[str, float]]
+
+
 class Trained(NamedTuple):
-    """The EMA of the network (of the last or the best step), and one history row per interval."""
+    """The EMA of the network (last or best step), one history row per interval, and the folder of previews."""
 
     tensors: dict[str, Tensor]
     history: pd.DataFrame
+    previews: Path
 
 
 M = TypeVar("M", bound=nn.Module)
@@ -151,6 +165,7 @@ def train(
     minutes: float | None,
     identity: object,
     device: torch.device | str,
+    previews: Previews | None = None,
 ) -> Trained:
     """Train, or continue from the newest checkpoint; after the last step only read it again.
 
@@ -167,6 +182,8 @@ def train(
         Time limit of the process; None is without.
     identity
         JSON-serialisable: what is trained on what (network settings, digests of training list and weights).
+    previews
+        Go into the folder `previews` of that folder.
 
     Raises StaleCheckpoint where that folder holds another training's checkpoints, OutOfTime after a checkpoint before
     the limit or on SIGTERM or SIGUSR1, BadInput where there is nothing to draw from, BadSettings where the loss is not
@@ -217,11 +234,15 @@ def train(
             state.advance(task, parts, seed)
             watch.slowest_step = max(watch.slowest_step, time.monotonic() - began)
             last = step + 1 == settings.steps
-            validated = settings.validate_every > 0 and (state.step % settings.validate_every == 0 or last)
-            closed = state.step % settings.log_every == 0 or validated or last
+            validated = _due(state.step, settings.validate_every, last)
+            previewed = previews is not None and _due(state.step, previews.every, last)
+            closed = state.step % settings.log_every == 0 or validated or previewed or last
             if closed or progress.silent():
-                row = state.row(watch.seconds(), state.validate(task) if validated else {})
-                progress.tell(row, always=validated or last)
+                seen = state.validate(task) if validated else {}
+                if previews is not None and previewed:
+                    seen |= state.preview(previews, folder / PREVIEWS)
+                row = state.row(watch.seconds(), seen)
+                progress.tell(row, always=validated or previewed or last)
             if closed:
                 state.close(row)
             bar.update()
@@ -238,7 +259,13 @@ def train(
                 )
     log.info("trained %d steps in %.0f s", state.step, state.seconds)
     tensors = state.best if settings.keep == "best" and state.best is not None else state.ema
-    return Trained({name: tensor.detach().cpu() for name, tensor in tensors.items()}, pd.DataFrame(state.rows))
+    tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    return Trained(tensors, pd.DataFrame(state.rows), folder / PREVIEWS)
+
+
+def _due(step: int, every: int, last: bool) -> bool:
+    """Whether something is done after a step: every so many, and after the last; never for 0."""
+    return every > 0 and (step % every == 0 or last)
 
 
 class Sampler:
@@ -341,13 +368,13 @@ class _State:
                 parameter.grad = torch.zeros_like(parameter)
         return [parameter.grad for parameter in with_gradient if parameter.grad is not None]
 
-    def row(self, seconds: float, validation: dict[str, float]) -> dict[str, float]:
-        """A row of the history: means since the last one."""
+    def row(self, seconds: float, seen: dict[str, float]) -> dict[str, float]:
+        """A row of the history: means since the last one, and what validation and preview saw at its end."""
         steps = self.step - self.row_step
         means = {name: float(value) / steps for name, value in self.sums.items()}
         rate = learning_rate(self.settings, self.step - 1)
         speed = steps * self.settings.batch_size / max(seconds - self.row_seconds, 1e-9)
-        row = {"step": self.step, **means, **{f"validation_{name}": value for name, value in validation.items()}}
+        row = {"step": self.step, **means, **seen}
         return row | {"learning_rate": rate, "seconds": seconds, "samples_per_second": speed}
 
     def close(self, row: dict[str, float]) -> None:
@@ -360,16 +387,29 @@ class _State:
         """Score the EMA; keep it where it is the best so far. Other processes than the first go on and wait for it."""
         if processes.rank() > 0:
             return {}
+        with self._averaged():
+            scalars = {name: float(value) for name, value in task.validate().items()}
+        if scalars.get("score", -math.inf) > self.best_score:
+            self.best_score = scalars["score"]
+            self.best = {name: tensor.clone() for name, tensor in self.ema.items()}
+        return {f"validation_{name}": value for name, value in scalars.items()}
+
+    def preview(self, previews: Previews, folder: Path) -> dict[str, float]:
+        """Have the EMA drawn from, in the first process; the others go on and wait for it."""
+        if processes.rank() > 0:
+            return {}
+        with self._averaged():
+            return {f"preview_{name}": value for name, value in previews.draw(folder, self.step).items()}
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The EMA in the modules, in evaluation mode and without gradients; then what was trained, to the bit."""
         trained = {name: tensor.clone() for name, tensor in self.modules.state_dict().items()}
         self.modules.load_state_dict(self.ema)
         self.modules.eval()
         with torch.no_grad():
-            scalars = {name: float(value) for name, value in task.validate().items()}
+            yield
         self.modules.load_state_dict(trained)
-        if scalars.get("score", -math.inf) > self.best_score:
-            self.best_score = scalars["score"]
-            self.best = {name: tensor.clone() for name, tensor in self.ema.items()}
-        return scalars
 
     def check_alike(self) -> None:
         """Raise RuntimeError where processes that train together do not start from the same weights and step."""

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
     parser.add_argument("--auxiliary", type=Path, required=True, help="weights of the frozen detector in the loss")
     add_training_arguments(parser)
+    parser.add_argument(
+        "--compile",
+        choices=("never", "accelerator", "always"),
+        default="never",
+        help="compile the network: never, where an accelerator trains, or on the CPU too; changes rounding only",
+    )
+    parser.add_argument("--previews", type=Path, help="folder to write, of pictures of samples while it trained")
     parser.add_argument("--settings", required=True, help='JSON: {"generator": name, ...}')
 
 
@@ -33,10 +41,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    from msdiff import processes
     from msdiff.backends import load
     from msdiff.cohort.stacks import load_stack
     from msdiff.synthesis import TRAIN
     from msdiff.training import processor
+    from msdiff.writing import whole_folder
 
     settings = _settings(arguments.settings)
     generator = settings["generator"]
@@ -48,7 +58,12 @@ def _train(arguments: argparse.Namespace) -> None:
         arguments.checkpoints,
         arguments.minutes,
         processor(arguments.threads),
+        arguments.compile,
     )
+    if arguments.previews is not None and processes.rank() == 0:
+        with whole_folder(arguments.previews) as temporary:
+            for picture in sorted(trained.previews.glob("*.png")) if trained.previews else ():
+                shutil.copy(picture, temporary)
     write_trained(arguments, trained.tensors, trained.description, trained.history)
 
 

@@ -8,6 +8,7 @@ from msdiff.diffusion.noise import Schedule, load_schedule
 from msdiff.diffusion.objective import HybridSettings, to_x, variance_fraction
 from msdiff.errors import BadSettings
 from msdiff.networks.batches import in_batches
+from msdiff.networks.compiled import Call
 from msdiff.networks.conditional_unet import ConditionalUNet, ConditionalUNetSettings
 from msdiff.settings import Choice, check
 from msdiff.synthesis.conditions import CHANNELS
@@ -25,6 +26,7 @@ class Denoiser(nn.Module):
         self.residual_scale = _residual_scale(target)
         sizes = network | {"in_channels": 1 + CHANNELS, "out_channels": 1 if self.hybrid is None else 2}
         self.network = ConditionalUNet(check(ConditionalUNetSettings, sizes, "network"))
+        self.compiled: Call | None = None
 
     def forward(
         self, z: Tensor, logsnr: Tensor, condition: Tensor, size: int | None = None
@@ -33,7 +35,7 @@ class Denoiser(nn.Module):
 
         With a `size` the network sees batches of exactly that, whatever B.
         """
-        output = in_batches(self.network, size or len(z), z, logsnr.to(z), condition).float()
+        output = in_batches(self.compiled or self.network, size or len(z), z, logsnr.to(z), condition).float()
         prediction = output[:, :1]
         fraction = None if self.hybrid is None else variance_fraction(output[:, 1:])
         return prediction, to_x(prediction, z, logsnr, self.prediction), fraction

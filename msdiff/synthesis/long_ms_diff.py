@@ -15,6 +15,8 @@ The baseline is now and then replaced with noise, so that the network learns to 
 """
 
 import logging
+import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +39,14 @@ from msdiff.diffusion.objective import (
     weighted_mse,
 )
 from msdiff.errors import BadInput
+from msdiff.networks.compiled import Call, When, compiled
 from msdiff.networks.detectors import load_detector
 from msdiff.networks.weights import sha256
 from msdiff.settings import check
 from msdiff.synthesis import Generator
 from msdiff.synthesis.balance import build_balance
 from msdiff.synthesis.conditions import (
+    CHANNELS,
     channels,
     continued,
     scalars_of,
@@ -51,12 +55,16 @@ from msdiff.synthesis.conditions import (
     training_slices,
 )
 from msdiff.synthesis.denoiser import Denoiser
-from msdiff.synthesis.follow_ups import load_tensors
+from msdiff.synthesis.follow_ups import Draw, load_tensors
 from msdiff.synthesis.options import LongMSDiffSettings
 from msdiff.synthesis.pretrained import read_pretrained
-from msdiff.training import initialised, train
+from msdiff.synthesis.previews import Previewer
+from msdiff.training import Previews, initialised, train
 
 log = logging.getLogger(__name__)
+
+# An epoch is as many drawn slices as the training split has. Diffusion models trained for less have drawn noise.
+FEW_EPOCHS = 100
 
 
 class LongMSDiff:
@@ -113,7 +121,7 @@ class LongMSDiff:
         }
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """The balanced loss, its two parts and lambda."""
+        """The balanced loss, its two parts, lambda, and the plain error in all of the image and in the change mask."""
         objective = self.settings.objective
         denoiser = self.denoiser
         baseline, mask = batch["baseline"], batch["change_mask"]
@@ -124,9 +132,10 @@ class LongMSDiff:
         eps = torch.randn(x.shape, generator=rng, device=rng.device)
         z = add_noise(x, eps, logsnr)
         prediction, x_hat, fraction = denoiser(z, logsnr, self._condition(batch, rng))
+        wanted = target(x, eps, logsnr, objective.prediction)
         reconstruction = weighted_mse(
             prediction,
-            target(x, eps, logsnr, objective.prediction),
+            wanted,
             loss_weight(logsnr, objective.prediction, objective.weight.backend, objective.weight.options),
             1 + objective.lesion_weight * mask if objective.lesion_weight else None,
         )
@@ -145,6 +154,7 @@ class LongMSDiff:
             "loss": weighed.total,
             "reconstruction": reconstruction,
             "squared_error": simple,
+            "lesion_squared_error": (mask * (prediction - wanted).square()).sum() / mask.sum().clamp(min=1),
             "segmentation": segmentation,
             "segmentation_weight": weighed.weight,
         }
@@ -197,6 +207,7 @@ def train_generator(
     checkpoints: Path,
     minutes: float | None,
     device: torch.device,
+    compile_when: When = "never",
 ) -> Generator:
     """Train on the stack's training split; see msdiff.synthesis.TRAIN.
 
@@ -222,6 +233,14 @@ def train_generator(
         task.slices["pair"].nunique(),
         (task.slices["change_voxels"] > 0).sum(),
     )
+    epochs = chosen.training.steps * chosen.training.batch_size / len(task.slices)
+    if epochs < FEW_EPOCHS:
+        log.warning(
+            "%.0f epochs (steps x batch / slices) are few, samples may stay noise; train for %d", epochs, FEW_EPOCHS
+        )
+    task.modules.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    task.denoiser.compiled = compiled(task.denoiser.network, compile_when, device, partial(_try, task, device))
+    draw = Draw(task.denoiser, task.statistics, chosen, device)
     trained = train(
         task,
         chosen.training,
@@ -230,6 +249,7 @@ def train_generator(
         minutes=minutes,
         identity=identity,
         device=device,
+        previews=Previews(chosen.preview.every, Previewer(stack, draw, chosen.preview)),
     )
     prefix = "denoiser."
     tensors = {name[len(prefix) :]: value for name, value in trained.tensors.items() if name.startswith(prefix)}
@@ -240,8 +260,20 @@ def train_generator(
         "statistics": task.statistics,
         "auxiliary_sha256": identity["auxiliary"],
         "pretrained_sha256": identity["pretrained"],
+        "patients": sorted(task.slices["subject"].unique()),
     }
-    return Generator(tensors, description, trained.history)
+    return Generator(tensors, description, trained.history, trained.previews)
+
+
+def _try(task: LongMSDiff, device: torch.device, call: Call) -> None:
+    """One pass forwards and backwards of a part of a batch, as in training."""
+    training = task.settings.training
+    rows = math.ceil(training.batch_size / training.parts)
+    z, condition = (torch.zeros(rows, number, *task.images.shape[2:], device=device) for number in (1, CHANNELS))
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=training.precision == "bf16"):
+        output = call(z, torch.zeros(rows, device=device), condition)
+    output.float().sum().backward()  # type: ignore[no-untyped-call]
+    task.modules.zero_grad(set_to_none=True)
 
 
 def _weights(positive: NDArray[np.bool_], fraction: float) -> NDArray[np.float64]:

@@ -81,11 +81,18 @@ def die():
 FAULTS = {"none": None, "bad_input": bad_input, "bug": bug, "die": die}
 
 
+def look(folder, step):
+    folder.mkdir(exist_ok=True)
+    (folder / f"step-{step}_process-{processes.rank()}").touch()
+    return {}
+
+
 def train(folder, task=None, device="cpu", **changes):
     settings = check(training.TrainingSettings, SETTINGS | changes)
     return training.train(
-        task or Denoise(), settings, seed=3, checkpoints=folder, minutes=None, identity="tiny", device=device
-    )
+        task or Denoise(), settings, seed=3, checkpoints=folder, minutes=None, identity="tiny", device=device,
+        previews=training.Previews(3, look),
+    )  # fmt: skip
 
 
 def work(arguments):
@@ -170,6 +177,8 @@ def test_two_processes_train_as_one_and_go_on_after_a_signal(tmp_path):
     assert [finish(process)[1] for process in others] == [0, 0, 0]
     tensors, history = results(tmp_path / "undisturbed")
     assert list(history["step"]) == [2, 3, 4, 6]
+    pictures = [path.name for path in tmp_path.glob("undisturbed/checkpoints/*/previews/*")]
+    assert sorted(pictures) == ["step-3_process-0", "step-6_process-0"]
     assert_alike(tensors, whole.tensors)
     pd.testing.assert_frame_equal(history, whole.history[list(history)], rtol=1e-4)
     # Two go on as if nothing had been, bit for bit; so does one with what two have begun, within rounding.

@@ -342,3 +342,47 @@ def test_a_batch_in_parts_gives_the_same_gradients(tmp_path):
     np.testing.assert_allclose(whole.history["loss"], parts.history["loss"], rtol=1e-5)
     for name, tensor in whole.tensors.items():
         torch.testing.assert_close(tensor, parts.tensors[name], rtol=1e-4, atol=1e-6)
+
+
+def test_previews_see_the_average_and_change_nothing(tmp_path):
+    task, seen = Denoise(), []
+
+    def draw(folder, step):
+        assert not task.modules.training
+        assert not torch.is_grad_enabled()
+        seen.append({name: tensor.clone() for name, tensor in task.modules.state_dict().items()})
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"step-{step}").write_text(str(torch.rand(1).item()))
+        return {"error": float(step)}
+
+    trained = run(tmp_path / "seen", task, previews=training.Previews(4, draw))
+    unseen = run(tmp_path / "unseen")
+    assert same(trained.tensors, unseen.tensors)
+    assert same(seen[-1], trained.tensors)
+    assert not same(seen[0], trained.tensors)
+    assert sorted(path.name for path in trained.previews.iterdir()) == ["step-4", "step-6"]
+    assert trained.history["preview_error"].dropna().tolist() == [4.0, 6.0]
+    shared = list(unseen.history)
+    pd.testing.assert_frame_equal(without_time(trained.history[shared]), without_time(unseen.history))
+
+
+def test_a_resumed_training_has_the_previews_of_an_uninterrupted_one(tmp_path):
+    def train(folder, minutes=None):
+        task = Denoise()
+
+        def draw(folder, step):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"step-{step}").write_text(str(float(task.modules[0].weight.sum())))
+            return {"error": float(task.modules[0].weight.sum())}
+
+        return run(folder, task, minutes=minutes, previews=training.Previews(1, draw))
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(OutOfTime):
+        train(tmp_path / "parts", minutes=1e-6)
+    parts = train(tmp_path / "parts")
+    assert same(whole.tensors, parts.tensors)
+    assert len(list(whole.previews.iterdir())) == 6
+    for picture in whole.previews.iterdir():
+        assert (parts.previews / picture.name).read_text() == picture.read_text()
+    pd.testing.assert_frame_equal(without_time(whole.history), without_time(parts.history))

@@ -2,7 +2,8 @@
 
 Reads   results/preprocessed/{cohort}/stack/
 Writes  results/synthesis/{cohort}/auxiliary/           the frozen segmenter behind the auxiliary loss
-        results/synthesis/{cohort}/{generator}/         weights, history, plans, shards, image_scores.tsv
+        results/synthesis/{cohort}/{generator}/         weights, history, previews, plans, shards,
+                                                        image_scores.tsv
 """
 
 
@@ -79,6 +80,7 @@ rule train_generator:
     output:
         weights="results/synthesis/{cohort}/{generator}/weights.safetensors",
         history="results/synthesis/{cohort}/{generator}/history.csv",
+        previews=directory("results/synthesis/{cohort}/{generator}/previews"),
     log:
         "results/logs/train_generator/{cohort}/{generator}.log",
     benchmark:
@@ -105,6 +107,8 @@ rule train_generator:
             --checkpoints {params.checkpoints:q} \
             --weights {output.weights:q} \
             --history {output.history:q} \
+            --previews {output.previews:q} \
+            --compile accelerator \
             --minutes {resources.runtime} \
             --threads {threads} \
             --settings {params.settings:q} >{log:q} 2>&1
