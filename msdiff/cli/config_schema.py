@@ -194,6 +194,7 @@ def _parcellation() -> Schema:
 
 
 def _synthesis() -> Schema:
+    from msdiff.cohort.nifti import ExportSettings
     from msdiff.diffusion.noise import SCHEDULES
     from msdiff.diffusion.objective import WEIGHTS, HybridSettings
     from msdiff.diffusion.sampler import SAMPLERS
@@ -242,6 +243,7 @@ def _synthesis() -> Schema:
         long_ms_diff=long_ms_diff,
         plan=section(PlanSettings),
         sampler=sampler,
+        nifti=section(ExportSettings),
         scoring=section(ScoringSettings),
     )
 

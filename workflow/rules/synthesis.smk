@@ -183,6 +183,42 @@ rule draw_samples:
         """
 
 
+# Not part of `all`: asked for by its folder.
+rule export_samples:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+        shards=lambda wildcards: expand(
+            "results/synthesis/{cohort}/{generator}/{purpose}/shards/{shard}",
+            cohort=wildcards.cohort,
+            generator=wildcards.generator,
+            purpose=wildcards.purpose,
+            shard=SHARDS[wildcards.purpose],
+        ),
+    output:
+        nifti=directory("results/synthesis/{cohort}/{generator}/{purpose}/nifti"),
+    log:
+        "results/logs/export_samples/{cohort}/{generator}_{purpose}.log",
+    benchmark:
+        "results/benchmarks/export_samples/{cohort}/{generator}_{purpose}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(120),
+    params:
+        license=lambda wildcards: config["synthesis"]["nifti"]["license"],
+        every=lambda wildcards: config["synthesis"]["nifti"]["every"],
+    shell:
+        r"""
+        python -m msdiff export-samples \
+            --stack {input.stack:q} \
+            --shards {input.shards:q} \
+            --license {params.license:q} \
+            --every {params.every} \
+            --out {output.nifti:q} >{log:q} 2>&1
+        """
+
+
 rule score_images:
     input:
         stack="results/preprocessed/{cohort}/stack",
