@@ -4,15 +4,19 @@ BIT of Chen et al., Remote Sensing Image Change Detection with Transformers, 202
 `base_transformer_pos_s4_dd8`, with a ResNet-50 in place of the ResNet-18: "ViT (ResNet-50)" of Long-MS-Diff.
 
     features    ResNet of four stages: the stem, and three of residual blocks, the third dilated in place of its stride;
-                a pointwise convolution to `channels`, then bilinear to a quarter of the image's side
+                a pointwise convolution to `channels`, then bilinear to a quarter of the image's side (the published
+                code: nearest neighbour, then a 3 x 3 convolution)
     tokens      `tokens` maps of attention over each date's features; a token is the mean of the features under its map
     encoder     the tokens of both dates together, with learned positions, through self-attention
     decoder     each pixel of each date asks the tokens of its own date, by cross-attention
     head        |difference| of the dates, bilinear to the full size, two convolutions
+
+The network was made for images of 256 x 256. Lesions of small slices vanish at an eighth of their side; there
+`stem_stride: 1` keeps all features at twice the side.
 """
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -27,13 +31,14 @@ from msdiff.settings import Settings
 
 Count = Annotated[int, Field(ge=1)]
 EXPANSION = 4  # of a bottleneck's output over its width; He et al., Deep Residual Learning, 2016, figure 5
-SMALLEST = 8  # the stem divides the image's side by 4, the second residual stage by 2
+REDUCTION = 4  # of the image's side by the stem's pooling and the second residual stage, beside the stem's stride
 
 
 class SiameseTransformerSettings(Settings):
     """Sizes of the network.
 
     stem_channels       of the first convolution; 64 in ResNet-50
+    stem_stride         of the first convolution; 2 in ResNet-50
     widths              of the bottlenecks of each residual stage; 64, 128, 256 in ResNet-50 up to stage four
     depths              bottlenecks of each stage; 3, 4, 6 in ResNet-50
     channels            of the features and tokens
@@ -44,6 +49,7 @@ class SiameseTransformerSettings(Settings):
     """
 
     stem_channels: Count
+    stem_stride: Literal[1, 2]
     widths: Annotated[tuple[Count, ...], Field(min_length=2, max_length=4)]
     depths: tuple[Count, ...]
     channels: Count
@@ -63,7 +69,7 @@ class SiameseTransformerSettings(Settings):
 
 
 class SiameseTransformer(nn.Module):
-    """Detector of change between two images of one slice, of any size (padded inside to multiples of 8)."""
+    """Detector of change between two images of one slice, of any size (padded inside to multiples of 8, or of 4)."""
 
     def __init__(self, settings: SiameseTransformerSettings) -> None:
         super().__init__()
@@ -86,10 +92,10 @@ class SiameseTransformer(nn.Module):
         """Logits of change (B, 1, H, W) between two images (B, 1, H, W) in [-1, 1]."""
         height, width = baseline.shape[-2:]
         # Both dates in one batch: in training, batch normalisation sees them together.
-        dates = self.features(pad_to_multiple(torch.cat([baseline, follow_up]), SMALLEST))
+        dates = self.features(pad_to_multiple(torch.cat([baseline, follow_up]), REDUCTION * self.settings.stem_stride))
         shape = dates.shape
-        pixels = dates.flatten(2).transpose(1, 2)  # (2B, HW / 16, C)
-        maps = self.attend(dates).flatten(2).softmax(dim=-1)  # (2B, tokens, HW / 16)
+        pixels = dates.flatten(2).transpose(1, 2)  # (2B, N, C), N = HW / 16 for the stride of 2
+        maps = self.attend(dates).flatten(2).softmax(dim=-1)  # (2B, tokens, N)
         tokens = torch.cat((maps @ pixels).chunk(2), dim=1) + self.position  # (B, 2 tokens, C)
         for layer in self.encoder:
             tokens = layer(tokens, tokens)
@@ -97,14 +103,18 @@ class SiameseTransformer(nn.Module):
         for layer in self.decoder:
             pixels = layer(pixels, tokens)
         before, after = pixels.transpose(1, 2).reshape(shape).chunk(2)
+        factor = REDUCTION * self.settings.stem_stride // 2
         difference = functional.interpolate(
-            (before - after).abs(), scale_factor=4, mode="bilinear", align_corners=False
+            (before - after).abs(), scale_factor=factor, mode="bilinear", align_corners=False
         )
         logits: Tensor = self.head(difference)
         return logits[..., :height, :width]
 
     def features(self, image: Tensor) -> Tensor:
-        """Features (B, channels, H / 4, W / 4) of images (B, 1, H, W), sides multiples of 8."""
+        """Features (B, channels, H / 4, W / 4) of images (B, 1, H, W), sides multiples of 8.
+
+        A stem's stride of 1 halves the two numbers.
+        """
         reduced = self.reduce(self.backbone(image))
         return functional.interpolate(reduced, scale_factor=2, mode="bilinear", align_corners=False)
 
@@ -143,7 +153,7 @@ class TransformerLayer(nn.Module):
 
 
 class ResNet(nn.Module):
-    """ResNet for images (B, 1, H, W): features (B, 4 widths[-1], H / 8, W / 8).
+    """ResNet for images (B, 1, H, W): features (B, 4 widths[-1], H / 8, W / 8), or H / 4 for a stem's stride of 1.
 
     Stages from the third on keep their resolution and are dilated. Modules are named as in torchvision, so that its
     weights fit.
@@ -152,7 +162,7 @@ class ResNet(nn.Module):
     def __init__(self, settings: SiameseTransformerSettings) -> None:
         super().__init__()
         stem = settings.stem_channels
-        self.conv1 = nn.Conv2d(1, stem, kernel_size=7, stride=2, padding=3, bias=False)
+        self.conv1 = nn.Conv2d(1, stem, kernel_size=7, stride=settings.stem_stride, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
@@ -179,7 +189,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, image: Tensor) -> Tensor:
-        """Features (B, 4 widths[-1], H / 8, W / 8)."""
+        """Features (B, 4 widths[-1], H / 8, W / 8), or H / 4 for a stem's stride of 1."""
         hidden: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(image))))
         for number in range(1, self.stages + 1):
             hidden = getattr(self, f"layer{number}")(hidden)

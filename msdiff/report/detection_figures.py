@@ -43,8 +43,8 @@ def draw_augmentation(table: pd.DataFrame) -> Picture:
     n = int(ours["n"].max()) if len(ours) else 0
     caption = (
         f"Points: this run, over {n} test patients; bars: interval by resampling patients. 0:1, apart: synthetic "
-        "slices alone. Stars: the paper's numbers on its own 30 test patients; they show where the method stood there, not a "
-        "target for another cohort."
+        "slices alone. Stars: the paper's numbers on its own 30 test patients; they show where the method stood there, "
+        "not a target for another cohort."
     )
     return Picture(figure, "Detection against the share of synthetic slices", caption)
 

@@ -11,6 +11,7 @@ from msdiff.networks.weights import save_weights
 UNET: dict[str, Any] = {"widths": [16, 32, 64, 128], "convolutions": [2, 2, 3, 3], "dropout": 0.2}
 BIT: dict[str, Any] = {
     "stem_channels": 64,
+    "stem_stride": 2,
     "widths": [64, 128, 256],
     "depths": [3, 4, 6],
     "channels": 32,
@@ -111,9 +112,21 @@ def test_siamese_transformer_is_blind_to_the_order_of_the_dates_where_they_agree
     torch.testing.assert_close(forward, difference_of_nothing, rtol=1e-4, atol=1e-5)
 
 
-def test_features_are_a_quarter_of_the_side():
-    network = build("bit_resnet50", SMALL_BIT)
-    assert network.features(images(2, 1, 64, 32)).shape == (2, 32, 16, 8)
+def test_siamese_transformer_of_paper_size_has_these_parameters():
+    with torch.device("meta"):
+        network = build("bit_resnet50", BIT)
+    layer = 2 * 64 + 3 * 32 * 512 + (512 * 32 + 32) + (32 * 64 + 64) + (64 * 32 + 32)
+    head = 9 * 32 * 32 + 64 + (9 * 32 + 1)
+    # Pointwise to 32 channels, four maps of tokens, their positions on both dates.
+    around = (1024 * 32 + 32) + 4 * 32 + 8 * 32
+    assert parameters(network) == parameters(network.backbone) + around + (1 + 8) * layer + head == 9_208_769
+
+
+@pytest.mark.parametrize(("stride", "shape"), [(2, (2, 32, 16, 8)), (1, (2, 32, 32, 16))])
+def test_features_are_a_quarter_or_half_of_the_side(stride, shape):
+    network = build("bit_resnet50", {**SMALL_BIT, "stem_stride": stride})
+    assert network.features(images(2, 1, 64, 32)).shape == shape
+    assert network(images(2, 1, 60, 33), images(2, 1, 60, 33)).shape == (2, 1, 60, 33)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +136,7 @@ def test_features_are_a_quarter_of_the_side():
         ("unet", {"dropout": 1.0}, "dropout"),
         ("bit_resnet50", {"depths": [1]}, "depths needs one value per stage, 3, got 1"),
         ("bit_resnet50", {"tokens": 0}, "tokens"),
+        ("bit_resnet50", {"stem_stride": 3}, "stem_stride"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(name, change, message):

@@ -30,7 +30,7 @@ from msdiff.settings import check
 
 UNET = {"widths": [8, 16, 32], "convolutions": [1, 1, 1], "dropout": 0.0}
 BIT = {
-    **{"stem_channels": 8, "widths": [8, 16, 16], "depths": [1, 1, 1], "channels": 16, "tokens": 4},
+    **{"stem_channels": 8, "stem_stride": 2, "widths": [8, 16, 16], "depths": [1, 1, 1], "channels": 16, "tokens": 4},
     **{
         "encoder_layers": 1,
         "decoder_layers": 1,
