@@ -27,11 +27,12 @@ FIGURES: dict[str, Callable[[Sources], Picture | None]] = {
     "follow_ups": lambda run: slice_figures.draw_follow_ups(run.stack, run.contrast, run.shards, run.n_patients),
     "image_quality": lambda run: chart_figures.draw_image_quality(run.tables["image_quality"]),
     "augmentation": lambda run: detection_figures.draw_augmentation(run.tables["augmentation"]),
+    "lesion_sizes": lambda run: detection_figures.draw_lesion_sizes(run.tables["lesion_sizes"]),
     "preprocessing": lambda run: slice_figures.draw_preprocessing(run.stack, run.contrast, run.n_patients),
     "losses": lambda run: chart_figures.draw_histories(run.histories),
 }
 # The table that a figure needs; the others need none.
-NEEDS = {"image_quality": "image_quality", "augmentation": "augmentation"}
+NEEDS = {name: name for name in ("image_quality", "augmentation", "lesion_sizes")}
 
 
 def draw(run: Sources) -> Iterator[tuple[str, Picture]]:

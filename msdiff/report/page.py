@@ -12,7 +12,7 @@ from PIL import Image
 
 from msdiff.report.facts import conventions, facts, leaves
 from msdiff.report.methods import methods
-from msdiff.report.page_tables import Row, render_caption, shared_keys, table_rows
+from msdiff.report.page_tables import Row, beside_papers, render_caption, shared_keys, table_rows
 from msdiff.report.scan_pictures import LEGEND
 from msdiff.report.scans import ScanPart, ScanParts
 from msdiff.report.sections import (
@@ -34,10 +34,11 @@ NOTHING: Mapping[str, str] = {}
 
 
 class Grid(NamedTuple):
-    """Heads and rows of a table."""
+    """Heads and rows of a table, and whether the first column tells the source of each row."""
 
     heads: list[str]
     rows: list[Row]
+    sources: bool
 
 
 class TablePart(NamedTuple):
@@ -178,15 +179,17 @@ def section_parts(
 def table_part(name: str, number: int, run: Run, beside: Beside) -> TablePart:
     """A table with what stands around it."""
     table = run.tables[name]
-    main = Grid(*table_rows(table, MAIN_COLUMNS.get(name)))
-    whole = Grid(*table_rows(table)) if name in MAIN_COLUMNS else None
+    sources = beside_papers(table)
+    main = Grid(*table_rows(table, MAIN_COLUMNS.get(name)), sources)
+    whole = Grid(*table_rows(table), sources) if name in MAIN_COLUMNS else None
+    of_run = [] if sources else ["this run"]
     return TablePart(
         name=name,
         number=number,
         title=TITLES.get(name, write(name)),
         main=main,
         whole=whole if whole is not None and len(whole.heads) > len(main.heads) else None,
-        same=", ".join(f"{write(key)} {write(value)}" for key, value in shared_keys(table).items()),
+        same=", ".join([*of_run, *(f"{write(key)} {write(value)}" for key, value in shared_keys(table).items())]),
         caption=render_caption(name, run.config),
         sentence=say(name, run),
         link=beside.tables.get(name, ""),

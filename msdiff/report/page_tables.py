@@ -25,7 +25,7 @@ COUNTS = {
 # What a row is about: a paper's row stands under ours with the same.
 KEYS = ("architecture", "real_synthetic", "arm", "region", "rule", "variant", "measure", "size", "metric", "kind")
 # Keys that are told once where all rows share them.
-SHARED_KEYS = ("generator", "architecture")
+SHARED_KEYS = ("cohort", "generator", "architecture")
 
 
 class Cell(NamedTuple):
@@ -37,7 +37,7 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of a table on the page; the first cell tells the source and, below it, the cohort."""
+    """A row of a table on the page; where the first cell tells the source, the cohort stands below it."""
 
     cells: list[Cell]
     is_paper: bool
@@ -49,6 +49,8 @@ def table_rows(table: pd.DataFrame, columns: Sequence[str] | None = None) -> tup
     metrics = [name for name in table.columns if f"{name}_lo" in table.columns]
     limits = {f"{name}{end}" for name in metrics for end in ("_lo", "_hi")}
     hidden = limits | {"cohort"} | set(shared_keys(table))
+    if not beside_papers(table):
+        hidden.add("source")
     wanted = [name for name in table.columns if columns is None or name in columns]
     shown = [name for name in wanted if name not in hidden and not table[name].isna().all()]
     rows = [
@@ -58,8 +60,13 @@ def table_rows(table: pd.DataFrame, columns: Sequence[str] | None = None) -> tup
     return [write(name) for name in shown], rows
 
 
+def beside_papers(table: pd.DataFrame) -> bool:
+    """Whether a table has rows of several sources or cohorts, so that each row must tell its own."""
+    return any(table[name].nunique(dropna=False) > 1 for name in ("source", "cohort") if name in table.columns)
+
+
 def shared_keys(table: pd.DataFrame) -> dict[str, str]:
-    """The keys, other than source and cohort, that have one value in a table of several rows."""
+    """The keys, other than the source, that have one value in a table of several rows."""
     keys = [name for name in SHARED_KEYS if name in table.columns and len(table) > 1]
     return {name: table[name].iloc[0] for name in keys if table[name].nunique(dropna=False) == 1}
 

@@ -12,7 +12,7 @@ import yaml
 pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.xdist_group("demo")]
 TABLES = ["augmentation", "augmentation_tests", "lesion_sizes", "lesions"]
 TABLES += ["image_quality", "cohort", "quality", "compute"]
-REPORTING = {"draw_figures", "provenance", "report", "all"}
+REPORTING = {"draw_figures", "provenance", "model_card", "datasheet", "report", "all"}
 
 
 def snakemake(folder, environment, *arguments):

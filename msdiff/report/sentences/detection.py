@@ -153,13 +153,27 @@ def about_lesion_sizes(run: Run) -> str:
             continue
         parts = [
             f"{percent(row['lesion_recall'])}{_range(row)} of the {count(row['n_lesions'], 'new lesion')} "
-            f"{write(str(row['size']))}"
+            f"{size_in_words(str(row['size']))}"
             for row in (known.iloc[0], known.iloc[-1])
         ]
         sentences.append(f"With real slices alone the {write(str(architecture))} finds {listed(parts)}.")
     if not sentences:
         return "Too few lesions of different sizes to compare."
     return " ".join([*sentences, rests_on(ours, "test")])
+
+
+def size_in_words(size: str) -> str:
+    """A size of the table, in mm3, in words.
+
+    >>> size_in_words("<14"), size_in_words("14-65"), size_in_words(">=65")
+    ('below 14 mm³', 'of 14 to 65 mm³', 'of 65 mm³ and more')
+    """
+    unit = "mm\N{SUPERSCRIPT THREE}"
+    if size.startswith("<"):
+        return f"below {size[1:]} {unit}"
+    if size.startswith(">="):
+        return f"of {size[2:]} {unit} and more"
+    return f"of {size.replace('-', ' to ')} {unit}"
 
 
 def _range(row: pd.Series) -> str:

@@ -248,7 +248,7 @@ def sizes():
         [
             {**DETECTOR, "real_synthetic": "1:0", "size": size, "n": 4, "n_lesions": n, "seeds": 1}
             | with_interval("lesion_recall", recall, recall / 2, min(1, recall * 1.5))
-            for size, n, recall in (("below 14 mm3", 1, 0.0), ("14 to 65 mm3", 6, 0.5), ("above 65 mm3", 5, 0.8))
+            for size, n, recall in (("<14", 1, 0.0), ("14-65", 6, 0.5), (">=65", 5, 0.8))
         ]
     )
 

@@ -3,6 +3,7 @@ import base64
 import json
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ from msdiff.errors import BadInput
 from msdiff.preprocess.quality import MEASURES
 from msdiff.report.chart_figures import draw_histories, draw_image_quality
 from msdiff.report.detection_figures import draw_augmentation
-from msdiff.report.page import report_page
+from msdiff.report.page import Beside, report_page
 from msdiff.report.page_tables import render_caption, shared_keys, table_rows
 from msdiff.report.pictures import save_picture
 from msdiff.report.provenance import record
@@ -124,6 +125,49 @@ def test_papers_rows_stand_under_ours_and_look_different(tables):
     assert len(rows) == len(tables["augmentation"])
 
 
+def test_without_a_paper_the_source_is_told_once(tables, html):
+    heads, _ = table_rows(tables["image_quality"])
+    assert heads[:2] == ["generator", "region"]
+    assert "All rows: this run, cohort phantom." in html
+
+
+def test_links_lead_to_the_files_beside_the_page(tables, pictures):
+    beside = Beside(
+        {name: f"tables/{name}.csv" for name in [*tables, "lesions"]},
+        {"page for readers": "reader_study/phantom/reader/reader_study.html"},
+        {"model card": "model_card.md", "datasheet": "datasheet.md"},
+    )
+    page = report_page(tables, pictures, record(CONFIG), {}, beside=beside)
+    links = {link for link in Page(page).links if not link.startswith("#")}
+    assert {"tables/augmentation.csv", "tables/lesions.csv", "model_card.md", "datasheet.md"} <= links
+    readers = page[page.index('id="reader-study"') :]
+    assert 'href="reader_study/phantom/reader/reader_study.html"' in readers
+    detection = page[page.index('id="detection-of-new-lesions"') : page.index('id="reader-study"')]
+    assert "lesions.csv: every true and predicted lesion" in detection
+
+
+def test_headings_stand_in_their_order(html):
+    levels = [int(level) for level in re.findall(r"<h([1-6])", html)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    numbers = [int(number) for number in re.findall(r"<h2>(\d+) ", html)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert "Detection of new lesions" in html
+
+
+def test_every_picture_has_words_instead(html):
+    assert all(re.findall(r'<img [^>]*alt="([^"]*)"', html))
+    assert html.count("<img ") == len(re.findall(r'<img [^>]*alt="[^"]+"', html))
+
+
+def test_a_wide_table_has_all_its_columns_below(tables, html):
+    part = html[html.index('id="table-augmentation"') : html.index('id="figure-augmentation"')]
+    main, whole = part.split("All columns of table")
+    assert "expected cost</th>" not in main
+    assert "expected cost</th>" in whole
+    assert "0.240\N{EN DASH}0.360" in main
+
+
 def test_an_estimate_shares_its_cell_with_its_interval(tables):
     heads, rows = table_rows(tables["augmentation"])
     assert "dice lo" not in heads
@@ -134,6 +178,7 @@ def test_an_estimate_shares_its_cell_with_its_interval(tables):
 
 def test_what_all_rows_share_is_told_once(tables, html):
     assert shared_keys(tables["augmentation"]) == {"generator": "long_ms_diff"}
+    assert shared_keys(tables["image_quality"]) == {"cohort": "phantom"}
     assert "All rows: generator Long-MS-Diff." in html
     two = pd.concat([tables["augmentation"], tables["augmentation"].assign(generator="other")])
     assert shared_keys(two) == {}

@@ -78,6 +78,6 @@ def test_tests_are_counted_and_named(tests_table, run_of):
 
 def test_smallest_and_largest_lesions_are_compared(sizes, run_of):
     text = say("lesion_sizes", run_of({"lesion_sizes": sizes}))
-    assert "the bi-temporal UNet finds 0 % [0 %, 0 %] of the 1 new lesion below 14 mm3" in text
-    assert "and 80 % [40 %, 100 %] of the 5 new lesions above 65 mm3" in text
+    assert "the bi-temporal UNet finds 0 % [0 %, 0 %] of the 1 new lesion below 14 mm" in text
+    assert "and 80 % [40 %, 100 %] of the 5 new lesions of 65 mm" in text
     assert "Too few lesions" in say("lesion_sizes", run_of({"lesion_sizes": sizes.iloc[:1]}))
