@@ -39,7 +39,12 @@ def read_run(folder: str | Path) -> Run:
     if patients.empty or patients["subject"].duplicated().any():
         raise BadInput(f"{folder}/patients.tsv: expected one row per test patient; score the detector again")
     lesions = read_list(Path(folder) / "lesions.tsv", LESION_COLUMNS)
-    lesions = lesions.astype({"matched": bool, "msseg2_matched": "boolean"})
+    lesions = lesions.astype({"volume_mm3": float, "matched": bool, "msseg2_matched": "boolean"})
+    unknown = sorted(set(lesions["subject"]) - set(patients["subject"]))
+    if unknown:
+        raise BadInput(
+            f"{folder}/lesions.tsv: expected lesions of the patients beside it, got {unknown[0]}; score again"
+        )
     row = (keys["generator"], keys["architecture"], keys["mix"].replace("-", ":"))
     return Run(row, keys["seed"], patients.sort_values("subject", ignore_index=True), lesions)
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from msdiff.__main__ import main
+from msdiff.errors import BadInput
 from msdiff.tables.augmentation import Mix, augmentation_table
 from msdiff.tables.detector_runs import read_run
 from msdiff.tables.layout import OURS, read_table
@@ -64,6 +65,24 @@ def test_a_volume_meets_its_edge_however_it_is_rounded(folder, table_settings):
         run.lesions["volume_mm3"] *= 0.1 * 3 / 0.3
     table = lesion_sizes_table(runs, "phantom", table_settings)
     pd.testing.assert_frame_equal(table, lesion_sizes_table(read_all(folder), "phantom", table_settings))
+
+
+def test_lesions_of_another_patient_are_an_error(folder):
+    path = folder / "unet" / "1-2" / "seed-1" / "scores"
+    (path / "lesions.tsv").write_text((path / "lesions.tsv").read_text().replace("sub-2", "sub-9"))
+    with pytest.raises(BadInput, match=r"lesions\.tsv: expected lesions of the patients beside it, got sub-9"):
+        read_run(path)
+
+
+def test_no_lesion_anywhere_is_no_error(folder, table_settings):
+    for path in folder.glob("*/*/*/scores"):
+        (path / "lesions.tsv").write_text((path / "lesions.tsv").read_text().splitlines()[0] + "\n")
+    runs = read_all(folder)
+    table = lesion_sizes_table(runs, "phantom", table_settings)
+    assert table["n_lesions"].eq(0).all()
+    assert table["lesion_recall"].isna().all()
+    assert table["false_positives_per_patient"].eq(0).all()
+    assert lesions_table(runs, "phantom", table_settings).empty
 
 
 def test_every_lesion_of_every_training_is_listed(folder, table_settings):
