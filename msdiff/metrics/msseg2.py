@@ -17,8 +17,8 @@ Only lesions larger than a minimum volume count; what is smaller is background. 
 the number and volume of the predictions instead.
 
 Two details of the program are not followed. It takes regions that share equally in any order: here the one more
-outside comes first. And it looks at no more regions than the other mask has lesions, plus one: here at all that are
-needed.
+outside comes first. And it looks at no more regions than the lesion's own mask has lesions, plus one: here at all that
+are needed.
 
 References: Commowick et al. (2018), Scientific Reports 8:13650, and its supplement; Commowick et al. (2021), MSSEG-2
 challenge proceedings; the program's public source for the direction of each comparison.
