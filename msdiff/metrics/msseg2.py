@@ -20,8 +20,8 @@ Two details of the program are not followed. It takes regions that share equally
 outside comes first. And it looks at no more regions than the lesion's own mask has lesions, plus one: here at all that
 are needed.
 
-References: Commowick et al. (2018), Scientific Reports 8:13650, and its supplement; Commowick et al. (2021), MSSEG-2
-challenge proceedings; the program's public source for the direction of each comparison.
+References: Commowick et al. (2018), Scientific Reports 8:13650; the evaluation page of MSSEG-2 (2021) for empty masks;
+the program's public source for the direction of each comparison.
 """
 
 from typing import NamedTuple
