@@ -10,14 +10,26 @@ from msdiff.errors import BadInput
 R = TypeVar("R")
 
 
-def read_benchmarks(folder: str | Path, read: Callable[[dict[str, str]], R]) -> dict[str, list[R]]:
+def rule_of(path: Path) -> str:
+    """The rule of a benchmark file, by its path in the folder of all.
+
+    >>> rule_of(Path("register/phantom/sub-1.tsv")), rule_of(Path("cohort.tsv"))
+    ('register', 'cohort')
+    """
+    return path.parts[0].removesuffix(".tsv")
+
+
+def read_benchmarks(
+    folder: str | Path, read: Callable[[dict[str, str]], R], name: Callable[[Path], str] = rule_of
+) -> dict[str, list[R]]:
     """What `read` makes of each row, by rule; the folder holds one folder, or one file <rule>.tsv, per rule.
 
-    Raises BadInput where a file cannot be read, or `read` does not find in a row what it expects.
+    `name` says under what name a file's rows stand, from its path in the folder. Raises BadInput where a file cannot be
+    read, or `read` does not find in a row what it expects.
     """
     benchmarks: dict[str, list[R]] = {}
     for path in sorted(Path(folder).glob("**/*.tsv")):
-        rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        rule = name(path.relative_to(folder))
         try:
             with path.open(encoding="utf-8", newline="") as file:
                 # Settings stand in extended benchmarks as they are, quotes included.

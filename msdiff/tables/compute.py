@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from msdiff.benchmarks import read_benchmarks
+from msdiff.benchmarks import read_benchmarks, rule_of
 from msdiff.errors import BadInput
 from msdiff.tables import published
 from msdiff.tables.layout import assemble
 
 COLUMNS = ["rule", "jobs", "wall_hours", "gpu_hours", "max_rss_gb"]
+ABLATION = "ablation"
 SECONDS_PER_HOUR = 3600
 MB_PER_GB = 1024
 
@@ -22,11 +23,12 @@ MB_PER_GB = 1024
 def compute_table(benchmarks: str | Path) -> pd.DataFrame:
     """One row per rule with a benchmark, and the paper's; jobs are added, memory is the largest of any job.
 
+    What a rule did for the ablation's small networks is a row of its own: the paper's training is no sum with these.
     `benchmarks` holds one folder, or one file, per rule. GPU hours are wall hours times the job's `gpu` resource, which
     Snakemake records in extended benchmarks; without that record they are missing. Raises BadInput where there is no
     benchmark, or one cannot be read.
     """
-    rows = read_benchmarks(benchmarks, _job)
+    rows = read_benchmarks(benchmarks, _job, _row_name)
     if not rows:
         raise BadInput(f"{benchmarks}: expected benchmark files <rule>/**.tsv, got none; run the workflow first")
     ours = [
@@ -41,6 +43,11 @@ def compute_table(benchmarks: str | Path) -> pd.DataFrame:
         for rule, jobs in sorted(rows.items())
     ]
     return assemble(ours, published.COMPUTE, COLUMNS)
+
+
+def _row_name(path: Path) -> str:
+    """The rule, and that it worked for the ablation where a file lies in a folder of that name."""
+    return f"{rule_of(path)} ({ABLATION})" if ABLATION in path.parts[1:] else rule_of(path)
 
 
 def _job(row: dict[str, str]) -> dict[str, float]:

@@ -285,8 +285,11 @@ rule quality:
 rule compute:
     input:
         # The benchmark record is complete when these exist.
-        SCORES,
-        IMAGE_SCORES,
+        [
+            f"results/tables/{table}.csv"
+            for table in TABLES
+            if table != "compute"
+        ],
     output:
         table=report(
             "results/tables/compute.csv",

@@ -41,6 +41,17 @@ def test_known_answers(folder):
     assert ours.loc["train_generator", "gpu_hours"] == 8
 
 
+def test_the_ablations_networks_are_not_added_to_the_generators(folder):
+    path = folder / "train_generator/phantom/ablation/complete/seed-0.tsv"
+    path.parent.mkdir(parents=True)
+    path.write_text(benchmark(3600, 512, "{'gpu': 1}"))
+    (folder / "ablation.tsv").write_text(benchmark(3.6, 512))
+    ours = compute_table(folder).query("source == 'msdiff'").set_index("rule")
+    assert ours.loc["train_generator", "gpu_hours"] == 8
+    assert ours.loc["train_generator (ablation)", "gpu_hours"] == 1
+    assert ours.loc["ablation", "jobs"] == 1
+
+
 def test_unknown_is_missing(folder):
     ours = compute_table(folder).set_index("rule").loc["stack_scans"]
     assert np.isnan(ours["gpu_hours"])
