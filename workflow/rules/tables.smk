@@ -285,11 +285,7 @@ rule quality:
 rule compute:
     input:
         # The benchmark record is complete when these exist.
-        [
-            f"results/tables/{table}.csv"
-            for table in TABLES
-            if table != "compute"
-        ],
+        [f"results/tables/{table}.csv" for table in TABLES if table != "compute"],
     output:
         table=report(
             "results/tables/compute.csv",
