@@ -92,6 +92,16 @@ def section(kind: type[Settings], **parts: Schema) -> Schema:
     return resolved
 
 
+def partial(schema: Any) -> Any:
+    """A schema of which nothing is required: what may be laid over a section."""
+    if isinstance(schema, list):
+        return [partial(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    # A list under this key is the keyword's; under `properties` it would be a setting of that name, and no list.
+    return {key: partial(item) for key, item in schema.items() if not (key == "required" and isinstance(item, list))}
+
+
 def _resolve(node: Any, definitions: Schema) -> Any:
     """A schema without references, titles and descriptions."""
     if isinstance(node, list):
@@ -241,11 +251,26 @@ def _synthesis() -> Schema:
         shards=mapping(mass=COUNT, held_out=COUNT),
         auxiliary=mapping(slices=section(MixSettings), seed=SEED, detector=_detector("unet")),
         long_ms_diff=long_ms_diff,
+        ablation=_ablation(long_ms_diff),
         plan=section(PlanSettings),
         sampler=sampler,
         nifti=section(ExportSettings),
         scoring=section(ScoringSettings),
     )
+
+
+def _ablation(generator: Schema) -> Schema:
+    """Overrides of a generator's section; its seeds stand apart."""
+    changes = partial(generator)
+    for given in ("generator", "seed"):
+        del changes["properties"][given]
+    variants = {
+        "type": "object",
+        "required": ["complete"],
+        "propertyNames": {"pattern": "^[a-z0-9_]+$"},
+        "additionalProperties": changes,
+    }
+    return mapping(seeds=SEEDS, common=changes, variants=variants)
 
 
 def _detector(architecture: str) -> Schema:

@@ -31,6 +31,10 @@ TEST_PATIENTS = 30
 SAMPLES = {"mass": 15000, "held_out": 480}
 
 
+# Rules that train a generator.
+GENERATING = ("train_generator", "train_ablation")
+
+
 class Scale(NamedTuple):
     """What a job's own command does not tell of its work.
 
@@ -70,8 +74,9 @@ def scale_of(jobs: Iterable[Job]) -> Scale:
     if isinstance(test_patients, float):
         test_patients *= len(patients) or PATIENTS
     mass, held_out = plan.get("mass", {}).get("count"), plan.get("held_out", {}).get("slices_per_pair")
-    generators = [settings_of(job) for job in jobs if job.rule == "train_generator"]
-    generators += [_within(config, "synthesis", name) for name in _within(config, "synthesis").get("generators", [])]
+    synthesis = _within(config, "synthesis")
+    generators = {name: _within(synthesis, name) for name in synthesis.get("generators", [])}
+    generators |= {job.wildcards["generator"]: settings_of(job) for job in jobs if job.rule in GENERATING}
     return Scale(
         images=sum(images) / len(images) if images else IMAGES_PER_PATIENT,
         shape=tuple(grid.get("shape", GRID)),
@@ -80,7 +85,7 @@ def scale_of(jobs: Iterable[Job]) -> Scale:
             "mass": mass or SAMPLES["mass"],
             "held_out": held_out * test_patients if held_out else SAMPLES["held_out"],
         },
-        widths={settings["generator"]: width for settings in generators if (width := _width(settings))},
+        widths={name: width for name, settings in generators.items() if (width := _width(settings))},
     )
 
 
@@ -88,7 +93,9 @@ def estimate(job: Job, scale: Scale) -> Estimate:
     """What the table says of a job; where it says nothing, the job's time limit."""
     settings = settings_of(job)
     kind = settings | settings.get("registration", {})
-    variants = {kind.get("backend"), kind.get("architecture"), kind.get("generator"), *job.wildcards.values(), ""}
+    # The generator ablation/complete/seed-0 goes by the line of `ablation`.
+    named = [part for value in job.wildcards.values() for part in value.split("/")]
+    variants = {kind.get("backend"), kind.get("architecture"), kind.get("generator"), *named, ""}
     line = next((line for line in table() if line["rule"] == job.rule and line["variant"] in variants), None)
     if line is None:
         return Estimate(limit_hours(job), 0.0, "no estimate: its time limit")

@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 pytestmark = pytest.mark.slurm
-TABLES = ["augmentation", "image_quality", "cohort", "quality", "compute"]
+TABLES = ["augmentation", "image_quality", "ablation", "cohort", "quality", "compute"]
 # What each asks for; every other job goes to a node without GPUs.
-GPUS = {"train_auxiliary": 1, "train_generator": 4, "draw_samples": 1, "train_detector": 1}
+GPUS = {"train_auxiliary": 1, "train_generator": 4, "train_ablation": 1, "draw_samples": 1, "train_detector": 1}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_short_rules_share_submissions(jobs):
     submissions = Counter(row["Rule"] for row in jobs)
     (imaging,) = (number for rule, number in submissions.items() if "normalise" in rule)
     assert (imaging, submissions["quality_check_quality"], submissions["parcellate"]) == (1, 1, 2)
-    assert len(jobs) == 24
+    assert len(jobs) == 40
 
 
 def test_second_run_submits_nothing(finished_demo, snakemake, accounting, jobs):

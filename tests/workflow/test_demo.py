@@ -11,7 +11,7 @@ import yaml
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.xdist_group("demo")]
 TABLES = ["augmentation", "augmentation_tests", "lesion_sizes", "lesions"]
-TABLES += ["image_quality", "cohort", "quality", "compute"]
+TABLES += ["image_quality", "ablation", "cohort", "quality", "compute"]
 REPORTING = {"draw_figures", "provenance", "model_card", "datasheet", "report", "all"}
 
 
@@ -125,6 +125,31 @@ def test_outside_the_mask_it_beats_a_blurred_baseline(demo):
     (ours,) = table(demo, "image_quality", source="msdiff", generator="long_ms_diff", region="outside")
     (blurred,) = table(demo, "image_quality", source="msdiff", generator="blurred_baseline", region="outside")
     assert float(ours["mae"]) < float(blurred["mae"])
+
+
+def test_a_pasted_mask_and_a_copy_change_nothing_outside(demo):
+    for generator in ("paste_lesion", "copy_baseline"):
+        (row,) = table(demo, "image_quality", source="msdiff", generator=generator, region="outside")
+        assert float(row["change_mae"]) == 0
+    (real,) = table(demo, "image_quality", source="msdiff", generator="real_follow_up", region="outside")
+    (floor,) = table(demo, "image_quality", source="msdiff", generator="noise_floor", region="outside")
+    assert float(real["change_mae"]) == pytest.approx(float(floor["mae"]))
+
+
+def test_each_idea_is_taken_away_once_and_compared(demo):
+    rows = {row["variant"]: row for row in table(demo, "ablation", source="msdiff")}
+    ideas = ["change_mask", "auxiliary_loss", "adaptive_weight", "dropout"]
+    assert list(rows) == ["complete", *(f"without_{idea}" for idea in ideas)]
+    metrics = ["mae_brain", "mae_lesion", "lesion_contrast_ratio", "adherence_dice", "change_outside"]
+    for name, row in rows.items():
+        assert (row["n"], row["seeds"]) == ("4", "1")
+        for metric in metrics:
+            assert float(row[f"{metric}_lo"]) <= float(row[metric]) <= float(row[f"{metric}_hi"])
+            if name != "complete":
+                difference = float(row[metric]) - float(rows["complete"][metric])
+                assert float(row[f"{metric}_difference"]) == pytest.approx(difference, abs=2e-5)
+    # Who is not told where to draw a lesion cannot put it there.
+    assert float(rows["without_change_mask"]["adherence_dice_difference_hi"]) < 0
 
 
 def test_every_row_counts_the_same_true_lesions(demo):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,45 @@ def test_one_table_plans_only_what_it_needs(checkout, environment):
     plan = snakemake(checkout, environment, "--profile", "profiles/demo", "-n", "results/tables/cohort.csv")
     assert plan.returncode == 0, plan.stderr
     assert not {"train_generator", "train_detector", "draw_samples"} & set(planned_jobs(plan.stdout))
+
+
+def differences(first, second, path=()):
+    """The paths of settings, with both values, in which two sections differ; where one of them is no mapping, of it."""
+    if not (isinstance(first, dict) and isinstance(second, dict)):
+        return {} if first == second else {".".join(path): (first, second)}
+    keys = sorted({*first, *second})
+    return {k: v for key in keys for k, v in differences(first.get(key), second.get(key), (*path, key)).items()}
+
+
+def test_an_ablation_takes_one_idea_at_a_time_and_nothing_that_it_does_not_need(checkout, environment):
+    table = "results/tables/ablation.csv"
+    plan = snakemake(checkout, environment, "--profile", "profiles/demo", "-n", "-p", table)
+    assert plan.returncode == 0, plan.stderr
+    jobs = planned_jobs(plan.stdout)
+    variants = ["change_mask", "auxiliary_loss", "adaptive_weight", "dropout"]
+    names = ["complete", *(f"without_{variant}" for variant in variants)]
+    assert [jobs[rule] for rule in ("train_ablation", "draw_samples", "score_images")] == [len(names)] * 3
+    # One auxiliary, one detector that scores, one plan, for all of them.
+    assert [jobs[rule] for rule in ("train_auxiliary", "train_detector", "plan_samples")] == [1, 1, 1]
+    assert not {"train_generator", "detect_lesions", "augmentation", "image_quality", "draw_figures"} & set(jobs)
+    trained = {}
+    for command in re.findall(r"exec python -m msdiff train-generator.*?2>&1", plan.stdout, re.DOTALL):
+        words = shlex.split(command.replace("\\\n", " "))
+        path = words[words.index("--weights") + 1]
+        trained[path.split("/")[-3]] = json.loads(words[words.index("--settings") + 1])
+    assert sorted(trained) == sorted(names)
+    changed = {name: differences(trained["complete"], settings) for name, settings in trained.items()}
+    assert changed["complete"] == {}
+    assert changed["without_change_mask"] == {
+        "conditions": (["baseline", "change_mask", "scalars"], ["baseline", "scalars"])
+    }
+    (weight,) = changed["without_auxiliary_loss"].items()
+    assert (weight[0], weight[1][1]) == ("auxiliary.maximum_time", 0)
+    (dropout,) = changed["without_dropout"].items()
+    assert (dropout[0], dropout[1][1]) == ("dropout.baseline", 0)
+    assert all(path.startswith("auxiliary.balance.") for path in changed["without_adaptive_weight"])
+    assert trained["without_adaptive_weight"]["auxiliary"]["balance"]["backend"] == "fixed"
+    assert trained["complete"]["auxiliary"]["balance"]["backend"] != "fixed"
 
 
 def test_a_parcellator_runs_in_its_own_environment(checkout, environment, tmp_path):

@@ -1,5 +1,6 @@
 """The checked config, the cohorts' scans, wildcards, and the helpers that all rules share."""
 
+import copy
 import json
 import os
 import sys
@@ -7,6 +8,7 @@ import sys
 import pandas as pd
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
+from snakemake.utils import update_config
 
 
 def stop(message):
@@ -118,6 +120,17 @@ SCANS = cohort_scans(STUDY)
 SUBJECTS = list(dict.fromkeys(SCANS["subject"]))
 CONTRASTS = config["cohort"][STUDY]["contrasts"]
 GENERATORS = config["synthesis"]["generators"]
+# The generators of the ablation: Long-MS-Diff with each variant's overrides, trained with each seed.
+ABLATION = config["synthesis"]["ablation"]
+ABLATED = {
+    f"ablation/{variant}/seed-{seed}": [
+        ABLATION["common"],
+        ABLATION["variants"][variant],
+        {"seed": seed},
+    ]
+    for variant in ABLATION["variants"]
+    for seed in ABLATION["seeds"]
+}
 SHARDS = {
     purpose: [f"{shard:03d}" for shard in range(count)]
     for purpose, count in config["synthesis"]["shards"].items()
@@ -142,7 +155,7 @@ SEEDS = config["segmentation"]["seeds"]
 wildcard_constraints:
     cohort="|".join(config["cohort"]),
     subject=r"sub-[A-Za-z0-9]+",
-    generator="|".join(GENERATORS),
+    generator="|".join([*GENERATORS, *ABLATED]),
     purpose="|".join(SHARDS),
     shard=r"\d{3}",
     batch=r"\d{3}",
@@ -236,6 +249,36 @@ def readers_answers(wildcards):
             "list the files that they save under reader_study.answers (docs/reader-study.md)"
         )
     return answers
+
+
+def generator_settings(wildcards):
+    """The section of a generator as one JSON argument; of an ablation's, that of Long-MS-Diff with its overrides."""
+    overrides = ABLATED.get(wildcards.generator, [])
+    name = "long_ms_diff" if overrides else wildcards.generator
+    section = copy.deepcopy(config["synthesis"][name])
+    for changes in overrides:
+        update_config(section, changes)
+    return json.dumps(chosen(section), sort_keys=True)
+
+
+def shard_numbers(generator, purpose):
+    """The shards of a plan; the ablation's small networks draw all in one."""
+    return SHARDS[purpose][:1] if generator in ABLATED else SHARDS[purpose]
+
+
+def held_out_shards(wildcards):
+    """The shards that a generator drew for held-out patients."""
+    return expand(
+        "results/synthesis/{cohort}/{generator}/held_out/shards/{shard}",
+        cohort=wildcards.cohort,
+        generator=wildcards.generator,
+        shard=shard_numbers(wildcards.generator, "held_out"),
+    )
+
+
+def plan_and_detector_of(generator):
+    """The generator whose plan one draws and whose detector it is scored by: its own, for all of the ablation one."""
+    return GENERATORS[0] if generator in ABLATED else generator
 
 
 def chosen(section):

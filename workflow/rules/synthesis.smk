@@ -3,7 +3,8 @@
 Reads   results/preprocessed/{cohort}/stack/
 Writes  results/synthesis/{cohort}/auxiliary/           the frozen segmenter behind the auxiliary loss
         results/synthesis/{cohort}/{generator}/         weights, history, previews, plans, shards,
-                                                        image_scores.tsv
+                                                        image_scores.tsv; {generator} is also
+                                                        ablation/{variant}/seed-{seed}
 """
 
 
@@ -85,6 +86,8 @@ rule train_generator:
         "results/logs/train_generator/{cohort}/{generator}.log",
     benchmark:
         "results/benchmarks/train_generator/{cohort}/{generator}.tsv"
+    wildcard_constraints:
+        generator="|".join(GENERATORS),
     retries: TRAINING_RETRIES
     conda:
         "../../envs/torch.yaml"
@@ -98,7 +101,7 @@ rule train_generator:
         slurm_extra=STOP_SIGNAL,
     params:
         checkpoints="results/synthesis/{cohort}/{generator}/checkpoints",
-        settings=settings("synthesis/{generator}"),
+        settings=generator_settings,
     shell:
         r"""
         exec python -m msdiff train-generator \
@@ -113,6 +116,25 @@ rule train_generator:
             --threads {threads} \
             --settings {params.settings:q} >{log:q} 2>&1
         """
+
+
+use rule train_generator as train_ablation with:
+    log:
+        "results/logs/train_ablation/{cohort}/{generator}.log",
+    benchmark:
+        "results/benchmarks/train_ablation/{cohort}/{generator}.tsv"
+    wildcard_constraints:
+        generator="|".join(ABLATED),
+    # Nothing but a table waits for it.
+    priority: -1
+    threads: 4
+    resources:
+        gpu=1,
+        gpu_model=GPU_MODEL,
+        nodes=1,
+        mem_mb=memory(16000, GPU_NODE, times=2),
+        runtime=min(240, TRAINING_LIMIT),
+        slurm_extra=STOP_SIGNAL,
 
 
 rule plan_samples:
@@ -144,7 +166,9 @@ rule plan_samples:
 rule draw_samples:
     input:
         stack="results/preprocessed/{cohort}/stack",
-        plan="results/synthesis/{cohort}/{generator}/{purpose}/plan.tsv",
+        plan=lambda wildcards: (
+            f"results/synthesis/{wildcards.cohort}/{plan_and_detector_of(wildcards.generator)}/{wildcards.purpose}/plan.tsv"
+        ),
         weights="results/synthesis/{cohort}/{generator}/weights.safetensors",
     output:
         shard=directory(
@@ -164,7 +188,9 @@ rule draw_samples:
         mem_mb=memory(32000, GPU_NODE),
         runtime=minutes(120, GPU_NODE),
     params:
-        shards=lambda wildcards: len(SHARDS[wildcards.purpose]),
+        shards=lambda wildcards: len(
+            shard_numbers(wildcards.generator, wildcards.purpose)
+        ),
         # Does not change a sample: each has its own seed.
         batch=32,
         settings=settings("synthesis/sampler"),
@@ -222,12 +248,12 @@ rule export_samples:
 rule score_images:
     input:
         stack="results/preprocessed/{cohort}/stack",
-        shards=shards("held_out"),
-        # Trained on real slices alone, and not the auxiliary, whose list of slices, loss and seed are others: it never met
-        # the generator.
-        detector=expand(
-            "results/segmentation/{{cohort}}/{{generator}}/unet/1-0/seed-{seed}/weights.safetensors",
-            seed=SEEDS[0],
+        shards=held_out_shards,
+        # Trained on real slices alone, and not the auxiliary, whose list of slices, loss and seed are others: it never met a
+        # generator.
+        detector=lambda wildcards: (
+            f"results/segmentation/{wildcards.cohort}/{plan_and_detector_of(wildcards.generator)}/unet/1-0"
+            f"/seed-{SEEDS[0]}/weights.safetensors"
         ),
     output:
         scores="results/synthesis/{cohort}/{generator}/image_scores.tsv",

@@ -10,6 +10,7 @@ TABLES = [
     "lesion_sizes",
     "lesions",
     "image_quality",
+    "ablation",
     "cohort",
     "quality",
     "compute",
@@ -38,6 +39,11 @@ IMAGE_SCORES = expand(
     "results/synthesis/{cohort}/{generator}/image_scores.tsv",
     cohort=STUDY,
     generator=GENERATORS,
+)
+ABLATION_SCORES = expand(
+    "results/synthesis/{cohort}/{generator}/image_scores.tsv",
+    cohort=STUDY,
+    generator=ABLATED,
 )
 HELD_OUT = expand(
     "results/synthesis/{cohort}/{generator}/held_out/shards/{shard}",
@@ -219,6 +225,37 @@ rule image_quality:
     shell:
         r"""
         python -m msdiff image-quality \
+            --cohort {params.cohort:q} \
+            --scores {input.scores:q} \
+            --out {output.table:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule ablation:
+    input:
+        scores=ABLATION_SCORES,
+    output:
+        table=report(
+            "results/tables/ablation.csv",
+            caption="../report/ablation.rst",
+            category="tables",
+        ),
+    log:
+        "results/logs/ablation.log",
+    benchmark:
+        "results/benchmarks/ablation.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(15),
+    params:
+        cohort=STUDY,
+        settings=settings("tables"),
+    shell:
+        r"""
+        python -m msdiff ablation \
             --cohort {params.cohort:q} \
             --scores {input.scores:q} \
             --out {output.table:q} \
