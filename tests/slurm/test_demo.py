@@ -42,7 +42,7 @@ def test_short_rules_share_submissions(jobs):
     submissions = Counter(row["Rule"] for row in jobs)
     (imaging,) = (number for rule, number in submissions.items() if "normalise" in rule)
     assert (imaging, submissions["quality_check_quality"], submissions["parcellate"]) == (1, 1, 2)
-    assert len(jobs) == 40
+    assert len(jobs) == 41
 
 
 def test_second_run_submits_nothing(finished_demo, snakemake, accounting, jobs):

@@ -356,8 +356,6 @@ rule draw_figures:
         "results/logs/draw_figures.log",
     benchmark:
         "results/benchmarks/draw_figures.tsv"
-    group:
-        "tables"
     conda:
         "../../envs/tables.yaml"
     resources:
