@@ -50,6 +50,7 @@ def config_schema() -> Schema:
             synthesis=_synthesis(),
             segmentation=_segmentation(),
             reader_study=_reader_study(),
+            privacy=_privacy(),
             tables=_tables(),
         ),
     }
@@ -314,6 +315,23 @@ def _reader_study() -> Schema:
     files = {"type": "array", "uniqueItems": True, "items": TEXT}
     parts: dict[str, Schema] = {"export": section(ExportSettings), "import": section(ImportSettings), "answers": files}
     return mapping((), **parts)
+
+
+def _privacy() -> Schema:
+    from msdiff.privacy.embedding import EmbeddingSettings
+    from msdiff.privacy.slices import SliceSettings
+    from msdiff.privacy.thresholds import NearestSettings, PictureSettings
+
+    embedding = section(EmbeddingSettings)
+    # Given beside it.
+    del embedding["properties"]["slices"]
+    embedding["required"].remove("slices")
+    return mapping(
+        slices=section(SliceSettings),
+        embedding=embedding,
+        nearest=section(NearestSettings),
+        pictures=section(PictureSettings),
+    )
 
 
 def _tables() -> Schema:

@@ -6,6 +6,8 @@ file alone is enough to build the network and to use it.
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +28,33 @@ def save_weights(tensors: dict[str, Tensor], description: dict[str, Any], path: 
 
 def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read named tensors and their description; BadInput where the file is missing or not ours."""
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, _description(file, path)  # noqa: SIM118
+
+
+def read_description(path: str | Path) -> dict[str, Any]:
+    """Read a weights file's description, not its tensors; BadInput where the file is missing or not ours."""
+    with _opened(path) as file:
+        return _description(file, path)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
     if not Path(path).is_file():
         raise BadInput(f"{path}: no such weights; train them first, or correct the path")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata() or {}
+            yield file
     except SafetensorError as error:
         raise BadInput(f"{path}: expected weights in safetensors format, cannot read them ({error})") from error
+
+
+def _description(file: Any, path: str | Path) -> dict[str, Any]:
+    metadata = file.metadata() or {}
     if "msdiff" not in metadata:
         raise BadInput(f"{path}: expected weights written by msdiff, got a file without their description")
-    return tensors, json.loads(metadata["msdiff"])
+    description: dict[str, Any] = json.loads(metadata["msdiff"])
+    return description
 
 
 def sha256(path: str | Path) -> str:

@@ -11,7 +11,7 @@ import yaml
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.xdist_group("demo")]
 TABLES = ["augmentation", "augmentation_tests", "lesion_sizes", "lesions"]
-TABLES += ["image_quality", "ablation", "cohort", "quality", "compute"]
+TABLES += ["image_quality", "privacy", "ablation", "cohort", "quality", "compute"]
 REPORTING = {"draw_figures", "provenance", "model_card", "datasheet", "report", "all"}
 
 

@@ -237,6 +237,13 @@ def mixed_shards(wildcards):
     return [path.format(**wildcards) for path in shards("mass")]
 
 
+def leakage_check(wildcards):
+    """The record that no held-out patient fed the samples of a mix, or none where it has no synthetic part."""
+    if wildcards.mix.endswith("-0"):
+        return []
+    return "results/privacy/{cohort}/{generator}/leakage.json"
+
+
 def readers_answers(wildcards):
     """The files that the readers sent back; without any, what to do about it."""
     answers = config["reader_study"]["answers"]

@@ -10,6 +10,7 @@ rule mix_slices:
     input:
         stack="results/preprocessed/{cohort}/stack",
         shards=mixed_shards,
+        leakage=leakage_check,
     output:
         mix="results/segmentation/{cohort}/{generator}/mixes/{mix}_seed-{seed}.tsv",
     log:

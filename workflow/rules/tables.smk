@@ -10,6 +10,7 @@ TABLES = [
     "lesion_sizes",
     "lesions",
     "image_quality",
+    "privacy",
     "ablation",
     "cohort",
     "quality",

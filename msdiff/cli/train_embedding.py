@@ -1,0 +1,35 @@
+"""Train the embedding in which copies of a slice lie near it; the same command resumes it."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from msdiff.cli.trained import add_training_arguments, write_trained
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
+    add_training_arguments(parser)
+    parser.add_argument("--settings", required=True, help="JSON: section privacy.embedding, with privacy.slices")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train, or continue from the newest checkpoint; in one process, for a batch is compared with itself."""
+    from msdiff.cohort.stacks import load_stack
+    from msdiff.privacy.embedding import EmbeddingSettings, train_embedding
+    from msdiff.settings import read
+    from msdiff.training import processor
+
+    settings = read(EmbeddingSettings, arguments.settings)
+    log.info("training an embedding on the follow-ups of %s", arguments.stack)
+    trained, description = train_embedding(
+        load_stack(arguments.stack),
+        settings,
+        checkpoints=arguments.checkpoints,
+        minutes=arguments.minutes,
+        device=processor(arguments.threads),
+    )
+    write_trained(arguments, trained.tensors, description, trained.history)

@@ -1,0 +1,174 @@
+"""A learned embedding in which a copy of a slice lies near the slice, though it be moved, flipped, blurred or noisy.
+
+Contrastive learning (Chen et al., SimCLR, 2020, equation 1): of a batch of training follow-ups two variants each are
+made, and every variant must find its twin among all others by the cosine of their vectors. Dar et al. (arXiv
+2402.01054, 2024) look for copies of patients with such an encoder. What a variant is says what counts as a copy:
+
+    rotation, shift, scale, flip between left and right; a blur, noise, a power of the deviations from the mean
+
+The slices are listed by level, so that a batch, whose draws are spread evenly along the list, holds slices of one level
+of several patients: the encoder must tell patients apart, not levels.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from torch import Tensor, nn
+from torch.nn import functional
+
+from msdiff.cohort.stacks import Stack
+from msdiff.errors import BadInput
+from msdiff.networks.slice_encoder import SliceEncoder, SliceEncoderSettings
+from msdiff.networks.weights import load_weights
+from msdiff.privacy.slices import BLOCK, SliceSettings, as_images, real_slices
+from msdiff.settings import Settings, check
+from msdiff.training import Trained, TrainingSettings, initialised, train
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class VariantSettings(Settings):
+    """How far a variant may lie from its slice; each is drawn evenly from none to this, either way.
+
+    rotation_degrees
+    shift               share of the field of view
+    scale               of the logarithm of the size
+    flip                probability of a flip between left and right
+    blur                share of a mean over 3 x 3 pixels in the image
+    noise               standard deviation, in those of the slice
+    power               of the logarithm of the exponent on the deviations from the brain's mean
+    """
+
+    rotation_degrees: NonNegativeFloat
+    shift: Share
+    scale: Share
+    flip: Share
+    blur: Share
+    noise: NonNegativeFloat
+    power: NonNegativeFloat
+
+
+class EmbeddingSettings(Settings):
+    """Section `privacy.embedding`, with the slices of `privacy.slices`; temperature of the softmax over cosines."""
+
+    seed: NonNegativeInt
+    slices: SliceSettings
+    network: SliceEncoderSettings
+    temperature: PositiveFloat
+    variants: VariantSettings
+    training: TrainingSettings
+
+
+class CopyTask:
+    """What msdiff.training trains: an encoder of the training follow-ups."""
+
+    def __init__(self, stack: Stack, settings: EmbeddingSettings) -> None:
+        self.settings = settings
+        rows = stack.slices[stack.slices["split"] == "train"].sort_values(["slice", "subject"], kind="stable")
+        if rows["subject"].nunique() < 2:
+            raise BadInput(f"{stack.folder}: expected follow-ups of two training patients or more; correct the splits")
+        self.patients = sorted(rows["subject"].unique())
+        self.images = as_images(real_slices(stack, rows, "follow_up_row", settings.slices))
+        self.modules: nn.Module = initialised(
+            lambda: SliceEncoder(settings.network, settings.slices.side), settings.seed
+        )
+        self.indices = np.arange(len(self.images))
+        self.weights = np.ones(len(self.images))
+
+    def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
+        """Two variants of each slice (2 B, 1, S, S): all first ones, then all second ones."""
+        return {"slices": variants(self.images[indices].repeat(2, 1, 1, 1), self.settings.variants, generator)}
+
+    def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """The loss, and the share of variants whose twin is the nearest."""
+        cosines = twins = self.modules(batch["slices"]).float()
+        cosines = (cosines @ cosines.T).fill_diagonal_(-torch.inf) / self.settings.temperature
+        wanted = torch.arange(len(twins), device=twins.device).roll(len(twins) // 2)
+        found = (cosines.argmax(1) == wanted).float().mean()
+        return {"loss": functional.cross_entropy(cosines, wanted), "found": found}
+
+    def validate(self) -> dict[str, float]:
+        """Nothing: `find-nearest` measures the embedding on held-out patients."""
+        return {}
+
+
+def train_embedding(
+    stack: Stack, settings: EmbeddingSettings, *, checkpoints: str | Path, minutes: float | None, device: torch.device
+) -> tuple[Trained, dict[str, Any]]:
+    """Train the encoder on the training follow-ups; return it and its description.
+
+    Raises BadInput where there are fewer than two training patients.
+    """
+    task = CopyTask(stack, settings)
+    description = {
+        "kind": "embedding",
+        "patients": task.patients,
+        "settings": settings.model_dump(mode="json", exclude={"training"}),
+    }
+    identity = description | {"stack": stack.sha256(settings.slices.contrast, "brain_mask")}
+    trained = train(
+        task,
+        settings.training,
+        seed=settings.seed,
+        checkpoints=checkpoints,
+        minutes=minutes,
+        identity=identity,
+        device=device,
+    )
+    return trained, description
+
+
+class Embedding:
+    """A trained encoder; `slices` tells which slices it takes."""
+
+    def __init__(self, path: str | Path, device: torch.device) -> None:
+        tensors, description = load_weights(path)
+        if description.get("kind") != "embedding":
+            raise BadInput(
+                f"{path}: expected an embedding's weights, got those of a {description.get('kind', 'something else')!r}"
+                "; give the weights that train-embedding wrote"
+            )
+        settings = description["settings"]
+        self.slices = check(SliceSettings, settings["slices"], "slices")
+        self.device = device
+        self.encoder = SliceEncoder(check(SliceEncoderSettings, settings["network"], "network"), self.slices.side)
+        self.encoder.load_state_dict(tensors)
+        self.encoder.to(device).eval()
+
+    def __call__(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Vectors (slice, numbers) of length one, of slices as they are compared (slice, side * side)."""
+        images = as_images(vectors)
+        with torch.inference_mode():
+            parts = [self.encoder(images[k : k + BLOCK].to(self.device)).cpu() for k in range(0, len(images), BLOCK)]
+        return torch.cat(parts).numpy()
+
+
+def variants(images: Tensor, settings: VariantSettings, generator: np.random.Generator) -> Tensor:
+    """One variant of each image (B, 1, S, S), again with a mean square of one."""
+    n = len(images)
+
+    def drawn(largest: float, *shape: int) -> NDArray[np.float64]:
+        return generator.uniform(-largest, largest, (n, *shape))
+
+    angle, size = np.deg2rad(drawn(settings.rotation_degrees)), np.exp(drawn(settings.scale))
+    side = np.where(generator.random(n) < settings.flip, -1.0, 1.0)
+    matrix = np.zeros((n, 2, 3), dtype=np.float32)
+    matrix[:, 0, 0], matrix[:, 0, 1] = side * size * np.cos(angle), -size * np.sin(angle)
+    matrix[:, 1, 0], matrix[:, 1, 1] = side * size * np.sin(angle), size * np.cos(angle)
+    # In units of half the field of view.
+    matrix[:, :, 2] = drawn(2 * settings.shift, 2)
+    grid = functional.affine_grid(torch.from_numpy(matrix), list(images.shape), align_corners=False)
+    moved = functional.grid_sample(images, grid, align_corners=False)
+
+    def each(values: NDArray[np.float64]) -> Tensor:
+        return torch.from_numpy(values.astype(np.float32))[:, None, None, None]
+
+    blurred = moved + each(np.abs(drawn(settings.blur))) * (functional.avg_pool2d(moved, 3, 1, 1) - moved)
+    noise = torch.from_numpy(generator.standard_normal(images.shape, dtype=np.float32)) * (moved != 0)
+    noisy = blurred + each(np.abs(drawn(settings.noise))) * noise
+    bent = noisy.sign() * noisy.abs() ** each(np.exp(drawn(settings.power)))
+    return functional.normalize(bent.flatten(1), dim=1).reshape(images.shape) * images.shape[-1]

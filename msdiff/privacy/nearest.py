@@ -1,0 +1,175 @@
+"""The most similar training follow-up of another patient: for synthetic follow-ups, and for real ones held out.
+
+Two measures, both a product of vectors of length one: the correlation of pixels (msdiff.privacy.slices) and the cosine
+of a learned embedding of the same pixels (msdiff.privacy.embedding). All training follow-ups with brain are searched,
+at every level: scans lie on one grid, so the nearest is nearly always at the same level, but nothing has to be assumed,
+and as products of whole blocks 15,000 slices against 14,080 take a minute.
+
+A generator that starts from a baseline copies it by design. Its patient's own scans are therefore left out of the
+search, and listed beside it:
+
+    baseline_similarity     to its own baseline
+    follow_up_similarity    to the real follow-up of that baseline
+    real_similarity         of that baseline to that follow-up: two real scans of the patient
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from msdiff.cohort.samples import map_shard
+from msdiff.cohort.stacks import Stack
+from msdiff.errors import BadInput
+from msdiff.privacy.embedding import Embedding
+from msdiff.privacy.slices import real_slices, synthetic_slices
+from msdiff.privacy.thresholds import NearestSettings, flag
+
+log = logging.getLogger(__name__)
+
+# Queries compared with all references at a time: 58 MB for 14,080 references. No result depends on it.
+QUERIES = 1024
+# Of a patient's own scans.
+OWN = ["baseline_similarity", "follow_up_similarity", "real_similarity"]
+COLUMNS = [
+    *("measure", "kind", "subject", "sample", "follow_up_row", "slice", "similarity"),
+    *("nearest_subject", "nearest_row", "nearest_slice", *OWN, "n_training", "threshold", "flagged"),
+]
+
+Vectors = NDArray[np.float32]
+
+
+def find_nearest(
+    stack: Stack, shards: Sequence[str | Path], embedding: Embedding, settings: NearestSettings
+) -> pd.DataFrame:
+    """One row (COLUMNS) per measure and slice: the synthetic ones first, then those of held-out patients.
+
+    `sample` is -1 for a real slice, `follow_up_row` -1 for a synthetic one. Raises BadInput where there are no samples,
+    no two training patients, or no held-out follow-ups at the samples' levels.
+    """
+    training = _brainy(stack.slices[stack.slices["split"] == "train"])
+    held_out = _brainy(stack.slices[stack.slices["split"].isin(settings.reference)])
+    mapped = [map_shard(folder) for folder in shards]
+    samples = pd.concat([shard.manifest for shard in mapped], ignore_index=True)
+    if samples.empty or held_out.empty:
+        raise BadInput(
+            f"{stack.folder}: expected samples, and follow-ups of split {' or '.join(settings.reference)} to compare "
+            f"them with, got {len(samples)} and {len(held_out)}; draw samples, or correct the splits"
+        )
+    own = _own_follow_ups(stack, samples)
+    chosen = embedding.slices
+    pixels = {
+        "training": real_slices(stack, training, "follow_up_row", chosen),
+        "held_out": real_slices(stack, held_out, "follow_up_row", chosen),
+        "held_out_baseline": real_slices(stack, held_out, "baseline_row", chosen),
+        "samples": synthetic_slices(stack, mapped, chosen),
+        "baseline": real_slices(stack, samples, "baseline_row", chosen),
+        "follow_up": real_slices(stack, own, "follow_up_row", chosen),
+    }
+    measures: Mapping[str, Callable[[Vectors], Vectors]] = {
+        "pixel_correlation": lambda vectors: vectors,
+        "embedding": embedding,
+    }
+    frames = []
+    for measure, embed in measures.items():
+        vectors = {name: embed(each) for name, each in pixels.items()}
+        synthetic = pd.DataFrame(
+            {
+                "kind": "synthetic",
+                "subject": samples["baseline_subject"],
+                "sample": samples["sample"],
+                "follow_up_row": -1,
+                "slice": samples["slice"],
+                "baseline_similarity": _products(vectors["samples"], vectors["baseline"]),
+                "follow_up_similarity": _products(vectors["samples"], vectors["follow_up"]),
+                "real_similarity": _products(vectors["baseline"], vectors["follow_up"]),
+            }
+        )
+        # A baseline without a follow-up at its place has none to be like.
+        synthetic.loc[own["missing"], ["follow_up_similarity", "real_similarity"]] = np.nan
+        real = pd.DataFrame(
+            {
+                "kind": "held_out",
+                "subject": held_out["subject"],
+                "sample": -1,
+                "follow_up_row": held_out["follow_up_row"],
+                "slice": held_out["slice"],
+                "real_similarity": _products(vectors["held_out"], vectors["held_out_baseline"]),
+            }
+        )
+        for rows, name in ((synthetic, "samples"), (real, "held_out")):
+            similarity, place = nearest(vectors[name], vectors["training"], rows["subject"], training["subject"])
+            found = training.iloc[place]
+            frames.append(
+                rows.assign(
+                    measure=measure,
+                    similarity=similarity,
+                    nearest_subject=found["subject"].to_numpy(),
+                    nearest_row=found["follow_up_row"].to_numpy(),
+                    nearest_slice=found["slice"].to_numpy(),
+                    n_training=len(training),
+                )
+            )
+    rows = flag(pd.concat(frames, ignore_index=True), settings.percentile)
+    for measure, group in rows[rows["kind"] == "synthetic"].groupby("measure", sort=False):
+        log.info(
+            "%s: %d of %d samples above %.4f, the nearest of %d training follow-ups at %.4f (median)",
+            *(measure, group["flagged"].sum(), len(group), group["threshold"].iloc[0]),
+            *(len(training), group["similarity"].median()),
+        )
+    return rows[COLUMNS]
+
+
+def nearest(
+    queries: Vectors, references: Vectors, patients: pd.Series, reference_patients: pd.Series
+) -> tuple[Vectors, NDArray[np.int64]]:
+    """Highest product (query,) with the references of other patients, and the place of that reference.
+
+    Parameters
+    ----------
+    queries, references
+        (query, N) and (reference, N), of length one.
+    patients, reference_patients
+        Of each query and each reference.
+
+    Raises BadInput where a query has no reference of another patient.
+    """
+    codes, _ = pd.factorize(pd.concat([patients, reference_patients], ignore_index=True))
+    own, others = (torch.from_numpy(part) for part in np.split(codes.astype(np.int64), [len(patients)]))
+    table = torch.from_numpy(references)
+    highest = [torch.zeros(0)]
+    places = [torch.zeros(0, dtype=torch.int64)]
+    for start in range(0, len(queries), QUERIES):
+        part = slice(start, start + QUERIES)
+        products = torch.from_numpy(queries[part]) @ table.T
+        products.masked_fill_(own[part, None] == others, -torch.inf)
+        best = products.max(dim=1)
+        highest.append(best.values)
+        places.append(best.indices)
+    similarity = torch.cat(highest).numpy()
+    if not np.isfinite(similarity).all():
+        lonely = patients.iloc[int(np.argmin(similarity))]
+        raise BadInput(f"expected a training follow-up of another patient than {lonely}, got none; correct the splits")
+    return similarity, torch.cat(places).numpy()
+
+
+def _brainy(slices: pd.DataFrame) -> pd.DataFrame:
+    """Slices with brain, each once, however many pairs its follow-up is in."""
+    return slices[slices["brain_voxels"] > 0].drop_duplicates(["follow_up_row", "slice"]).reset_index(drop=True)
+
+
+def _own_follow_ups(stack: Stack, samples: pd.DataFrame) -> pd.DataFrame:
+    """The first real follow-up of each sample's baseline: follow_up_row, slice, and `missing` where there is none."""
+    places = ["baseline_row", "slice"]
+    pairs = stack.slices.drop_duplicates(places)[[*places, "follow_up_row"]]
+    found = samples[places].merge(pairs, on=places, how="left")
+    missing = found["follow_up_row"].isna()
+    return found.assign(follow_up_row=found["follow_up_row"].fillna(0).astype(int), missing=missing)
+
+
+def _products(one: Vectors, other: Vectors) -> NDArray[np.float32]:
+    return np.asarray(np.einsum("ij,ij->i", one, other))

@@ -1,0 +1,202 @@
+import hashlib
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from msdiff.__main__ import main
+from msdiff.cohort.samples import Shard, save_shard
+from msdiff.cohort.stacks import load_stack
+from msdiff.errors import BadInput
+from msdiff.networks.weights import save_weights
+from msdiff.privacy.leakage import Evidence, LeakedPatient, check_leakage
+from msdiff.settings import digest
+
+TEST_PATIENT, TEST_ROW = "sub-0104", 206
+
+
+@pytest.fixture
+def run(tmp_path, own_stack, make_manifest):
+    """What a clean run leaves: a stack, and functions that write its evidence, spoiled as a test asks for."""
+    return Run(tmp_path, own_stack, make_manifest)
+
+
+class Run:
+    """Files of a run in a folder; attributes are changed before `write`."""
+
+    def __init__(self, folder, stack, make_manifest):
+        self.folder, self.stack = folder, stack
+        train = stack.slices[stack.slices["split"] == "train"]
+        self.scans = stack.scans.copy()
+        self.listed = train.assign(kind="real").reset_index(drop=True)
+        self.patients = sorted(train["subject"].unique())
+        scans = train.drop_duplicates("pair")
+        self.statistics = {}
+        for name in ("change_mm3", "change_count"):
+            logs = np.log1p(scans[f"scan_{name}"])
+            self.statistics[name] = {"mean": logs.mean(), "smallest": logs.min(), "largest": logs.max()}
+        self.plan = make_manifest(stack, 12)
+        self.manifest = self.plan.copy()
+        self.weights_sha256 = None
+        self.list_digest = None
+
+    def write(self):
+        """Write all files; the evidence."""
+        self.scans.to_csv(self.folder / "scans.tsv", sep="\t", index=False)
+        self.listed.to_csv(self.folder / "slices.tsv", sep="\t", index=False)
+        listed = pd.read_csv(self.folder / "slices.tsv", sep="\t", keep_default_na=False)
+        description = {"kind": "detector", "slices": self.list_digest or digest(listed.to_csv(index=False))}
+        save_weights({"a": torch.zeros(1)}, description, self.folder / "auxiliary.safetensors")
+        description = {
+            "kind": "generator",
+            "patients": self.patients,
+            "statistics": self.statistics,
+            "settings": {"contrast": "flair", "scalars": "scan"},
+        }
+        generator = self.folder / "generator.safetensors"
+        save_weights({"a": torch.zeros(1)}, description, generator)
+        self.plan.to_csv(self.folder / "plan.tsv", sep="\t", index=False)
+        weights = self.weights_sha256 or hashlib.sha256(generator.read_bytes()).hexdigest()
+        shape = (len(self.manifest), *self.stack.array("flair").shape[2:])
+        shard = Shard(np.zeros(shape, np.float32), np.zeros(shape, bool), self.manifest.assign(weights_sha256=weights))
+        save_shard(shard, self.folder / "000")
+        return Evidence(
+            scans=self.folder / "scans.tsv",
+            plan=self.folder / "plan.tsv",
+            shards=[self.folder / "000"],
+            generator=generator,
+            auxiliary=self.folder / "auxiliary.safetensors",
+            auxiliary_slices=self.folder / "slices.tsv",
+        )
+
+    def check(self):
+        return check_leakage(load_stack(self.stack.folder), self.write())
+
+
+def test_a_clean_run_passes_and_is_counted(run):
+    record = run.check()
+    assert record["leaked_patients"] == 0
+    assert record["patients"] == {"train": 24, "validation": 40, "test": 40}
+    assert (record["n_samples"], record["trained_on"]) == (12, 24)
+
+
+@pytest.mark.parametrize("table", ["plan", "manifest"])
+@pytest.mark.parametrize("what", ["baseline", "mask"])
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_test_patient_behind_a_sample_is_found(run, table, what, hidden):
+    """By its name; or by the scan alone, where a false name hides it."""
+    rows = getattr(run, table)
+    rows.loc[5, f"{what}_row"] = TEST_ROW
+    if not hidden:
+        rows.loc[5, f"{what}_subject"] = TEST_PATIENT
+    name = "plan.tsv" if table == "plan" else "manifest.tsv"
+    with pytest.raises(LeakedPatient, match=rf"{name}: patient {TEST_PATIENT} of test gave the {what} of sample 5"):
+        run.check()
+
+
+def test_a_name_that_is_not_the_scans_is_refused(run):
+    run.plan.loc[3, "baseline_subject"] = "sub-0020"
+    with pytest.raises(BadInput, match="expected the baseline of sub-0020, got a scan of sub-0001"):
+        run.check()
+
+
+def test_a_patient_whose_set_was_changed_after_stacking_is_found(run):
+    run.scans.loc[run.scans["subject"] == "sub-0002", "split"] = "test"
+    with pytest.raises(LeakedPatient, match=r"patient sub-0002 is in train, but .* has test"):
+        run.check()
+
+
+def test_a_generator_trained_before_the_sets_were_changed_is_found(run):
+    """Sheet and stack agree; the weights are older."""
+    for table in (run.scans, run.stack.scans, run.stack.slices):
+        table.loc[table["subject"] == "sub-0024", "split"] = "test"
+    run.stack.scans.to_csv(run.stack.folder / "scans.tsv", sep="\t", index=False)
+    run.stack.slices.to_csv(run.stack.folder / "slices.tsv", sep="\t", index=False)
+    run.listed = run.listed[run.listed["subject"] != "sub-0024"]
+    with pytest.raises(LeakedPatient, match=r"generator.safetensors: patient sub-0024 of test was trained on"):
+        run.check()
+
+
+def test_a_patient_in_two_sets_is_found(run):
+    run.scans.loc[1, "split"] = "test"
+    with pytest.raises(LeakedPatient, match="patient sub-0001 is in test and train"):
+        run.check()
+
+
+def test_a_test_patient_in_the_auxiliary_list_is_found(run):
+    run.listed.loc[2, ["baseline_row", "follow_up_row"]] = [TEST_ROW, TEST_ROW + 1]
+    with pytest.raises(LeakedPatient, match=rf"slices.tsv: patient {TEST_PATIENT} of test was trained on"):
+        run.check()
+
+
+def test_another_auxiliary_list_than_the_trained_one_is_refused(run):
+    run.list_digest = "0"
+    with pytest.raises(BadInput, match=r"expected the list that .* was trained on"):
+        run.check()
+
+
+def test_statistics_of_other_patients_are_refused(run):
+    everyone = np.log1p(run.stack.slices.drop_duplicates("pair")["scan_change_mm3"])
+    run.statistics["change_mm3"]["mean"] = everyone.mean()
+    with pytest.raises(BadInput, match="statistics of the training scans, change_mm3 with a mean"):
+        run.check()
+
+
+def test_scalars_that_are_not_the_donors_are_refused(run):
+    run.manifest["change_mm3"] = run.manifest["change_mm3"].astype(float)
+    run.manifest.loc[1, "change_mm3"] = 113.0
+    with pytest.raises(BadInput, match="sample 1: expected change_mm3 11 of its donor sub-0002, got 113"):
+        run.check()
+
+
+def test_samples_of_other_weights_are_refused(run):
+    run.weights_sha256 = "0"
+    with pytest.raises(BadInput, match="was drawn with other weights"):
+        run.check()
+
+
+def test_a_generator_without_its_patients_is_refused(run):
+    run.patients = None
+    evidence = run.write()
+    save_weights({"a": torch.zeros(1)}, {"kind": "generator"}, evidence.generator)
+    with pytest.raises(BadInput, match="with the list of patients"):
+        check_leakage(run.stack, evidence)
+
+
+def test_one_patient_under_two_names_is_found_by_content(run):
+    path = run.stack.folder / "flair.npy"
+    images = np.load(path)
+    images[TEST_ROW, 2] = images[4, 1]
+    np.save(path, images)
+    with pytest.raises(LeakedPatient, match=rf"slice 1 of sub-0003 \(train\) is equal to one of {TEST_PATIENT}"):
+        run.check()
+
+
+def command(evidence, stack, out):
+    options = {
+        "stack": stack.folder,
+        "scans": evidence.scans,
+        "plan": evidence.plan,
+        "shards": evidence.shards[0],
+        "generator": evidence.generator,
+        "auxiliary": evidence.auxiliary,
+        "auxiliary-slices": evidence.auxiliary_slices,
+        "out": out,
+    }
+    return ["check-leakage", *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
+
+
+def test_the_command_writes_its_record_or_ends_with_one_line_and_2(run, tmp_path, capsys):
+    out = tmp_path / "leakage.json"
+    assert main(command(run.write(), run.stack, out)) == 0
+    assert json.loads(out.read_text())["leaked_patients"] == 0
+    out.unlink()
+    run.manifest.loc[0, "mask_row"] = TEST_ROW
+    capsys.readouterr()
+    assert main(command(run.write(), run.stack, out)) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("msdiff")]
+    assert TEST_PATIENT in line
+    assert "manifest.tsv" in line
+    assert not out.exists()

@@ -1,0 +1,114 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage
+
+from msdiff.errors import BadInput
+from msdiff.privacy import nearest as module
+from msdiff.privacy.thresholds import NearestSettings
+
+SETTINGS = NearestSettings(reference=("validation", "test"), percentile=99.0)
+
+
+def shares(stack, embedding, folder):
+    """Share of flagged samples by measure."""
+    rows = module.find_nearest(stack, [folder], embedding, SETTINGS)
+    return rows[rows["kind"] == "synthetic"].groupby("measure")["flagged"].mean(), rows
+
+
+def test_search_agrees_with_a_loop_over_correlations():
+    rng = np.random.default_rng(0)
+    queries, references = rng.normal(size=(30, 50)), rng.normal(size=(20, 50))
+    patients, others = pd.Series(rng.choice(list("abc"), 30)), pd.Series(rng.choice(list("abc"), 20))
+
+    def unit(vectors):
+        centred = vectors - vectors.mean(1, keepdims=True)
+        return (centred / np.linalg.norm(centred, axis=1, keepdims=True)).astype(np.float32)
+
+    similarity, place = module.nearest(unit(queries), unit(references), patients, others)
+    for k, query in enumerate(queries):
+        allowed = np.flatnonzero(others != patients[k])
+        loop = [np.corrcoef(query, references[j])[0, 1] for j in allowed]
+        assert similarity[k] == pytest.approx(max(loop), abs=1e-5)
+        assert place[k] == allowed[int(np.argmax(loop))]
+
+
+def test_blocks_do_not_change_the_result(monkeypatch, stack, embedding, draw):
+    folder = draw(lambda row: stack.array("flair")[row["baseline_row"], row["slice"]], n=50)
+    whole = module.find_nearest(stack, [folder], embedding, SETTINGS)
+    monkeypatch.setattr(module, "QUERIES", 7)
+    parts = module.find_nearest(stack, [folder], embedding, SETTINGS)
+    pd.testing.assert_frame_equal(whole, parts, rtol=1e-5)
+
+
+def test_a_patient_without_others_is_bad_input():
+    one = np.ones((1, 1), dtype=np.float32)
+    with pytest.raises(BadInput, match="another patient than a"):
+        module.nearest(one, one, pd.Series(["a"]), pd.Series(["a"]))
+
+
+def test_a_generator_that_copies_other_patients_is_flagged(stack, embedding, draw):
+    images = stack.array("flair")
+    flagged, rows = shares(stack, embedding, draw(lambda row: images[row["mask_row"], row["slice"]]))
+    assert (flagged > 0.95).all()
+    pixels = rows[(rows["measure"] == "pixel_correlation") & (rows["kind"] == "synthetic")]
+    np.testing.assert_allclose(pixels["similarity"], 1, atol=1e-3)
+    donors = pd.Series(stack.scans.set_index("row")["subject"])
+    assert (pixels["nearest_subject"].to_numpy() == donors[pixels["nearest_row"]].to_numpy()).all()
+
+
+def test_new_patients_are_flagged_about_as_often_as_the_percentile_says(stack, embedding, draw, acquire):
+    flagged, _ = shares(stack, embedding, draw(lambda row: acquire(1000 + row["sample"], 1)[0][row["slice"]]))
+    # One in a hundred of 384 slices is expected; the limit itself is known from 320 slices.
+    assert (flagged < 0.04).all()
+
+
+def test_a_copy_of_the_own_baseline_is_by_design_and_not_flagged(stack, embedding, draw):
+    images, rng = stack.array("flair"), np.random.default_rng(0)
+
+    def noisy(row):
+        image = images[row["baseline_row"], row["slice"]].astype(np.float32)
+        return np.where(image > -1, image + rng.normal(0, 0.05, image.shape), -1)
+
+    flagged, rows = shares(stack, embedding, draw(noisy))
+    assert (flagged < 0.06).all()
+    synthetic = rows[rows["kind"] == "synthetic"]
+    assert (synthetic["baseline_similarity"] > 0.9).mean() > 0.95
+    # Both hold noise that the real follow-up does not share.
+    medians = synthetic.groupby("measure")[["follow_up_similarity", "real_similarity"]].median()
+    assert (medians["follow_up_similarity"] < medians["real_similarity"]).all()
+
+
+def test_the_embedding_finds_flipped_copies_that_pixels_miss(stack, embedding, draw):
+    images = stack.array("flair")
+    flagged, _ = shares(stack, embedding, draw(lambda row: images[row["mask_row"], row["slice"], :, ::-1]))
+    assert flagged["embedding"] > 0.5 > flagged["pixel_correlation"]
+
+
+def test_pixels_find_blurred_copies(stack, embedding, draw):
+    images = stack.array("flair")
+
+    def blurred(row):
+        image = images[row["mask_row"], row["slice"]].astype(np.float32)
+        return np.where(image > -1, ndimage.gaussian_filter(image, 0.7), -1)
+
+    flagged, _ = shares(stack, embedding, draw(blurred))
+    assert flagged["pixel_correlation"] > 0.9
+
+
+def test_without_samples_or_reference_is_bad_input(stack, embedding, draw, own_stack):
+    folder = draw(lambda row: stack.array("flair")[0, 0], n=4)
+    trained = own_stack._replace(slices=own_stack.slices[own_stack.slices["split"] == "train"])
+    only_test = NearestSettings(reference=("test",), percentile=99.0)
+    with pytest.raises(BadInput, match="follow-ups of split test"):
+        module.find_nearest(trained, [folder], embedding, only_test)
+    kept = (own_stack.slices["split"] == "train") | (own_stack.slices["slice"] == 3)
+    lower = own_stack._replace(slices=own_stack.slices[kept])
+    folder = draw(lambda row: stack.array("flair")[0, 0], n=3)
+    with pytest.raises(BadInput, match="at the levels"):
+        module.find_nearest(lower, [folder], embedding, SETTINGS)
+
+
+def test_other_sizes_are_bad_input(stack, embedding, draw):
+    with pytest.raises(BadInput, match="draw the samples on this stack"):
+        module.find_nearest(stack, [draw(lambda row: np.zeros((8, 8)), n=2)], embedding, SETTINGS)

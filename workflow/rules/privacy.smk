@@ -1,0 +1,190 @@
+"""Privacy: who fed a generator, and whether its follow-ups are too much like those of its training patients.
+
+Reads   results/preprocessed/{cohort}/stack/, results/cohorts/{cohort}/scans.tsv, results/synthesis/{cohort}/
+Writes  results/privacy/{cohort}/embedding/             the encoder that finds copies
+        results/privacy/{cohort}/{generator}/           leakage.json, nearest.tsv, pictures
+"""
+
+
+rule check_leakage:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+        scans="results/cohorts/{cohort}/scans.tsv",
+        plan="results/synthesis/{cohort}/{generator}/mass/plan.tsv",
+        shards=shards("mass"),
+        generator="results/synthesis/{cohort}/{generator}/weights.safetensors",
+        auxiliary="results/synthesis/{cohort}/auxiliary/weights.safetensors",
+        slices="results/synthesis/{cohort}/auxiliary/slices.tsv",
+    output:
+        # Mixes with synthetic slices wait for it: no detector trains on leaked patients.
+        record="results/privacy/{cohort}/{generator}/leakage.json",
+    log:
+        "results/logs/check_leakage/{cohort}/{generator}.log",
+    benchmark:
+        "results/benchmarks/check_leakage/{cohort}/{generator}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(30),
+    shell:
+        r"""
+        python -m msdiff check-leakage \
+            --stack {input.stack:q} \
+            --scans {input.scans:q} \
+            --plan {input.plan:q} \
+            --shards {input.shards:q} \
+            --generator {input.generator:q} \
+            --auxiliary {input.auxiliary:q} \
+            --auxiliary-slices {input.slices:q} \
+            --out {output.record:q} >{log:q} 2>&1
+        """
+
+
+rule train_embedding:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+    output:
+        weights="results/privacy/{cohort}/embedding/weights.safetensors",
+        history="results/privacy/{cohort}/embedding/history.csv",
+    log:
+        "results/logs/train_embedding/{cohort}.log",
+    benchmark:
+        "results/benchmarks/train_embedding/{cohort}.tsv"
+    retries: TRAINING_RETRIES
+    conda:
+        "../../envs/torch.yaml"
+    # Small enough for processors: minutes at paper scale.
+    threads: 4
+    resources:
+        mem_mb=memory(8000, times=2),
+        runtime=min(120, CPU_NODE["max_runtime"]),
+        slurm_extra=STOP_SIGNAL,
+    params:
+        # Not an output: Snakemake deletes a job's outputs before every attempt.
+        checkpoints="results/privacy/{cohort}/embedding/checkpoints",
+        settings=settings("privacy/embedding", slices="privacy/slices"),
+    shell:
+        r"""
+        exec python -m msdiff train-embedding \
+            --stack {input.stack:q} \
+            --checkpoints {params.checkpoints:q} \
+            --weights {output.weights:q} \
+            --history {output.history:q} \
+            --minutes {resources.runtime} \
+            --threads {threads} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule find_nearest:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+        shards=shards("mass"),
+        embedding="results/privacy/{cohort}/embedding/weights.safetensors",
+    output:
+        nearest="results/privacy/{cohort}/{generator}/nearest.tsv",
+    log:
+        "results/logs/find_nearest/{cohort}/{generator}.log",
+    benchmark:
+        "results/benchmarks/find_nearest/{cohort}/{generator}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 4
+    resources:
+        mem_mb=memory(8000),
+        runtime=minutes(60),
+    params:
+        settings=settings("privacy/nearest"),
+    shell:
+        r"""
+        python -m msdiff find-nearest \
+            --stack {input.stack:q} \
+            --shards {input.shards:q} \
+            --embedding {input.embedding:q} \
+            --threads {threads} \
+            --out {output.nearest:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule draw_nearest:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+        shards=shards("mass"),
+        nearest="results/privacy/{cohort}/{generator}/nearest.tsv",
+    output:
+        pictures=directory("results/privacy/{cohort}/{generator}/pictures"),
+    log:
+        "results/logs/draw_nearest/{cohort}/{generator}.log",
+    benchmark:
+        "results/benchmarks/draw_nearest/{cohort}/{generator}.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(15),
+    params:
+        contrast=config["privacy"]["slices"]["contrast"],
+        settings=settings("privacy/pictures"),
+    shell:
+        r"""
+        python -m msdiff draw-nearest \
+            --stack {input.stack:q} \
+            --contrast {params.contrast:q} \
+            --shards {input.shards:q} \
+            --nearest {input.nearest:q} \
+            --out {output.pictures:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule privacy:
+    input:
+        # The pictures of what a row flags stand beside it.
+        expand(
+            "results/privacy/{cohort}/{generator}/pictures",
+            cohort=STUDY,
+            generator=GENERATORS,
+        ),
+        nearest=expand(
+            "results/privacy/{cohort}/{generator}/nearest.tsv",
+            cohort=STUDY,
+            generator=GENERATORS,
+        ),
+        leakage=expand(
+            "results/privacy/{cohort}/{generator}/leakage.json",
+            cohort=STUDY,
+            generator=GENERATORS,
+        ),
+    output:
+        table=report(
+            "results/tables/privacy.csv",
+            caption="../report/privacy.rst",
+            category="tables",
+        ),
+    log:
+        "results/logs/privacy.log",
+    benchmark:
+        "results/benchmarks/privacy.tsv"
+    conda:
+        "../../envs/tables.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(15),
+    params:
+        cohort=STUDY,
+        generators=GENERATORS,
+        thresholds=settings("privacy/nearest"),
+        settings=settings("tables"),
+    shell:
+        r"""
+        python -m msdiff privacy \
+            --cohort {params.cohort:q} \
+            --generators {params.generators:q} \
+            --nearest {input.nearest:q} \
+            --leakage {input.leakage:q} \
+            --out {output.table:q} \
+            --thresholds {params.thresholds:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
