@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--histories", nargs="*", default=[], metavar="NAME=CSV", help="training histories; unet/1-2/seed-0=... groups"
     )
+    parser.add_argument("--previews", type=Path, help="folder of the pictures that a generator's training wrote")
     parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--out", type=Path, required=True, help="folder to write PNG files to")
     parser.add_argument("--settings", required=True, help="section tables of the config, as JSON")
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
         shards=shards,
         histories=histories,
         tables=read_tables(arguments.tables),
+        previews=sorted(arguments.previews.glob("*.png")) if arguments.previews is not None else [],
         n_patients=n_patients,
     )
     with whole_folder(arguments.out) as folder:

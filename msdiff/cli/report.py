@@ -21,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--figures", type=Path, required=True, help="folder of the figures")
+    parser.add_argument(
+        "--privacy-figures", nargs="*", default=[], metavar="GENERATOR=FOLDER", help="pictures that draw-nearest wrote"
+    )
     parser.add_argument("--provenance", type=Path, required=True, help="JSON that the command provenance wrote")
     parser.add_argument("--stack", type=Path, help="the cohort's stack of scans, for the number of patients per split")
     parser.add_argument("--pictures", type=Path, help="folder of the patients' folders that check-quality wrote")
@@ -49,7 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
         patients = load_stack(arguments.stack).scans.drop_duplicates("subject")
         counts = patients["split"].value_counts()
         splits = {split: int(counts[split]) for split in ("train", "validation", "test") if split in counts}
-    tables, figures = read_tables(arguments.tables), read_figures(arguments.figures)
+    tables = read_tables(arguments.tables)
+    figures = read_figures(arguments.figures) | read_privacy_figures(arguments.privacy_figures)
     scans = None
     if "quality" in tables:
         config = provenance["config"]
@@ -70,6 +74,19 @@ def run(arguments: argparse.Namespace) -> None:
     with whole_file(arguments.out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     logger.info("wrote %s", arguments.out)
+
+
+def read_privacy_figures(entries: list[str]) -> dict[str, Path]:
+    """The pictures of each GENERATOR=FOLDER, by kind and generator; BadInput for another form."""
+    from msdiff.report.page import read_figures
+
+    found: dict[str, Path] = {}
+    for entry in entries:
+        generator, equals, folder = entry.partition("=")
+        if not equals:
+            raise BadInput(f"--privacy-figures: expected GENERATOR=FOLDER, got {entry!r}")
+        found |= {f"privacy_{name}/{generator}": path for name, path in read_figures(folder).items()}
+    return found
 
 
 def card_title(path: Path) -> str:

@@ -1,24 +1,26 @@
 """The figures of the report, in one table: each by its name, drawn from what a run left."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from msdiff.cohort.samples import Shard
 from msdiff.cohort.stacks import Stack
-from msdiff.report import chart_figures, detection_figures, slice_figures
+from msdiff.report import chart_figures, detection_figures, preview_figures, slice_figures
 from msdiff.report.pictures import Picture
 
 
 class Sources(NamedTuple):
-    """What figures are drawn from: the stack, the contrast shown, held-out shards, histories and tables by name."""
+    """What figures are drawn from: the stack, the contrast shown, held-out shards, histories, tables, previews."""
 
     stack: Stack
     contrast: str
     shards: Sequence[Shard]
     histories: Mapping[str, pd.DataFrame]
     tables: Mapping[str, pd.DataFrame]
+    previews: Sequence[Path]
     n_patients: int
 
 
@@ -30,6 +32,7 @@ FIGURES: dict[str, Callable[[Sources], Picture | None]] = {
     "lesion_sizes": lambda run: detection_figures.draw_lesion_sizes(run.tables["lesion_sizes"]),
     "preprocessing": lambda run: slice_figures.draw_preprocessing(run.stack, run.contrast, run.n_patients),
     "losses": lambda run: chart_figures.draw_histories(run.histories),
+    "previews": lambda run: preview_figures.draw_previews(run.previews),
 }
 # The table that a figure needs; the others need none.
 NEEDS = {name: name for name in ("image_quality", "augmentation", "lesion_sizes")}

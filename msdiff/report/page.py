@@ -144,13 +144,13 @@ def section_parts(
     further = Section(
         FURTHER,
         tuple(name for name in run.tables if name not in listed),
-        tuple(name for name in figures if name not in drawn),
+        tuple(name for name in figures if kind_of(name) not in drawn),
     )
     parts: list[SectionPart] = []
     n_tables = n_figures = 0
     for section in (*SECTIONS, further):
         tables = [name for name in section.tables if name in run.tables]
-        pictures = [name for name in section.figures if name in figures]
+        pictures = [name for kind in section.figures for name in figures if kind in (name, kind_of(name))]
         links = [
             Link(beside.tables[name], f"{name}.csv: {TITLES.get(name, write(name))}")
             for name in section.lists
@@ -196,13 +196,18 @@ def table_part(name: str, number: int, run: Run, beside: Beside) -> TablePart:
     )
 
 
+def kind_of(name: str) -> str:
+    """A figure's kind: its name up to the first slash."""
+    return name.partition("/")[0]
+
+
 def figure_part(name: str, number: int, path: str | Path) -> FigurePart:
     """A figure with the words that its file carries."""
     with Image.open(path) as image:
         text = image.info
     title, caption = text.get("Title", write(name)), text.get("Description", "")
     data = base64.b64encode(Path(path).read_bytes()).decode()
-    return FigurePart(name, number, title, caption, data, FIGURE_SENTENCES.get(name, ""))
+    return FigurePart(name, number, title, caption, data, FIGURE_SENTENCES.get(kind_of(name), ""))
 
 
 def shown_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

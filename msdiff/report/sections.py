@@ -4,7 +4,10 @@ from typing import NamedTuple
 
 
 class Section(NamedTuple):
-    """A section: its title, its tables and figures by name, and lists that are linked and not shown."""
+    """A section: its title, its tables and figures by name, and lists that are linked and not shown.
+
+    A figure's name may go on after a slash, where there are several of a kind.
+    """
 
     title: str
     tables: tuple[str, ...] = ()
@@ -22,7 +25,9 @@ SECTIONS = (
         ("augmentation", "lesion_sizes"),
         ("lesions",),
     ),
-    Section("Privacy", ("privacy",), ("privacy", "privacy_pairs")),
+    Section(
+        "Privacy", ("privacy",), ("privacy_similarities", "privacy_pairs_pixel_correlation", "privacy_pairs_embedding")
+    ),
     Section("Reader study", ("reader_study",), ("reader_study",)),
     Section("Preprocessing", ("quality",), ("preprocessing",)),
     Section("Training and compute", ("compute",), ("losses", "previews")),
@@ -55,8 +60,9 @@ FIGURE_SENTENCES = {
     "losses": "A loss that falls shows that a network learned something, not that it learned what a reader wants.",
     "preprocessing": "The worst by one measure: a fault that both scans of a patient share does not show here.",
     "previews": "Drawn during the training from few patients; they show that it works, not how well.",
-    "privacy": "A follow-up beyond the limit is a reason to look at the pair, not a proof of copying.",
-    "privacy_pairs": "Heads look alike; a copy shares the course of single gyri and old lesions.",
+    "privacy_pairs_embedding": "Heads look alike; a copy shares the course of single gyri and old lesions.",
+    "privacy_pairs_pixel_correlation": "Heads look alike; a copy shares the course of single gyri and old lesions.",
+    "privacy_similarities": "A follow-up beyond the limit is a reason to look at the pair, not a proof of copying.",
 }
 # Of a wide table these columns stand on the page, and all under it; of the others all.
 MAIN_COLUMNS = {

@@ -351,6 +351,7 @@ rule draw_figures:
         HISTORIES.values(),
         expand("results/tables/{table}.csv", table=TABLES),
         stack=STACK,
+        previews=f"results/synthesis/{STUDY}/{GENERATORS[0]}/previews",
     output:
         figures=directory("results/figures"),
     log:
@@ -372,6 +373,7 @@ rule draw_figures:
             --stack {input.stack:q} \
             --held-out {params.held_out:q} \
             --histories {params.histories:q} \
+            --previews {input.previews:q} \
             --tables results/tables \
             --out {output.figures:q} \
             --settings {params.settings:q} >{log:q} 2>&1

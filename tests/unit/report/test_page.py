@@ -146,6 +146,15 @@ def test_links_lead_to_the_files_beside_the_page(tables, pictures):
     assert "lesions.csv: every true and predicted lesion" in detection
 
 
+def test_figures_of_each_generator_stand_in_their_section(tables, pictures):
+    several = {f"privacy_similarities/{name}": pictures["losses"] for name in ("first", "second")}
+    page = report_page(tables, {**pictures, **several}, record(CONFIG), {})
+    privacy = page[page.index('id="privacy"') : page.index('id="training-and-compute"')]
+    assert 'id="figure-privacy_similarities-first"' in privacy
+    assert privacy.count("not a proof of copying") == 2
+    assert "Further results" not in page
+
+
 def test_headings_stand_in_their_order(html):
     levels = [int(level) for level in re.findall(r"<h([1-6])", html)]
     assert levels[0] == 1
