@@ -114,8 +114,8 @@ def draw_similarities(nearest: pd.DataFrame) -> Picture:
     caption = (
         "Similarity to the nearest training follow-up of another patient: synthetic follow-ups on the baselines of "
         f"{count(n['synthetic'], 'training patient')}, and real follow-ups of "
-        f"{count(n['held_out'], 'held-out patient')}, spread over the levels of the head as the synthetic ones are. Beyond the limit, which real ones hardly ever "
-        "reach, a synthetic follow-up is flagged. Its similarity to its own baseline, from which it is made, stands "
-        "beside it."
+        f"{count(n['held_out'], 'held-out patient')}, spread over the levels of the head as the synthetic ones are. "
+        "Beyond the limit, which real ones hardly ever reach, a synthetic follow-up is flagged. Its similarity to its "
+        "own baseline, from which it is made, stands beside it."
     )
     return Picture(figure, "Similarity to training follow-ups", caption)
