@@ -8,7 +8,7 @@ import pandas as pd
 
 from msdiff.cohort.samples import Shard
 from msdiff.cohort.stacks import Stack
-from msdiff.report import chart_figures, detection_figures, preview_figures, slice_figures
+from msdiff.report import ablation_figures, chart_figures, detection_figures, preview_figures, slice_figures
 from msdiff.report.pictures import Picture
 
 
@@ -28,6 +28,7 @@ class Sources(NamedTuple):
 FIGURES: dict[str, Callable[[Sources], Picture | None]] = {
     "follow_ups": lambda run: slice_figures.draw_follow_ups(run.stack, run.contrast, run.shards, run.n_patients),
     "image_quality": lambda run: chart_figures.draw_image_quality(run.tables["image_quality"]),
+    "ablation": lambda run: ablation_figures.draw_ablation(run.tables["ablation"]),
     "augmentation": lambda run: detection_figures.draw_augmentation(run.tables["augmentation"]),
     "lesion_sizes": lambda run: detection_figures.draw_lesion_sizes(run.tables["lesion_sizes"]),
     "preprocessing": lambda run: slice_figures.draw_preprocessing(run.stack, run.contrast, run.n_patients),
@@ -35,7 +36,7 @@ FIGURES: dict[str, Callable[[Sources], Picture | None]] = {
     "previews": lambda run: preview_figures.draw_previews(run.previews),
 }
 # The table that a figure needs; the others need none.
-NEEDS = {name: name for name in ("image_quality", "augmentation", "lesion_sizes")}
+NEEDS = {name: name for name in ("image_quality", "ablation", "augmentation", "lesion_sizes")}
 
 
 def draw(run: Sources) -> Iterator[tuple[str, Picture]]:
