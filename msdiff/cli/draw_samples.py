@@ -16,6 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shards", type=int, required=True, help="number of shards of the plan")
     parser.add_argument("--batch", type=int, required=True, help="samples at a time")
     parser.add_argument("--threads", type=int, required=True, help="threads of the processor to use")
+    parser.add_argument(
+        "--compile",
+        choices=("never", "accelerator", "always"),
+        default="never",
+        help="compile the network: never, where an accelerator draws, or on the CPU too; changes rounding only",
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the shard to write")
     parser.add_argument("--settings", required=True, help="JSON: section synthesis.sampler")
 
@@ -38,5 +44,6 @@ def run(arguments: argparse.Namespace) -> None:
         read(SamplerSettings, arguments.settings),
         processor(arguments.threads),
         arguments.out,
+        arguments.compile,
     )
     log.info("wrote %s: %d samples", arguments.out, samples)

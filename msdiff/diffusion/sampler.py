@@ -136,7 +136,7 @@ class _Estimate(NamedTuple):
     levels: Tensor
 
     def __call__(self, z: Tensor, step: int) -> tuple[Tensor, Tensor | None]:
-        output = self.denoise(z, self.levels[step].expand(len(z)))
+        output = self.denoise(z, self.levels[step].repeat(len(z)))
         x_hat, fraction = output if isinstance(output, tuple) else (output, None)
         return (x_hat if self.clip is None else x_hat.clamp(*self.clip)), fraction
 

@@ -22,7 +22,9 @@ When = Literal["never", "accelerator", "always"]
 WHEN: tuple[When, ...] = ("never", "accelerator", "always")
 
 
-def compiled(network: nn.Module, when: When, device: torch.device, trial: Callable[[Call], object]) -> Call | None:
+def compiled(
+    network: nn.Module, when: When, device: torch.device, trial: Callable[[Call], object], mode: str | None = None
+) -> Call | None:
     """The network's call, compiled; None where that is not asked for or the compiler fails: call the network as it is.
 
     Parameters
@@ -32,13 +34,15 @@ def compiled(network: nn.Module, when: When, device: torch.device, trial: Callab
     trial
         Calls what it is given as it will be used: sizes, precision, and a backward pass where it is trained. It comes
         before the first real use, for the compiler works, and fails, at the first call only.
+    mode
+        Of torch.compile: "reduce-overhead" replays a recorded graph on a GPU, whose result the next call overwrites.
     """
     if when == "never" or (when == "accelerator" and device.type == "cpu"):
         return None
     # Gradients at the last layer alone (balance gradient_norm) go through the graph twice; for good, or a graph that is
     # compiled later would lack it.
     torch._functorch.config.donated_buffer = False
-    call: Call = torch.compile(network.forward, dynamic=False)
+    call: Call = torch.compile(network.forward, dynamic=False, mode=mode)
     try:
         with torch.random.fork_rng(devices=[]):
             trial(call)

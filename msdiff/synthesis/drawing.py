@@ -21,6 +21,7 @@ from msdiff.backends import load
 from msdiff.cohort.samples import new_shard
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
+from msdiff.networks.compiled import When
 from msdiff.networks.weights import load_weights, sha256
 from msdiff.synthesis import DRAW, SamplerSettings
 from msdiff.synthesis.pipeline import pipelined
@@ -65,6 +66,7 @@ def draw_shard(
     settings: SamplerSettings,
     device: torch.device,
     out: str | Path,
+    compile_when: When = "never",
 ) -> int:
     """Draw shard `shard` of `shards` to the folder `out`, at most `batch` samples at a time; the number of samples.
 
@@ -97,7 +99,7 @@ def draw_shard(
         guidance_weight=settings.guidance_weight,
         msdiff_version=__version__,
     )
-    draw = load(DRAW, description["generator"])(tensors, description, device)
+    draw = load(DRAW, description["generator"])(tensors, description, device, compile_when)
     read = _Reader(stack, rows, trained["contrast"])
     log.info("drawing %d samples with %s in %d steps on %s", len(rows), weights, settings.steps, device)
     with (

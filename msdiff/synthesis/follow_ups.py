@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +10,8 @@ from torch import Tensor
 from msdiff.diffusion.guidance import guided
 from msdiff.diffusion.sampler import moved, noise_like, sample
 from msdiff.errors import BadInput, BadSettings
+from msdiff.networks.batches import in_batches
+from msdiff.networks.compiled import Call, When, compiled
 from msdiff.settings import check
 from msdiff.synthesis import SamplerSettings
 from msdiff.synthesis.conditions import CHANNELS, Statistics, channels, standardised
@@ -18,15 +20,19 @@ from msdiff.synthesis.options import LongMSDiffSettings
 
 # On a CPU a convolution rounds differently by the size of its batch; samples must not.
 CPU_BATCH = 4
+# Of a compiled network's result, relative to the largest value: bfloat16 has 8 bits.
+LARGEST_ERROR = 0.1
 
 
-def load_generator(tensors: dict[str, Tensor], description: dict[str, Any], device: torch.device) -> "Draw":
+def load_generator(
+    tensors: dict[str, Tensor], description: dict[str, Any], device: torch.device, compile_when: When = "never"
+) -> "Draw":
     """The draw of trained weights; see msdiff.synthesis.DRAW. BadInput where the tensors do not fit the description."""
     settings = check(LongMSDiffSettings, description["settings"], "weights")
     denoiser = Denoiser(settings.network, settings.objective, settings.target)
     load_tensors(denoiser, tensors)
     denoiser.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    return Draw(denoiser, description["statistics"], settings, device)
+    return Draw(denoiser, description["statistics"], settings, device, compile_when)
 
 
 def load_tensors(denoiser: Denoiser, tensors: dict[str, Tensor]) -> None:
@@ -40,13 +46,23 @@ def load_tensors(denoiser: Denoiser, tensors: dict[str, Tensor]) -> None:
         ) from error
 
 
-class Draw(NamedTuple):
-    """Follow-ups from a trained denoiser."""
+class Draw:
+    """Follow-ups from a trained denoiser, which is compiled, if at all, for the first batch's size."""
 
-    denoiser: Denoiser
-    statistics: Statistics
-    settings: LongMSDiffSettings
-    device: torch.device
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        statistics: Statistics,
+        settings: LongMSDiffSettings,
+        device: torch.device,
+        compile_when: When = "never",
+    ) -> None:
+        self.denoiser = denoiser
+        self.statistics = statistics
+        self.settings = settings
+        self.device = device
+        self.compile_when = compile_when
+        self.bf16 = settings.training.precision == "bf16" and device.type == "cuda"
 
     def __call__(
         self, baseline: Tensor, change_mask: Tensor, scalars: Tensor, seeds: Sequence[int], sampler: SamplerSettings
@@ -81,9 +97,10 @@ class Draw(NamedTuple):
                 fraction = None if fraction is None else fraction.chunk(2)[0]
             return x_hat if fraction is None else (x_hat, fraction)
 
-        bf16 = self.settings.training.precision == "bf16" and self.device.type == "cuda"
         noise = moved(noise_like(baseline.shape[1:], seeds), self.device)
-        with torch.autocast("cuda", dtype=torch.bfloat16) if bf16 else nullcontext():
+        with torch.autocast("cuda", dtype=torch.bfloat16) if self.bf16 else nullcontext():
+            if self.compile_when != "never":
+                self._compile(torch.cat([noise, noise]) if is_guided else noise, condition, size)
             drawn = sample(
                 denoise,
                 noise,
@@ -94,3 +111,22 @@ class Draw(NamedTuple):
                 seeds,
             )
         return self.denoiser.follow_up(drawn.float(), moved(baseline, self.device))
+
+    def _compile(self, z: Tensor, condition: Tensor, size: int | None) -> None:
+        """Compile the network for batches like this one; where that fails it stays as it is."""
+        when, self.compile_when = self.compile_when, "never"
+        network, rows = self.denoiser.network, size or len(z)
+        inputs = (rows, z, torch.zeros(len(z), device=z.device), condition)
+
+        def trial(call: Call) -> None:
+            # A graph is recorded at the second call and replayed from the third on.
+            fast = [in_batches(call, *inputs).clone() for _ in range(3)][-1]
+            plain = in_batches(network, *inputs)
+            if (fast - plain).abs().max() > LARGEST_ERROR * plain.abs().max():
+                raise RuntimeError("its result is another than the plain network's")
+
+        with torch.no_grad():
+            call = compiled(network, when, z.device, trial, "reduce-overhead" if z.device.type == "cuda" else None)
+        if call is not None:
+            # The next replay of the graph overwrites the result of this one.
+            self.denoiser.compiled = lambda *inputs: call(*inputs).clone()

@@ -204,6 +204,7 @@ rule draw_samples:
             --shards {params.shards} \
             --batch {params.batch} \
             --threads {threads} \
+            --compile accelerator \
             --out {output.shard:q} \
             --settings {params.settings:q} >{log:q} 2>&1
         """

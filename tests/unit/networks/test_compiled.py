@@ -50,6 +50,8 @@ def test_on_the_cpu_a_network_is_left_as_it_is_unless_told(when):
     assert compiled(nn.Identity(), when, CPU, pytest.fail) is None
 
 
+# Torch's compiler is imported here, and that import warns of torch's own code.
+@pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")
 def test_where_the_compiler_fails_one_warning_is_given(caplog):
     def broken(call):
         raise RuntimeError("no compiler here\nand much more")
