@@ -124,7 +124,8 @@ def _html(study: str, data: dict[str, Any]) -> str:
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    script, style = ((HERE / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
+    script = "".join((HERE / name).read_text(encoding="utf-8") for name in ("viewer.js", "page.js"))
+    style = (HERE / "page.css").read_text(encoding="utf-8")
     # Inside a script element "<" could end it.
     text = json.dumps({"study": study, **data}, sort_keys=True).replace("<", "\\u003c")
     return environment.get_template("page.html.j2").render(

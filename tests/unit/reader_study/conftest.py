@@ -1,76 +1,22 @@
-"""Two sessions of six patients, and shards of two generators that drew follow-ups of their changed slices."""
+"""A small study's data; tests/browser uses the same."""
 
-import json
-
-import numpy as np
-import pandas as pd
 import pytest
+from reader_cases import SETTINGS, write_shards, write_stack
 
-from msdiff.cohort.samples import Shard, map_shard, save_shard
+from msdiff.cohort.samples import map_shard
 from msdiff.cohort.stacks import load_stack
-
-SHAPE = (20, 24, 12)  # x, y, z
-SPACING_MM = (2.0, 1.0, 4.0)
-PATIENTS = 6
-CHANGED = range(2, 10)
-
-SETTINGS = {
-    "seed": 0,
-    "contrast": "flair",
-    "cases": 20,
-    "synthetic_share": 0.5,
-    "both_of_a_slice": False,
-    "minimum_change_mm2": 6.0,
-    "slices_apart_mm": 8.0,
-    "repeats": 3,
-    "repeat_gap": 5,
-    "convention": "radiological",
-    "window": [-1.0, 1.0],
-}
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stack")
-    rng = np.random.default_rng(3)
-    shape = (2 * PATIENTS, *SHAPE[::-1])
-    brain = np.zeros(shape, dtype=np.uint8)
-    brain[:, :, 3:21, 2:18] = 1
-    # One session's brain is narrower: what lies outside of either must not show.
-    brain[1::2, :, :, 16:] = 0
-    images = np.where(brain > 0, rng.uniform(-0.5, 0.9, shape), -1).astype(np.float16)
-    change = np.zeros(shape, dtype=np.uint8)
-    for patient in range(PATIENTS):
-        for number in CHANGED:
-            change[2 * patient + 1, number, 6:8, 4 : 5 + number % 3] = 1
-    for name, array in {"flair": images, "brain_mask": brain, "change_mask": change}.items():
-        np.save(folder / f"{name}.npy", array)
-    pd.DataFrame({"row": range(len(images))}).to_csv(folder / "scans.tsv", sep="\t", index=False)
-    pd.DataFrame({"pair": []}).to_csv(folder / "slices.tsv", sep="\t", index=False)
-    affine = np.diag([*SPACING_MM, 1.0])
-    (folder / "grid.json").write_text(json.dumps({"shape": SHAPE, "affine": affine.tolist()}))
+    write_stack(folder)
     return load_stack(folder)
 
 
 @pytest.fixture(scope="session")
 def shard_folders(stack, tmp_path_factory):
-    """One shard per generator; the second did not draw the first patient."""
-    changes = stack.array("change_mask")
-    folders = []
-    for number, generator in enumerate(("long_ms_diff", "other_model")):
-        rng = np.random.default_rng([5, number])
-        rows = [
-            (f"sub-{patient:04d}", 2 * patient, 2 * patient + 1, place, generator)
-            for patient in range(number, PATIENTS)
-            for place in CHANGED
-        ]
-        columns = ["baseline_subject", "baseline_row", "follow_up_row", "slice", "generator"]
-        manifest = pd.DataFrame(rows, columns=columns)
-        masks = np.stack([changes[row, place] > 0 for row, place in manifest[["follow_up_row", "slice"]].to_numpy()])
-        drawn = rng.uniform(-0.5, 0.9, masks.shape).astype(np.float32)
-        folders.append(tmp_path_factory.mktemp("shards") / generator)
-        save_shard(Shard(drawn, masks, manifest), folders[-1])
-    return folders
+    return write_shards(stack.folder, tmp_path_factory.mktemp("shards"))
 
 
 @pytest.fixture(scope="session")
