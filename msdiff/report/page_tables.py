@@ -20,7 +20,16 @@ MINUS = "\N{MINUS SIGN}"
 EMPTY = EN_DASH
 COUNTS = {
     *("n", "seeds", "jobs", "n_real", "n_synthetic", "n_training", "n_lesions", "correct", "false_positives"),
-    *("false_negatives", "flagged", "leaked_patients", "readers"),
+    *(
+        "false_negatives",
+        "flagged",
+        "leaked_patients",
+        "readers",
+        "cases",
+        "repeats",
+        "n_reference",
+        "n_reference_slices",
+    ),
 }
 # What a row is about: a paper's row stands under ours with the same.
 KEYS = ("architecture", "real_synthetic", "arm", "region", "rule", "variant", "measure", "size", "metric", "kind")

@@ -47,7 +47,8 @@ def compute_table(benchmarks: str | Path) -> pd.DataFrame:
 
 def _row_name(path: Path) -> str:
     """The rule, and that it worked for the ablation where a file lies in a folder of that name."""
-    return f"{rule_of(path)} ({ABLATION})" if ABLATION in path.parts[1:] else rule_of(path)
+    rule = rule_of(path)
+    return f"{rule} ({ABLATION})" if ABLATION in path.parts[1:] and ABLATION not in rule else rule
 
 
 def _job(row: dict[str, str]) -> dict[str, float]:

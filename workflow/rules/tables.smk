@@ -418,6 +418,11 @@ rule report:
         sheet=SHEET,
         cards=["results/model_card.md", "results/datasheet.md"],
         readers=f"results/reader_study/{STUDY}/reader",
+        privacy=expand(
+            "results/privacy/{cohort}/{generator}/pictures",
+            cohort=STUDY,
+            generator=GENERATORS,
+        ),
     output:
         page="results/report.html",
     log:
@@ -427,11 +432,16 @@ rule report:
         "../../envs/tables.yaml"
     params:
         pictures=lambda wildcards, input: os.path.dirname(input.scans[0]),
+        privacy=[
+            f"{generator}=results/privacy/{STUDY}/{generator}/pictures"
+            for generator in GENERATORS
+        ],
     shell:
         r"""
         python -m msdiff report \
             --tables results/tables \
             --figures {input.figures:q} \
+            --privacy-figures {params.privacy:q} \
             --provenance {input.provenance:q} \
             --stack {input.stack:q} \
             --pictures {params.pictures:q} \

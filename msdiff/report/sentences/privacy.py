@@ -1,8 +1,9 @@
-"""Sentences on privacy: whether follow-ups repeat training patients, and whether test patients fed the generator."""
+"""Sentences on privacy: whether follow-ups repeat training patients, and whether held-out ones fed the generator."""
 
+import numpy as np
 import pandas as pd
 
-from msdiff.report.sentences.phrases import Run, capital, count, number, percent, rests_on
+from msdiff.report.sentences.phrases import Run, capital, count, estimate, number, percent, rests_on
 from msdiff.report.words import write
 
 
@@ -10,15 +11,14 @@ def about_privacy(run: Run) -> str:
     """What was flagged by each measure against what the limit flags by itself, and the check for leakage."""
     ours = run.ours("privacy")
     sentences = [about_flagged(row) for _, row in ours.iterrows()]
+    share = 1 - float(run.setting("privacy.nearest.percentile")) / 100
+    expected = number(round(share * float(ours["n_synthetic"].max()), 1))
+    held_out = count(ours["n_reference"].max(), "held-out patient")
     sentences.append(
-        "The limit is the 99th percentile of real held-out scans, so that about 1 % of images beyond it are no sign of "
-        "copying; look at the flagged pairs."
+        f"The limit is what {percent(share)} of the real slices of {held_out} are beyond, so that about {expected} "
+        "flagged follow-ups are no sign of copying; look at the pairs."
     )
-    if (baselines := ours["baseline_similarity_median"].dropna()).size:
-        sentences.append(
-            f"Follow-ups resemble their own baseline by design (median similarity {_span(baselines)}): who releases "
-            "them releases much of these baselines."
-        )
+    sentences += [sentence for _, row in ours.iterrows() if (sentence := _about_own_baseline(row))]
     sentences.append(about_leakage(ours))
     sentences.append(rests_on(ours, "training"))
     return " ".join(sentences)
@@ -30,9 +30,20 @@ def about_flagged(row: pd.Series) -> str:
     lie = "lies" if flagged == 1 else "lie"
     few = f"{flagged} of {total}" if flagged else f"none of {total}"
     return (
-        f"{capital(write(str(row['measure'])))}: {few} follow-ups ({percent(flagged / total)}) {lie} nearer to a "
-        f"training follow-up of another patient than the limit of {number(row['reference_p99'])} (median "
-        f"{number(row['nearest_similarity_median'])})."
+        f"By {write(str(row['measure']))} {few} follow-ups ({percent(flagged / total)}) {lie} nearer to a "
+        f"training follow-up of another patient than the limit of {estimate(row, 'reference_p99')} (their median: "
+        f"{estimate(row, 'nearest_similarity_median')})."
+    )
+
+
+def _about_own_baseline(row: pd.Series) -> str:
+    """How like their own baseline follow-ups are, beside real ones; empty where it was not measured."""
+    if np.isnan([row["baseline_similarity_median"], row["real_similarity_median"]]).any():
+        return ""
+    return (
+        f"By {write(str(row['measure']))} a follow-up has, by design, a median similarity of "
+        f"{estimate(row, 'baseline_similarity_median')} to its own baseline; a real one has "
+        f"{estimate(row, 'real_similarity_median')}."
     )
 
 
@@ -45,8 +56,3 @@ def about_leakage(ours: pd.DataFrame) -> str:
         f"{capital(count(leaked, 'held-out patient'))} gave the generator a scan, a baseline or a mask: "
         "no number here that rests on held-out patients holds."
     )
-
-
-def _span(values: pd.Series) -> str:
-    low, high = number(values.min()), number(values.max())
-    return low if low == high else f"{low} to {high}"

@@ -184,6 +184,7 @@ RUN_CONFIG = {
     "cohort": {"phantom": {"sheet": None}},
     "synthesis": {"generators": ["long_ms_diff"], "plan": {"mass": {"count": 240}}},
     "tables": {"confidence_level": 0.95},
+    "privacy": {"nearest": {"percentile": 99.0}},
 }
 DETECTOR = {"cohort": "phantom", "generator": "long_ms_diff", "architecture": "unet"}
 
@@ -256,6 +257,7 @@ def sizes():
 @pytest.fixture(scope="session")
 def privacy():
     shared = {"cohort": "phantom", "generator": "long_ms_diff", "n": 12, "n_synthetic": 240, "n_training": 120}
+    shared |= {"n_reference": 6, "n_reference_slices": 90}
     values = {
         "nearest_similarity_median": 0.81,
         "nearest_similarity_p99": 0.9,
@@ -265,7 +267,7 @@ def privacy():
     return ours(
         [
             {**shared, **values, "measure": measure, "flagged": flagged, "flagged_share": flagged / 240}
-            | {"baseline_similarity_median": similarity, "leaked_patients": 0}
+            | {"baseline_similarity_median": similarity, "real_similarity_median": 0.96, "leaked_patients": 0}
             for measure, flagged, similarity in (("pixel_correlation", 0, 0.99), ("embedding", 1, 0.97))
         ]
     )

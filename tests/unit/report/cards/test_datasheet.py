@@ -44,7 +44,7 @@ def test_a_patient_of_another_split_is_told(tables, record_of, manifest):
 
 
 def test_findings_on_privacy_are_the_tables(tables, privacy, record_of):
-    assert "Learned embedding: 1 of 240 follow-ups" in datasheet(record_of({**tables, "privacy": privacy}))
+    assert "By learned embedding 1 of 240 follow-ups" in datasheet(record_of({**tables, "privacy": privacy}))
     assert f"**Does it repeat training data?** {UNANSWERED}" in datasheet(record_of(tables))
 
 

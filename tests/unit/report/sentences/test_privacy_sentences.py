@@ -1,11 +1,20 @@
 from msdiff.report.sentences import say
 
 
-def test_flagged_follow_ups_are_counted(privacy, run_of):
+def test_flagged_follow_ups_are_counted_beside_what_the_limit_flags_by_itself(privacy, run_of):
     text = say("privacy", run_of({"privacy": privacy}))
-    assert "Pixel correlation: none of 240 follow-ups (0 %) lie nearer" in text
-    assert "Learned embedding: 1 of 240 follow-ups (0.42 %) lies nearer" in text
-    assert "median similarity 0.97 to 0.99" in text
+    assert "By pixel correlation none of 240 follow-ups (0 %) lie nearer" in text
+    assert "By learned embedding 1 of 240 follow-ups (0.42 %) lies nearer" in text
+    assert "what 1 % of the real slices of 6 held-out patients are beyond, so that about 2.4 flagged" in text
+
+
+def test_likeness_to_the_own_baseline_is_told_apart(privacy, run_of):
+    text = say("privacy", run_of({"privacy": privacy}))
+    assert (
+        "To its own baseline a follow-up has by design a median learned embedding of 0.97, a real one of 0.96." in text
+    )
+    unmeasured = privacy.assign(real_similarity_median=float("nan"))
+    assert "its own baseline" not in say("privacy", run_of({"privacy": unmeasured}))
 
 
 def test_leakage_is_told(privacy, run_of):
