@@ -157,3 +157,10 @@ def test_every_row_counts_the_same_true_lesions(demo):
     totals = {round(float(row["correct"]) + float(row["false_negatives"]), 4) for row in rows}
     assert len(totals) == 1
     assert totals.pop() > 0
+
+
+def test_every_detector_finds_lesions_on_every_mix(demo):
+    rows = table(demo, "augmentation", source="msdiff")
+    assert len(rows) == 2 * 5
+    assert min(float(row["dice"]) for row in rows) > 0.2
+    assert [float(row["n_real"]) for row in rows if row["real_synthetic"] == "0:1"] == [0, 0]
