@@ -250,6 +250,7 @@ def _synthesis() -> Schema:
     return mapping(
         generators={"type": "array", "minItems": 1, "uniqueItems": True, "items": TEXT},
         shards=mapping(mass=COUNT, held_out=COUNT),
+        draw_batch=COUNT,
         auxiliary=mapping(slices=section(MixSettings), seed=SEED, detector=_detector("unet")),
         long_ms_diff=long_ms_diff,
         ablation=_ablation(long_ms_diff),

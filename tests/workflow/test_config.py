@@ -12,7 +12,11 @@ from msdiff.cli.config_schema import text
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.json"
-OVERLAYS = sorted([*ROOT.glob("profiles/*/overrides.yaml"), *ROOT.glob("cohorts/*.yaml")])
+OVERLAYS = sorted(
+    path
+    for pattern in ("profiles/*/overrides.yaml", "profiles/memory/*.yaml", "cohorts/*.yaml")
+    for path in ROOT.glob(pattern)
+)
 
 
 def paper_scale():

@@ -191,8 +191,6 @@ rule draw_samples:
         shards=lambda wildcards: len(
             shard_numbers(wildcards.generator, wildcards.purpose)
         ),
-        # Does not change a sample: each has its own seed.
-        batch=32,
         settings=settings("synthesis/sampler"),
     shell:
         r"""
@@ -202,7 +200,7 @@ rule draw_samples:
             --weights {input.weights:q} \
             --shard {wildcards.shard} \
             --shards {params.shards} \
-            --batch {params.batch} \
+            --batch {config[synthesis][draw_batch]} \
             --threads {threads} \
             --compile accelerator \
             --out {output.shard:q} \

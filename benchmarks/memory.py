@@ -1,0 +1,201 @@
+"""Peak memory of an accelerator in training and in drawing with the network of config.yaml, by samples at once.
+
+    python benchmarks/memory.py [--train 4 8 16 32] [--draw 32 64 128]
+
+Computed anywhere: torch runs the step without numbers (FakeTensorMode), and what is alive at a time is added up.
+Measured too where there is an accelerator. Computed on the CPU's operators under bfloat16, with group normalisation in
+single precision as CUDA's autocast has it; not in it are the CUDA context, the convolutions' workspaces and what the
+allocator loses between blocks. A compiled network keeps less.
+
+A training step has gradients, AdamW's two moments and the averaged weights beside the weights; its loss has the
+variational bound and the auxiliary detector on the share of samples whose noise is little enough.
+"""
+
+import argparse
+import math
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from msdiff.diffusion.noise import add_noise
+from msdiff.diffusion.objective import discrete_times, hybrid_loss, target, vlb_term, weighted_mse
+from msdiff.networks.detectors import build
+from msdiff.settings import Choice, check
+from msdiff.synthesis.conditions import CHANNELS
+from msdiff.synthesis.denoiser import Denoiser
+from msdiff.synthesis.long_ms_diff import segmentation_loss
+from msdiff.synthesis.options import ObjectiveSettings
+
+ROOT = Path(__file__).parent.parent
+GIB = 2**30
+CPU, ACCELERATOR = torch.device("cpu"), torch.device("cuda")
+
+
+def main() -> None:
+    """Print a table of training and one of drawing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", type=int, nargs="*", default=[4, 8, 16, 32], help="samples of a part of a batch")
+    parser.add_argument("--draw", type=int, nargs="*", default=[32, 64, 128], help="samples of a drawn batch")
+    arguments = parser.parse_args()
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    side = config["preprocess"]["grid"]["shape"][0]
+    measured = torch.cuda.is_available()
+    print(f"GiB at the peak, slices of {side} x {side}, bfloat16; torch {torch.__version__}")
+    print(f"measured on: {torch.cuda.get_device_name() if measured else 'nothing, for there is no accelerator'}")
+    print("what      at once  computed  measured")
+    for name, step, sizes in (("training", train_step, arguments.train), ("drawing", draw_step, arguments.draw)):
+        for rows in sizes:
+            found = f"{measure(step, config, rows, side) / GIB:8.1f}" if measured else "       -"
+            print(f"{name:8} {rows:8} {estimate(step, config, rows, side) / GIB:9.1f}  {found}", flush=True)
+
+
+Step = Callable[[Denoiser, nn.Module, dict[str, Any], int, int], None]
+
+
+def train_step(denoiser: Denoiser, detector: nn.Module, config: dict[str, Any], rows: int, side: int) -> None:
+    """Forwards and backwards of a part of a batch, as msdiff.synthesis.long_ms_diff has it."""
+    device = denoiser.last.device
+    x, eps, baseline, mask = (torch.zeros(rows, 1, side, side, device=device) for _ in range(4))
+    # Their count is what matters, and without numbers none can be chosen by its noise.
+    gated = slice(math.ceil(rows * config["auxiliary"]["maximum_time"]))
+    with _bf16(device):
+        index = torch.zeros(rows, dtype=torch.int64, device=device)
+        logsnr = denoiser.schedule(discrete_times(index, 1000))
+        z = add_noise(x, eps, logsnr)
+        condition = torch.zeros(rows, CHANNELS, side, side, device=device)
+        prediction, x_hat, fraction = denoiser(z, logsnr, condition)
+        wanted = target(x, eps, logsnr, denoiser.prediction)
+        loss = weighted_mse(prediction, wanted, torch.ones(rows, device=device))
+        if denoiser.hybrid is not None and fraction is not None:
+            term = vlb_term(x_hat, fraction, x, z, index, denoiser.schedule, denoiser.hybrid)
+            loss = hybrid_loss(loss, term, denoiser.hybrid)
+        weight = torch.sigmoid(logsnr[gated])
+        loss = loss + segmentation_loss(detector, baseline[gated], x_hat[gated], mask[gated], weight)
+    loss.backward()
+
+
+def draw_step(denoiser: Denoiser, detector: nn.Module, config: dict[str, Any], rows: int, side: int) -> None:
+    """One evaluation of the network; a sampler keeps a few images beside it."""
+    device = denoiser.last.device
+    z, before, condition = (torch.zeros(rows, number, side, side, device=device) for number in (1, 1, CHANNELS))
+    with torch.no_grad(), _bf16(device):
+        _, x_hat, _ = denoiser(z, torch.zeros(rows, device=device), condition)
+    del before, x_hat
+
+
+def estimate(step: Step, config: dict[str, Any], rows: int, side: int) -> float:
+    """Bytes at the peak, computed without numbers."""
+    with FakeTensorMode(allow_non_fake_inputs=True), _single_precision_normalisation():
+        denoiser, detector, settings = networks(config, CPU)
+        kept = state(denoiser) if step is train_step else []
+        alive = _Alive([*denoiser.parameters(), *detector.parameters(), *kept])
+        with alive:
+            step(denoiser, detector, settings, rows, side)
+        return float(alive.peak)
+
+
+def measure(step: Step, config: dict[str, Any], rows: int, side: int) -> float:
+    """Bytes at the peak, as the accelerator's allocator counts what is asked of it."""
+    denoiser, detector, settings = networks(config, ACCELERATOR)
+    kept = state(denoiser) if step is train_step else []
+    torch.cuda.reset_peak_memory_stats()
+    for _ in range(2):
+        step(denoiser, detector, settings, rows, side)
+        denoiser.zero_grad(set_to_none=True)
+    peak = torch.cuda.max_memory_allocated()
+    del denoiser, detector, kept
+    torch.cuda.empty_cache()
+    return float(peak)
+
+
+def networks(config: dict[str, Any], device: torch.device) -> tuple[Denoiser, nn.Module, dict[str, Any]]:
+    """Denoiser, auxiliary detector, and the generator's section of the config."""
+    settings = config["synthesis"]["long_ms_diff"]
+    chosen = settings["objective"] | {key: _choice(settings["objective"][key]) for key in _PLUGGABLE}
+    objective = check(ObjectiveSettings, chosen)
+    detector = config["synthesis"]["auxiliary"]["detector"]
+    denoiser = _on(Denoiser(settings["network"], objective, Choice(**_choice(settings["target"]))), device)
+    frozen = _on(build(detector["architecture"], detector["network"]), device).eval().requires_grad_(False)
+    return denoiser, frozen, settings
+
+
+def state(denoiser: nn.Module) -> list[Tensor]:
+    """AdamW's two moments and the average of the weights."""
+    return [torch.empty_like(parameter) for parameter in denoiser.parameters() for _ in range(3)]
+
+
+class _Alive(TorchDispatchMode):
+    """Adds up the bytes of all storages that operators return, for as long as they live."""
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        super().__init__()
+        self.seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+        self.bytes = self.peak = 0
+        for tensor in tensors:
+            self.note(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operator and note what it returns."""
+        returned = func(*args, **(kwargs or {}))
+        tree_map_only(torch.Tensor, self.note, returned)
+        return returned
+
+    def note(self, tensor: Tensor) -> None:
+        """Count a tensor's storage once, and until it is gone."""
+        storage = tensor.untyped_storage()
+        if storage not in self.seen:
+            self.seen.add(storage)
+            self.bytes += storage.nbytes()
+            self.peak = max(self.peak, self.bytes)
+            weakref.finalize(storage, self.forget, storage.nbytes())
+
+    def forget(self, size: int) -> None:
+        """A storage is gone."""
+        self.bytes -= size
+
+
+_PLUGGABLE = ("schedule", "weight", "variance")
+
+
+def _choice(section: dict[str, Any]) -> dict[str, Any]:
+    return {"backend": section["backend"], "options": section[section["backend"]]}
+
+
+def _on(module: Any, device: torch.device) -> Any:
+    """The module with new parameters in channels-last; tensors without numbers cannot be moved."""
+    for part in module.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            layout = torch.channels_last if parameter.ndim == 4 else torch.contiguous_format
+            fresh = torch.empty(parameter.shape, device=device, memory_format=layout)
+            setattr(part, name, nn.Parameter(nn.init.normal_(fresh, 0, 0.02) if device.type == "cuda" else fresh))
+        for name, buffer in list(part.named_buffers(recurse=False)):
+            part.register_buffer(name, buffer.to(device) if device.type == "cuda" else buffer)
+    return module
+
+
+def _bf16(device: torch.device) -> Any:
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+@contextmanager
+def _single_precision_normalisation() -> Iterator[None]:
+    """CUDA's autocast runs group normalisation in single precision, that of the CPU does not."""
+    forward = nn.GroupNorm.forward
+    nn.GroupNorm.forward = lambda self, x: forward(self, x.float())  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.GroupNorm.forward = forward  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    main()
