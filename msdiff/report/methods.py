@@ -63,5 +63,6 @@ FORMS: dict[str, Callable[[Any], str]] = {
     "keys": _keys,
     "seeds": _seeds,
     "ratios": lambda value: ", ".join(mix.replace("-", ":") for mix in value),
+    "donor": lambda value: {"other_patient": "another training patient", "same_patient": "the same patient"}[value],
     "mode": lambda value: {"add": "join the", "replace": "take the place of"}.get(value, value),
 }

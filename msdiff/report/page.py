@@ -20,6 +20,7 @@ from msdiff.report.sections import (
     FURTHER,
     LISTS,
     MAIN_COLUMNS,
+    NOTES,
     READERS_SECTION,
     SCANS_SECTION,
     SECTIONS,
@@ -79,6 +80,7 @@ class SectionPart(NamedTuple):
     number: int
     title: str
     anchor: str
+    note: str
     tables: list[TablePart]
     figures: list[FigurePart]
     links: list[Link]
@@ -166,6 +168,7 @@ def section_parts(
                 number=len(parts) + 1,
                 title=section.title,
                 anchor=section.title.lower().replace(" ", "-"),
+                note=NOTES[section.title] if section.title in NOTES and not tables else "",
                 tables=[table_part(name, n_tables + i + 1, run, beside) for i, name in enumerate(tables)],
                 figures=[figure_part(name, n_figures + i + 1, figures[name]) for i, name in enumerate(pictures)],
                 links=links,

@@ -35,6 +35,8 @@ SECTIONS = (
 FURTHER = "Further results"
 # The sections that show the scans themselves, and that link the page for readers.
 SCANS_SECTION, READERS_SECTION = "Preprocessing", "Reader study"
+# What a section without a table says.
+NOTES = {READERS_SECTION: "No reader's answers are among this run's tables; the page for readers is ready."}
 # Tables of a row per thing, too long for a page.
 LISTS = tuple(name for section in SECTIONS for name in section.lists)
 

@@ -142,6 +142,7 @@ def test_links_lead_to_the_files_beside_the_page(tables, pictures):
     assert {"tables/augmentation.csv", "tables/lesions.csv", "model_card.md", "datasheet.md"} <= links
     readers = page[page.index('id="reader-study"') :]
     assert 'href="reader_study/phantom/reader/reader_study.html"' in readers
+    assert "No reader" in readers
     detection = page[page.index('id="detection-of-new-lesions"') : page.index('id="reader-study"')]
     assert "lesions.csv: every true and predicted lesion" in detection
 
