@@ -70,10 +70,12 @@ def draw_lesion_sizes(table: pd.DataFrame) -> Picture | None:
                     places = [sizes.index(size) + shift for size in curve["size"]]
                     points(axis, places, curve, metric, number, ratio)
                 axis.set_title(f"{name}: {title.lower()}" if len(detectors) > 1 else title)
-                axis.set_ylim(0, 1 if metric == "lesion_recall" else None)
             lesions = rows.drop_duplicates("size").set_index("size")["n_lesions"]
             column[-1].set_xticks(range(len(sizes)), [f"{size}\n({lesions[size]:.0f})" for size in sizes])
             column[-1].set_xlabel("volume, mm³ (true lesions)")
+        # A margin, so that points at the ends are seen whole; rows share their limits.
+        for axis, top in zip(axes[:, 0], (1.0, axes[1, 0].get_ylim()[1]), strict=True):
+            axis.set_ylim(-0.03 * top, 1.03 * top)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(ratios), title="real : synthetic")
     caption = (

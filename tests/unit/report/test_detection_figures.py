@@ -41,7 +41,11 @@ def test_no_line_leads_to_synthetic_slices_alone(tables):
 
 
 def test_a_panel_per_detector_and_measure(sizes):
+    sizes.loc[sizes["architecture"] == "unet", "false_positives_per_patient_hi"] = 9.0
     figure = draw_lesion_sizes(sizes).figure
+    # Panels of a row share their limits, and every interval lies within them.
+    assert figure.axes[2].get_ylim() == figure.axes[3].get_ylim()
+    assert figure.axes[2].get_ylim()[1] > 9
     assert len(figure.axes) == 4
     assert [tick.get_text() for tick in figure.axes[2].get_xticklabels()] == ["<14\n(3)", "14-65\n(8)", ">=65\n(0)"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1:0", "0:1"]
