@@ -43,6 +43,8 @@ rule train_auxiliary:
         "results/logs/train_auxiliary/{cohort}.log",
     benchmark:
         "results/benchmarks/train_auxiliary/{cohort}.tsv"
+    # The longest chain of jobs goes through it, and through the generator.
+    priority: 1
     retries: TRAINING_RETRIES
     conda:
         "../../envs/torch.yaml"
@@ -88,6 +90,7 @@ rule train_generator:
         "results/benchmarks/train_generator/{cohort}/{generator}.tsv"
     wildcard_constraints:
         generator="|".join(GENERATORS),
+    priority: 1
     retries: TRAINING_RETRIES
     conda:
         "../../envs/torch.yaml"

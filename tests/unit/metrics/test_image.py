@@ -72,6 +72,15 @@ def test_small_images_have_three_scales():
     assert math.isnan(image.ms_ssim(small, small, small == 0))
 
 
+def test_a_region_that_the_coarse_scales_leave_out_has_no_ms_ssim():
+    image_45 = np.random.default_rng(2).uniform(-1, 1, (45, 45))
+    region = np.zeros((45, 45), dtype=bool)
+    region[:, 44] = True
+    assert math.isnan(image.ms_ssim(image_45, image_45, region))
+    region[:, 43] = True
+    assert image.ms_ssim(image_45, image_45, region) == pytest.approx(1)
+
+
 def test_likeness_falls_with_noise(pair):
     generated, real = pair
     worse = np.clip(real + 3 * (generated - real), -1, 1)
