@@ -11,11 +11,14 @@ search, and listed beside it:
     baseline_similarity     to its own baseline
     follow_up_similarity    to the real follow-up of that baseline
     real_similarity         of that baseline to that follow-up: two real scans of the patient
+    baseline_nearest        of that baseline to its own nearest training follow-up of another patient: what the start
+                            alone explains of `similarity`
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,13 +37,20 @@ log = logging.getLogger(__name__)
 # Queries compared with all references at a time: 58 MB for 14,080 references. No result depends on it.
 QUERIES = 1024
 # Of a patient's own scans.
-OWN = ["baseline_similarity", "follow_up_similarity", "real_similarity"]
+OWN = ["baseline_similarity", "follow_up_similarity", "real_similarity", "baseline_nearest"]
 COLUMNS = [
     *("measure", "kind", "subject", "sample", "follow_up_row", "slice", "similarity"),
     *("nearest_subject", "nearest_row", "nearest_slice", *OWN, "n_training", "threshold", "flagged"),
 ]
 
 Vectors = NDArray[np.float32]
+
+
+class Nearest(NamedTuple):
+    """Of each query the highest product (query,) and the place (query,) of the reference that it is with."""
+
+    similarity: Vectors
+    place: NDArray[np.int64]
 
 
 def find_nearest(
@@ -89,6 +99,8 @@ def find_nearest(
                 "real_similarity": _products(vectors["baseline"], vectors["follow_up"]),
             }
         )
+        baselines = nearest(vectors["baseline"], vectors["training"], synthetic["subject"], training["subject"])
+        synthetic["baseline_nearest"] = baselines.similarity
         # A baseline without a follow-up at its place has none to be like.
         synthetic.loc[own["missing"], ["follow_up_similarity", "real_similarity"]] = np.nan
         real = pd.DataFrame(
@@ -124,10 +136,8 @@ def find_nearest(
     return rows[COLUMNS]
 
 
-def nearest(
-    queries: Vectors, references: Vectors, patients: pd.Series, reference_patients: pd.Series
-) -> tuple[Vectors, NDArray[np.int64]]:
-    """Highest product (query,) with the references of other patients, and the place of that reference.
+def nearest(queries: Vectors, references: Vectors, patients: pd.Series, reference_patients: pd.Series) -> Nearest:
+    """The references of other patients with which the queries have the highest product.
 
     Parameters
     ----------
@@ -154,7 +164,7 @@ def nearest(
     if not np.isfinite(similarity).all():
         lonely = patients.iloc[int(np.argmin(similarity))]
         raise BadInput(f"expected a training follow-up of another patient than {lonely}, got none; correct the splits")
-    return similarity, torch.cat(places).numpy()
+    return Nearest(similarity, torch.cat(places).numpy())
 
 
 def _brainy(slices: pd.DataFrame) -> pd.DataFrame:

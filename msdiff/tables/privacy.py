@@ -2,8 +2,9 @@
 
 A row is one measure over all samples of a generator. Medians, percentiles and shares are those of all samples; their
 intervals come from the patients who gave the baselines, resampled with all their samples. `p99` stands for the
-percentile of the config. `reference_p99` is the threshold, with an interval over the held-out patients; the interval of
-`flagged_share` takes the threshold as it is.
+percentile of the config. `reference_p99` is the threshold, with an interval over the held-out patients; the intervals
+of the shares take the threshold as it is. `baseline_flagged_share` counts the samples whose own baseline, a real scan,
+lies above it: what the choice of baselines explains of `flagged_share`.
 """
 
 import json
@@ -22,15 +23,14 @@ from msdiff.tables.layout import TableSettings, assemble, read_list, with_interv
 
 LIST_COLUMNS = [
     *("measure", "kind", "subject", "slice", "similarity", "baseline_similarity", "follow_up_similarity"),
-    *("real_similarity", "n_training", "flagged"),
+    *("real_similarity", "baseline_nearest", "n_training", "threshold", "flagged"),
 ]
 COLUMNS = [
     *("cohort", "generator", "measure", "n", "n_synthetic", "n_training", "n_reference", "n_reference_slices"),
     *with_intervals(["nearest_similarity_median", "nearest_similarity_p99", "reference_p99"]),
     "flagged",
-    *with_intervals(
-        ["flagged_share", "baseline_similarity_median", "follow_up_similarity_median", "real_similarity_median"]
-    ),
+    *with_intervals(["flagged_share", "baseline_flagged_share"]),
+    *with_intervals(["baseline_similarity_median", "follow_up_similarity_median", "real_similarity_median"]),
     "leaked_patients",
 ]
 # Of the samples' own scans: a median each.
@@ -46,6 +46,7 @@ def privacy_table(
         for measure, group in nearest.groupby("measure", sort=False):
             synthetic = group[group["kind"] == "synthetic"].reset_index(drop=True)
             reference = group[group["kind"] == "held_out"].reset_index(drop=True)
+            synthetic["baseline_flagged"] = synthetic["baseline_nearest"] > synthetic["threshold"]
             of_patients = by_patient(synthetic)
             row: dict[str, Any] = {
                 "cohort": cohort,
@@ -63,6 +64,7 @@ def privacy_table(
                 ("nearest_similarity_median", "similarity", np.nanmedian),
                 ("nearest_similarity_p99", "similarity", lambda values: np.nanpercentile(values, percentile)),
                 ("flagged_share", "flagged", np.nanmean),
+                ("baseline_flagged_share", "baseline_flagged", np.nanmean),
                 *((f"{own}_median", own, np.nanmedian) for own in OWN),
             ):
                 row |= of_patients(name, synthetic[column].to_numpy(np.float64), statistic, settings)

@@ -77,6 +77,10 @@ def test_a_copy_of_the_own_baseline_is_by_design_and_not_flagged(stack, embeddin
     # Both hold noise that the real follow-up does not share.
     medians = synthetic.groupby("measure")[["follow_up_similarity", "real_similarity"]].median()
     assert (medians["follow_up_similarity"] < medians["real_similarity"]).all()
+    # Little noise: nearly what its baseline already is to others.
+    assert (synthetic["baseline_nearest"] - synthetic["similarity"]).abs().groupby(
+        rows["measure"]
+    ).median().max() < 0.03
 
 
 def test_the_embedding_finds_flipped_copies_that_pixels_miss(stack, embedding, draw):

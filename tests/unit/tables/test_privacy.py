@@ -8,7 +8,8 @@ from msdiff.tables.privacy import COLUMNS, privacy_table, read_leakage, read_nea
 PROMISED = [
     *("source", "cohort", "generator", "measure", "n", "n_synthetic", "n_training", "n_reference"),
     *("n_reference_slices", "nearest_similarity_median", "nearest_similarity_p99", "reference_p99", "flagged"),
-    *("flagged_share", "baseline_similarity_median", "follow_up_similarity_median", "real_similarity_median"),
+    *("flagged_share", "baseline_flagged_share"),
+    *("baseline_similarity_median", "follow_up_similarity_median", "real_similarity_median"),
     "leaked_patients",
 ]
 RECORD = {"leaked_patients": 0}
@@ -21,11 +22,12 @@ def nearest():
     for subject, n, similarity in (("sub-1", 10, 0.5), ("sub-2", 30, 0.9)):
         for k in range(n):
             own = {"baseline_similarity": 0.99, "follow_up_similarity": np.nan, "real_similarity": 0.97}
+            own["baseline_nearest"] = 0.8 if subject == "sub-1" else 0.7
             flagged = int(subject == "sub-2" and k % 2)
             rows.append({"kind": "synthetic", "subject": subject, "similarity": similarity, "flagged": flagged, **own})
     for k in range(4):
         rows.append({"kind": "held_out", "subject": f"sub-{k + 3}", "similarity": 0.6 + k / 20, "flagged": 0})
-    frame = pd.DataFrame(rows).assign(slice=1, n_training=7)
+    frame = pd.DataFrame(rows).assign(slice=1, n_training=7, threshold=0.75)
     return pd.concat([frame.assign(measure=measure) for measure in ("pixel_correlation", "embedding")])
 
 
@@ -44,6 +46,7 @@ def test_shares_are_of_samples_and_intervals_of_patients(nearest, table_settings
     assert row["flagged_share"] == pytest.approx(15 / 40)
     # A resample of two patients has one of them twice, or both.
     assert (row["flagged_share_lo"], row["flagged_share_hi"]) == (0, pytest.approx(0.5))
+    assert row["baseline_flagged_share"] == pytest.approx(10 / 40)
     assert row["nearest_similarity_median"] == pytest.approx(0.9)
     assert row["nearest_similarity_median_lo"] == pytest.approx(0.5)
     assert row["baseline_similarity_median"] == pytest.approx(0.99)
