@@ -54,7 +54,7 @@ def verdict(run: Run, real: pd.Series, best: pd.Series, metric: str) -> str:
         found = tests[same & (tests["real_synthetic"] == best.name) & (tests["metric"] == metric)]
         if len(found) and not np.isnan(found.iloc[0]["p_holm"]):
             test = found.iloc[0]
-            chance = "which chance may explain" if test["p_holm"] >= run.chance else "beyond what chance explains"
+            chance = "which chance may explain" if test["p_holm"] >= run.chance else "which chance would rarely give"
             p = f"p = {number(test['p_holm'])} after Holm's correction"
             return f", a paired difference of {estimate(test, 'difference')} with {p}, {chance}"
     together = overlap(real, best, metric)

@@ -10,6 +10,7 @@ from msdiff.tables.layout import OURS, PAPER
 
 # Below this number of patients an interval is wider than any effect in the papers.
 FEW_PATIENTS = 10
+SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -99,6 +100,16 @@ def count(n: float, singular: str, plural: str = "") -> str:
     ('1 test patient', '2 scans', '0 entries')
     """
     return f"{int(n)} {singular if n == 1 else plural or f'{singular}s'}"
+
+
+def spelled(n: float, singular: str, plural: str = "") -> str:
+    """As `count`, with numbers to ten in words: for the start of a sentence.
+
+    >>> spelled(1, "reader"), spelled(2, "reader"), spelled(11, "reader")
+    ('one reader', 'two readers', '11 readers')
+    """
+    digits, _, noun = count(n, singular, plural).partition(" ")
+    return f"{SMALL[int(n)] if n < len(SMALL) else digits} {noun}"
 
 
 def listed(parts: Sequence[str], word: str = "and") -> str:

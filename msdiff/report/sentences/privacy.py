@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from msdiff.report.sentences.phrases import Run, capital, count, estimate, number, percent, rests_on
+from msdiff.report.sentences.phrases import Run, capital, count, estimate, number, percent, rests_on, spelled
 from msdiff.report.words import write
 
 
@@ -11,7 +11,7 @@ def about_privacy(run: Run) -> str:
     """What was flagged by each measure against what the limit flags by itself, and the check for leakage."""
     ours = run.ours("privacy")
     sentences = [about_flagged(row) for _, row in ours.iterrows()]
-    share = 1 - float(run.setting("privacy.nearest.percentile")) / 100
+    share = expected_share(run)
     expected = number(round(share * float(ours["n_synthetic"].max()), 1))
     held_out = count(ours["n_reference"].max(), "held-out patient")
     sentences.append(
@@ -22,6 +22,11 @@ def about_privacy(run: Run) -> str:
     sentences.append(about_leakage(ours))
     sentences.append(rests_on(ours, "training"))
     return " ".join(sentences)
+
+
+def expected_share(run: Run) -> float:
+    """Share of real held-out slices beyond the limit, by its percentile."""
+    return 1 - float(run.setting("privacy.nearest.percentile")) / 100
 
 
 def about_flagged(row: pd.Series) -> str:
@@ -53,6 +58,6 @@ def about_leakage(ours: pd.DataFrame) -> str:
     if not leaked:
         return "No validation or test patient gave the generator a scan, a baseline or a mask."
     return (
-        f"{capital(count(leaked, 'held-out patient'))} gave the generator a scan, a baseline or a mask: "
+        f"{capital(spelled(leaked, 'held-out patient'))} gave the generator a scan, a baseline or a mask: "
         "no number here that rests on held-out patients holds."
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from msdiff.report.sentences.phrases import Run, capital, count, estimate, limits, listed, number
+from msdiff.report.sentences.phrases import Run, capital, estimate, limits, listed, number, spelled
 from msdiff.report.words import write
 
 QUESTIONS = ("quality", "plausibility", "adherence")
@@ -18,7 +18,7 @@ def about_reader_study(run: Run) -> str:
     for _, row in everyone.iterrows():
         if row["kind"] == "synthetic":
             ratings = [f"{estimate(row, name)} for {name}" for name in QUESTIONS if not np.isnan(row[name])]
-            readers = count(row["readers"], "reader")
+            readers = spelled(row["readers"], "reader")
             follow_ups = f"follow-ups of {write(str(row['generator']))}"
             sentences.append(f"{capital(readers)} rated {follow_ups} {listed(ratings)} on a scale of 1 to 5.")
         elif row["kind"] == "difference":

@@ -7,7 +7,17 @@ import numpy as np
 
 from msdiff.report.sentences import detection, images, privacy
 from msdiff.report.sentences.data import patients_with_pairs
-from msdiff.report.sentences.phrases import FEW_PATIENTS, Run, capital, count, estimate, listed, number, percent
+from msdiff.report.sentences.phrases import (
+    FEW_PATIENTS,
+    Run,
+    capital,
+    count,
+    estimate,
+    listed,
+    number,
+    percent,
+    spelled,
+)
 from msdiff.report.words import write
 
 # What the splits are for, and the tables that rest on patients who were held out.
@@ -52,8 +62,8 @@ def about_run(run: Run) -> str:
     study = run.setting("study")
     patients = patients_with_pairs(run)
     sentences = []
-    splits = [f"{n} {SPLITS.get(split, split)}" for split, n in run.splits.items()]
-    of_whom = f" ({listed(splits)})" if splits else ""
+    splits = listed([f"{n} {SPLITS.get(split, split)}" for split, n in run.splits.items()])
+    of_whom = f", and is split into {splits}" if splits else ""
     if patients is not None:
         sentences.append(f"The cohort {study} has {count(patients, 'patient')} with a follow-up scan{of_whom}.")
     if simulated(run):
@@ -73,8 +83,8 @@ def about_run(run: Run) -> str:
         ratios, seeds = list(dict.fromkeys(ours["real_synthetic"])), int(ours["seeds"].max())
         were, often = "was" if len(networks) == 1 else "were", "once" if seeds == 1 else f"{seeds} times"
         sentences.append(
-            f"{count(len(networks), 'detector')} of new lesions ({listed(networks)}) {were} trained on real and "
-            f"synthetic slices at {listed(ratios)}, {often} each, and tested on the real scans of "
+            f"{capital(spelled(len(networks), 'detector'))} of new lesions ({listed(networks)}) {were} trained on real "
+            f"and synthetic slices at {listed(ratios)}, {often} each, and tested on the real scans of "
             f"{count(ours['n'].max(), 'test patient')}."
         )
     return " ".join(sentences)
@@ -132,7 +142,10 @@ def _about_privacy(run: Run) -> Iterator[str]:
     if ours.empty:
         return
     shares = [f"{percent(row['flagged_share'])} by {write(str(row['measure']))}" for _, row in ours.iterrows()]
-    yield f"Nearer to a foreign training scan than real held-out scans are: {listed(shares)} of the follow-ups."
+    yield (
+        f"Of the new follow-ups {listed(shares)} are nearer to a training scan of another patient than "
+        f"{percent(privacy.expected_share(run))} of real held-out scans are."
+    )
     yield privacy.about_leakage(ours)
 
 

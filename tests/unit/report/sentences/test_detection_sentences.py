@@ -42,7 +42,7 @@ def test_a_paired_test_goes_before_the_look_of_intervals(tables, tests_table, ru
     assert "which chance may explain" in text
     sure = tests_table.assign(p_holm=0.01, difference=0.1)
     text = say("augmentation", run_of({**tables, "augmentation_tests": sure}))
-    assert "with p = 0.01 after Holm's correction, beyond what chance explains" in text
+    assert "with p = 0.01 after Holm's correction, which chance would rarely give" in text
 
 
 @pytest.mark.parametrize(("factor", "words"), [(3, "more than"), (0.5, "less than"), (1, "the same as")])

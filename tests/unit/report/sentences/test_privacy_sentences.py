@@ -18,6 +18,6 @@ def test_likeness_to_the_own_baseline_is_told_apart(privacy, run_of):
 def test_leakage_is_told(privacy, run_of):
     assert "No validation or test patient gave" in say("privacy", run_of({"privacy": privacy}))
     text = say("privacy", run_of({"privacy": privacy.assign(leaked_patients=2)}))
-    assert "2 held-out patients gave the generator" in text
+    assert "Two held-out patients gave the generator" in text
     assert "no number here that rests on held-out patients holds" in text
-    assert "1 held-out patient gave" in say("privacy", run_of({"privacy": privacy.assign(leaked_patients=1)}))
+    assert "One held-out patient gave" in say("privacy", run_of({"privacy": privacy.assign(leaked_patients=1)}))

@@ -6,7 +6,7 @@ from msdiff.report.sentences.phrases import MINUS
 
 def test_real_and_synthetic_are_compared(reader_study, run_of):
     text = say("reader_study", run_of({"reader_study": reader_study})).replace(MINUS, "-")
-    assert "2 readers rated follow-ups of Long-MS-Diff 4.1 [3.9, 4.4] for quality" in text
+    assert "Two readers rated follow-ups of Long-MS-Diff 4.1 [3.9, 4.4] for quality" in text
     assert "Quality differs by -0.2 [-0.4, -0.1] (synthetic less real): synthetic follow-ups were rated lower." in text
     assert "Plausibility differs by 0.05 [-0.3, 0.4] (synthetic less real); the interval holds 0." in text
     assert "Adherence differs by 0.3 [0.1, 0.5] (synthetic less real): synthetic follow-ups were rated higher." in text
@@ -15,7 +15,7 @@ def test_real_and_synthetic_are_compared(reader_study, run_of):
 
 def test_one_reader_agrees_with_nobody(reader_study, run_of):
     text = say("reader_study", run_of({"reader_study": reader_study.assign(readers=1)}))
-    assert "1 reader rated" in text
+    assert "One reader rated" in text
     assert "no measure of agreement" in text
 
 
