@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 pytestmark = pytest.mark.slurm
-TABLES = ["augmentation", "image_quality", "ablation", "cohort", "quality", "compute"]
+TABLES = ["augmentation", "image_quality", "ablation", "privacy", "cohort", "quality", "compute"]
 # What each asks for; every other job goes to a node without GPUs.
 GPUS = {"train_auxiliary": 1, "train_generator": 4, "train_ablation": 1, "draw_samples": 1, "train_detector": 1}
 
@@ -38,11 +38,11 @@ def test_all_others_run_on_nodes_without(jobs):
 
 
 def test_short_rules_share_submissions(jobs):
-    """Four patients are one group of imaging, one of quality control, and two batches of regions."""
+    """Four patients are one group of imaging, one of quality control, and three tables one; regions are two batches."""
     submissions = Counter(row["Rule"] for row in jobs)
     (imaging,) = (number for rule, number in submissions.items() if "normalise" in rule)
     assert (imaging, submissions["quality_check_quality"], submissions["parcellate"]) == (1, 1, 2)
-    assert len(jobs) == 41
+    assert len(jobs) == 46
 
 
 def test_second_run_submits_nothing(finished_demo, snakemake, accounting, jobs):

@@ -29,9 +29,12 @@ DOWNSTREAM = {
     "rule_detect_lesions_wildcards_phantom_long_ms_diff_unet_1-1_0",
     "rule_detect_lesions_wildcards_phantom_long_ms_diff_bit_resnet50_1-1_0",
     "rule_score_images_wildcards_phantom_long_ms_diff",
-    "rule_tables_augmentation_draw_figures",
+    "rule_tables_augmentation_augmentation_tests_lesion_sizes",
     "rule_image_quality",
+    "rule_ablation",
+    "rule_privacy",
     "rule_cohort",
+    "rule_draw_figures",
 }
 # A training and a shard on a node of their own each; a minute is the least that Slurm grants.
 RESOURCES = [
