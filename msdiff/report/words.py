@@ -3,6 +3,7 @@
 WORDS = {
     "adherence_dice": "adherence (Dice)",
     "auxiliary": "auxiliary bi-temporal UNet",
+    "baseline_flagged_share": "share with a baseline beyond the limit",
     "baseline_similarity_median": "similarity to own baseline, median",
     "bit_resnet50": "ViT (ResNet-50)",
     "blurred_baseline": "blurred baseline",

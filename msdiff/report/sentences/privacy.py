@@ -37,8 +37,14 @@ def about_flagged(row: pd.Series) -> str:
     return (
         f"By {write(str(row['measure']))} {few} follow-ups ({percent(flagged / total)}) {lie} nearer to a "
         f"training follow-up of another patient than the limit of {estimate(row, 'reference_p99')} (their median: "
-        f"{estimate(row, 'nearest_similarity_median')})."
+        f"{estimate(row, 'nearest_similarity_median')}){_baselines(row)}."
     )
+
+
+def _baselines(row: pd.Series) -> str:
+    """What the baselines, real scans, explain of it, as the rest of a sentence; empty where it was not measured."""
+    share = row.get("baseline_flagged_share", np.nan)
+    return "" if np.isnan(share) else f"; {percent(share)} have a baseline, a real scan, that is"
 
 
 def _about_own_baseline(row: pd.Series) -> str:

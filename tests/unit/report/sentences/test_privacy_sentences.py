@@ -8,6 +8,11 @@ def test_flagged_follow_ups_are_counted_beside_what_the_limit_flags_by_itself(pr
     assert "what 1 % of the real slices of 6 held-out patients are beyond, so that about 2.4 flagged" in text
 
 
+def test_what_the_baselines_explain_is_told(privacy, run_of):
+    text = say("privacy", run_of({"privacy": privacy.assign(baseline_flagged_share=0.03)}))
+    assert "(their median: 0.81); 3 % have a baseline, a real scan, that is." in text
+
+
 def test_likeness_to_the_own_baseline_is_told_apart(privacy, run_of):
     text = say("privacy", run_of({"privacy": privacy}))
     assert "a median similarity of 0.97 to its own baseline; a real one has 0.96." in text
