@@ -1,5 +1,7 @@
 import hashlib
 import json
+import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -200,3 +202,49 @@ def test_the_command_writes_its_record_or_ends_with_one_line_and_2(run, tmp_path
     assert TEST_PATIENT in line
     assert "manifest.tsv" in line
     assert not out.exists()
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(
+    ("poisoned", "told"),
+    [
+        ("plan", f"plan.tsv: patient {TEST_PATIENT} of test gave the mask of sample 7"),
+        ("scans", "scans.tsv: patient sub-0002 is in train, but"),
+    ],
+)
+def test_a_poisoned_run_stops_before_its_slices_are_mixed(run, poisoned, told, checkout, environment, tmp_path):
+    if poisoned == "plan":
+        run.plan.loc[7, ["mask_subject", "mask_row"]] = [TEST_PATIENT, TEST_ROW]
+    else:
+        run.scans.loc[run.scans["subject"] == "sub-0002", "split"] = "test"
+    folder, results = tmp_path / "msdiff", tmp_path / "msdiff/results"
+    shutil.copytree(checkout, folder, symlinks=True)
+    evidence = run.write()
+    generator = results / "synthesis/phantom/long_ms_diff"
+    for source, target in {
+        run.stack.folder: results / "preprocessed/phantom/stack",
+        evidence.scans: results / "cohorts/phantom/scans.tsv",
+        evidence.plan: generator / "mass/plan.tsv",
+        evidence.shards[0]: generator / "mass/shards/000",
+        evidence.generator: generator / "weights.safetensors",
+        evidence.auxiliary: results / "synthesis/phantom/auxiliary/weights.safetensors",
+        evidence.auxiliary_slices: results / "synthesis/phantom/auxiliary/slices.tsv",
+    }.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    shutil.copytree(generator / "mass/shards/000", generator / "mass/shards/001")
+    mix = "results/segmentation/phantom/long_ms_diff/mixes/1-1_seed-0.tsv"
+    rules = ["check_leakage", "mix_slices"]
+    made = subprocess.run(
+        ["snakemake", "--profile", "profiles/demo", "--allowed-rules", *rules, "--", mix],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode != 0
+    assert told in (results / "logs/check_leakage/phantom/long_ms_diff.log").read_text()
+    assert told in made.stdout + made.stderr
+    assert not (folder / mix).exists()
+    assert not (results / "privacy/phantom/long_ms_diff/leakage.json").exists()
