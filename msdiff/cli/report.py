@@ -62,11 +62,11 @@ def run(arguments: argparse.Namespace) -> None:
         scans = read_scans(arguments, tables["quality"], chosen.quality_pictures)
         tables["quality"] = summary(tables["quality"], limits, chosen)
     logger.info("report of %d tables and %d figures", len(tables), len(figures))
-    folder = arguments.out.parent
+    folder, readers = arguments.out.parent, arguments.reader_pages
     beside = Beside(
         tables={name: os.path.relpath(arguments.tables / f"{name}.csv", folder) for name in tables},
         reader_pages={
-            f"Page for readers: {path.parent}": os.path.relpath(path, folder) for path in arguments.reader_pages
+            f"page for readers, {page.parent.parent.name}": os.path.relpath(page, folder) for page in readers
         },
         cards={card_title(path): os.path.relpath(path, folder) for path in arguments.cards},
     )

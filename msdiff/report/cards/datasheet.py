@@ -166,7 +166,8 @@ def _distribution(record: Record) -> Part:
         [
             Item(
                 "How is it marked?",
-                "Each follow-up's manifest row names its generator; exported files say `synthetic`: true.",
+                "Each follow-up's manifest row names its generator; the sidecar of an exported file says "
+                '`"synthetic": true`.',
             ),
             Item("To whom is it given, and how?"),
             Item("Under which licence?", "Not stated. The licences of the real scans reach as far as they say."),

@@ -307,11 +307,22 @@ def test_command_writes_the_page(tables_folder, pictures, stack_folder, tmp_path
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     options = ["--tables", tables_folder, "--figures", folder, "--provenance", tmp_path / "provenance.json"]
-    options += ["--stack", stack_folder, "--out", tmp_path / "report.html"]
+    options += ["--stack", stack_folder, "--out", tmp_path / "report.html", "--cards", tmp_path / "model_card.md"]
+    options += ["--reader-pages", tmp_path / "reader_study/phantom/reader/reader_study.html"]
+    options += ["--privacy-figures", f"long_ms_diff={folder}"]
     command.run(parser.parse_args([str(option) for option in options]))
     page = (tmp_path / "report.html").read_text()
     assert "2 train, 1 validation, 1 test" in page
+    assert '<a href="model_card.md">model card</a>' in page
+    assert '<a href="reader_study/phantom/reader/reader_study.html">page for readers, phantom</a>' in page
+    assert 'id="figure-privacy_losses-long_ms_diff"' in page
     assert Page(page).open == []
+
+
+def test_a_generators_pictures_want_its_name(tables_folder, pictures, tmp_path):
+    (tmp_path / "provenance.json").write_text(json.dumps(record(CONFIG)))
+    with pytest.raises(BadInput, match="expected GENERATOR=FOLDER"):
+        run_report(tables_folder, pictures, tmp_path, "--privacy-figures", tmp_path)
 
 
 def test_a_folder_without_tables_is_an_error(tmp_path):
