@@ -1,0 +1,148 @@
+"""What a CPU cannot show: that an accelerator draws and trains the same, faster and within its memory."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from msdiff.cohort.samples import load_shard
+from msdiff.diffusion.noise import add_noise
+from msdiff.errors import OutOfTime
+from msdiff.networks.weights import load_weights
+from msdiff.settings import check
+from msdiff.synthesis import SamplerSettings
+from msdiff.synthesis.denoiser import Denoiser
+from msdiff.synthesis.drawing import draw_shard
+from msdiff.synthesis.follow_ups import load_generator
+from msdiff.synthesis.long_ms_diff import train_generator
+from msdiff.synthesis.options import LongMSDiffSettings
+from msdiff.synthesis.plan import PlanSettings, plan_samples
+
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    # Compilers and drivers warn of what is theirs.
+    pytest.mark.filterwarnings("ignore"),
+]
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+ROOT = Path(__file__).parents[2]
+# Convolutions in TF32 have ten bits; images lie in [-1, 1].
+TOLERANCE = 0.02
+
+
+@pytest.fixture(scope="module")
+def draw(generator_path, given):
+    """A function that draws five samples, or some of them, on a device."""
+    random = np.random.default_rng(0)
+    baseline = torch.from_numpy(random.uniform(-1, 1, (5, 1, 16, 16)).astype(np.float32))
+    mask = torch.from_numpy((random.random((5, 1, 16, 16)) < 0.05).astype(np.float32))
+    scalars = torch.tensor([[100.0, 2.0, 1.0]]).repeat(5, 1)
+
+    def drawn(device, rows=slice(None), compile_when="never", backend="dpm_solver_2m", guidance_weight=0.0):
+        tensors, description = load_weights(generator_path)
+        loaded = load_generator(tensors, description, device, compile_when)
+        choice = {"backend": backend, "options": {"spacing": "t", "clip": [-1.0, 1.0]}}
+        settings = check(SamplerSettings, given("sampler", sampler=choice, steps=4, guidance_weight=guidance_weight))
+        images = loaded(baseline[rows], mask[rows], scalars[rows], list(range(5))[rows], settings)
+        assert images.device.type == device.type
+        assert (loaded.denoiser.compiled is not None) == (compile_when != "never")
+        return images.cpu()
+
+    return drawn
+
+
+@pytest.mark.parametrize("backend", ["dpm_solver_2m", "ancestral"])
+@pytest.mark.parametrize("guidance_weight", [0.0, 1.0])
+def test_samples_are_those_of_the_cpu(draw, backend, guidance_weight):
+    options = {"backend": backend, "guidance_weight": guidance_weight}
+    torch.testing.assert_close(draw(GPU, **options), draw(CPU, **options), rtol=0, atol=TOLERANCE)
+
+
+def test_a_sample_does_not_depend_on_those_beside_it(draw):
+    alone = torch.cat([draw(GPU, slice(place, place + 1)) for place in range(5)])
+    torch.testing.assert_close(alone, draw(GPU), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("guidance_weight", [0.0, 1.0])
+def test_a_compiled_network_draws_the_same(draw, guidance_weight):
+    compiled = draw(GPU, compile_when="accelerator", guidance_weight=guidance_weight)
+    torch.testing.assert_close(compiled, draw(GPU, guidance_weight=guidance_weight), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("compile_when", ["never", "accelerator"])
+def test_a_shard_is_that_of_the_cpu(tmp_path, stack, generator_path, given, compile_when):
+    plan = plan_samples(stack, "mass", check(PlanSettings, given("plan")))
+    sampler = check(SamplerSettings, given("sampler"))
+    for device in (CPU, GPU):
+        out = tmp_path / device.type
+        assert draw_shard(stack, plan, generator_path, 0, 1, 3, sampler, device, out, compile_when) == 8
+    ours, theirs = load_shard(tmp_path / "cuda"), load_shard(tmp_path / "cpu")
+    np.testing.assert_array_equal(ours.change_mask, theirs.change_mask)
+    np.testing.assert_allclose(ours.follow_up, theirs.follow_up, atol=TOLERANCE)
+    pd.testing.assert_frame_equal(ours.manifest, theirs.manifest)
+
+
+@pytest.mark.parametrize("compile_when", ["never", "accelerator"])
+def test_a_training_in_bfloat16_is_finite_and_goes_on_where_it_was(tmp_path, stack, detector_path, given, compile_when):
+    settings = given("generator", training__precision="bf16")
+
+    def train(folder, minutes=None):
+        return train_generator(stack, settings, detector_path, tmp_path / folder, minutes, GPU, compile_when)
+
+    whole = train("whole")
+    assert np.isfinite(whole.history["loss"]).all()
+    with pytest.raises(OutOfTime):
+        train("parts", minutes=1e-6)
+    parts = train("parts")
+    assert list(parts.history["step"]) == list(whole.history["step"])
+    for name, tensor in whole.tensors.items():
+        torch.testing.assert_close(parts.tensors[name].float(), tensor.float(), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices")
+def test_two_gpus_train_as_one(tmp_path, stack, detector_path, given):
+    settings = json.dumps(given("generator", training__micro_batches=2))
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        paths = {name: folder / name for name in ("checkpoints", "weights", "history")}
+        arguments = {"stack": stack.folder, "auxiliary": detector_path, "settings": settings, **paths}
+        arguments |= {"threads": 2, "processes": processes}
+        flags = [str(part) for name, value in arguments.items() for part in (f"--{name}", value)]
+        subprocess.run([sys.executable, "-m", "msdiff", "train-generator", *flags], check=True)
+    one, two = (load_weights(tmp_path / str(processes) / "weights")[0] for processes in (1, 2))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-3)
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() and torch.cuda.get_device_properties(0).total_memory < 39e9, reason="less than 40 GB"
+)
+def test_a_part_of_the_paper_scale_batch_fits_40_gb(given):
+    section = yaml.safe_load((ROOT / "config.yaml").read_text())["synthesis"]["long_ms_diff"]
+    network = {"network": section["network"], "objective": given("generator")["objective"]}
+    network["objective"]["variance"] = {"backend": "learned", "options": section["objective"]["variance"]["learned"]}
+    settings = check(LongMSDiffSettings, given("generator") | network)
+    rows = section["training"]["batch_size"] // section["training"]["micro_batches"]
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    denoiser = Denoiser(settings.network, settings.objective, settings.target)
+    denoiser.to(GPU, memory_format=torch.channels_last)
+    average = copy.deepcopy(denoiser)
+    optimiser = torch.optim.AdamW(denoiser.parameters())
+    images, condition = torch.zeros(rows, 1, 256, 256, device=GPU), torch.zeros(rows, 5, 256, 256, device=GPU)
+    for _ in range(2):
+        logsnr = torch.linspace(-5, 5, rows, device=GPU)
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            prediction = denoiser(add_noise(images, torch.randn_like(images), logsnr), logsnr, condition)[0]
+        (prediction**2).mean().backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+    assert sum(parameter.numel() for parameter in average.parameters()) == pytest.approx(118.9e6, rel=0.01)
+    # The auxiliary detector and the fragments of the allocator take the rest.
+    assert torch.cuda.max_memory_reserved() < 36e9
