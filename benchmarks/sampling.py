@@ -72,7 +72,7 @@ def main() -> None:
     nn.init.normal_(denoiser.last, std=0.02)
     plain = copy.deepcopy(denoiser.network.unet).to(device)
     last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
-    draw = Draw(denoiser.to(device, memory_format=torch.channels_last), STATISTICS, settings, device)
+    draw = Draw(denoiser.to(device, memory_format=torch.channels_last), STATISTICS, settings, device, "accelerator")
     inputs = follow_up_inputs(batch, PIXELS[arguments.size])
     runs: dict[str, Callable[[], Tensor]] = {}
     for sampler, theirs in (("ddim", DDIMScheduler), ("ancestral", DDPMScheduler)):
@@ -94,8 +94,7 @@ def main() -> None:
         f"{sum(p.numel() for p in plain.parameters()) / 1e6:.1f} M parameters, {flops / 1e9:.4g} GFLOP a step and image"
     )
     print(f"{device_name}{threads}, {precision(device)[1]}, batch of {batch}, {arguments.steps} steps, {repeats} turns")
-    compiled = getattr(denoiser, "compiled", None) is not None
-    print(f"our network is {'compiled' if compiled else 'not compiled'}\n")
+    print(f"our network is {'not ' if denoiser.compiled is None else ''}compiled\n")
     print("| sampler | images per second | MONAI | ratio | MONAI channels-last | ratio | share of the peak |")
     print("|---|---|---|---|---|---|---|")
     for sampler in ("ddim", "ancestral"):
@@ -123,6 +122,7 @@ def generator(size: str) -> LongMSDiffSettings:
     if size == "demo":
         demo = yaml.safe_load((ROOT / "profiles/demo/overrides.yaml").read_text())["synthesis"]["long_ms_diff"]
         section = merged(section, demo)
+    section["training"]["precision"] = "bf16"
     section["objective"]["prediction"] = "v"
     section["objective"]["schedule"]["backend"] = "linear_beta"
     return check(LongMSDiffSettings, chosen(section))
