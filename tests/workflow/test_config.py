@@ -80,6 +80,23 @@ def test_the_detector_that_scores_the_generator_is_not_the_one_that_trained_it(o
     assert auxiliary["seed"] not in scorer["seeds"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "valid"),
+    [
+        ({"dropout": {"baseline": 0.3}, "auxiliary": {"balance": {"backend": "gradient_norm"}}}, True),
+        ({"dropout": {"baseline": 2}}, False),
+        ({"dropuot": {"baseline": 0.3}}, False),
+        ({"auxiliary": {"balance": {"backend": "unheard_of"}}}, False),
+        # Its trainings have the ablation's seeds.
+        ({"seed": 3}, False),
+    ],
+)
+def test_a_variant_of_the_ablation_is_part_of_a_generators_section(validator, changes, valid):
+    config = paper_scale()
+    config["synthesis"]["ablation"]["variants"]["own"] = changes
+    assert validator.is_valid(config) == valid
+
+
 def test_paper_scale_is_the_papers():
     config = paper_scale()
     phantom = config["cohort"]["phantom"]
