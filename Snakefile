@@ -39,5 +39,5 @@ rule all:
     default_target: True
     input:
         "results/report.html",
-        f"results/reader_study/{STUDY}/reader",
+        f"results/reader_study/{STUDY}/reader/reader_study.html",
     localrule: True

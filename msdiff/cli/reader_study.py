@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     step = steps.add_parser("export", help="make the page and the key")
     step.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
     step.add_argument("--shards", type=Path, nargs="+", required=True, help="shards of purpose held_out")
-    step.add_argument("--out", type=Path, required=True, help="folder to hand out: one page")
+    step.add_argument("--page", type=Path, required=True, help="page to write (HTML), in a folder to hand out")
     step.add_argument("--key", type=Path, required=True, help="key to keep (TSV), outside of that folder")
     step.add_argument("--settings", required=True, help="JSON: section reader_study.export")
     step = steps.add_parser("import", help="check answers and join them with the key")
@@ -46,19 +46,20 @@ def _export(arguments: argparse.Namespace) -> None:
     from msdiff.cohort.stacks import load_stack
     from msdiff.errors import BadInput
     from msdiff.reader_study.design import ExportSettings
-    from msdiff.reader_study.page import PAGE, make_study
-    from msdiff.writing import whole_file, whole_folder
+    from msdiff.reader_study.page import make_study
+    from msdiff.writing import whole_file
 
     chosen = settings.read(ExportSettings, arguments.settings, "reader_study.export")
-    if arguments.key.resolve().is_relative_to(arguments.out.resolve()):
-        raise BadInput(f"{arguments.key}: expected a key outside of {arguments.out}, which is given to the readers")
+    handed_out = arguments.page.parent
+    if arguments.key.resolve().is_relative_to(handed_out.resolve()):
+        raise BadInput(f"{arguments.key}: expected a key outside of {handed_out}, which is given to the readers")
     shards = [map_shard(folder) for folder in arguments.shards]
     study = make_study(load_stack(arguments.stack), shards, chosen)
-    with whole_folder(arguments.out) as folder:
-        (folder / PAGE).write_text(study.page, encoding="utf-8")
+    with whole_file(arguments.page) as temporary:
+        temporary.write_text(study.page, encoding="utf-8")
     with whole_file(arguments.key) as temporary:
         study.key.to_csv(temporary, sep="\t", index=False)
-    logger.info("wrote %s: %.1f MB, and %s", arguments.out / PAGE, len(study.page) / 1e6, arguments.key)
+    logger.info("wrote %s: %.1f MB, and %s", arguments.page, len(study.page) / 1e6, arguments.key)
 
 
 def _import(arguments: argparse.Namespace) -> None:

@@ -28,7 +28,6 @@ from msdiff.reader_study.pictures import as_seen, box_of, packed_image, packed_m
 from msdiff.reader_study.questions import QUESTIONS
 
 HERE = Path(__file__).parent
-PAGE = "reader_study.html"
 KEY_COLUMNS = ["study", "case", "kind", "generator", "subject", "baseline_row", "follow_up_row", "slice", "repeat_of"]
 # Around the brain, of what the page shows.
 MARGIN_PIXELS = 2

@@ -106,6 +106,9 @@ function makeViewer(study) {
     context.font = `${12 * ratio}px system-ui, sans-serif`;
     context.fillStyle = "#f2f4f6";
     context.fillRect(x, y, length * scale, 2 * ratio);
+    context.strokeStyle = "#000000";
+    context.lineWidth = 3 * ratio;
+    context.strokeText(`${length} mm`, x, y - 5 * ratio);
     context.fillText(`${length} mm`, x, y - 5 * ratio);
   }
 

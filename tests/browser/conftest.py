@@ -12,7 +12,6 @@ import pytest
 from reader_cases import SETTINGS, write_shards, write_stack
 
 from msdiff.__main__ import main
-from msdiff.reader_study.page import PAGE
 
 ALLOWED = "MSDIFF_BROWSER"
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -87,12 +86,12 @@ def study(tmp_path_factory):
     stack.mkdir()
     write_stack(stack)
     shards = write_shards(stack, folder)
-    reader, key = folder / "reader", folder / "key.tsv"
+    page, key = folder / "reader/reader_study.html", folder / "key.tsv"
     values = json.dumps(SETTINGS)
-    words = ["--stack", str(stack), "--shards", *map(str, shards), "--out", str(reader), "--key", str(key)]
+    words = ["--stack", str(stack), "--shards", *map(str, shards), "--page", str(page), "--key", str(key)]
     assert main(["reader-study", "export", *words, "--settings", values]) == 0
-    assert [path.name for path in reader.iterdir()] == [PAGE]
-    return SimpleNamespace(page=reader / PAGE, key=key, stack=stack, shards=shards)
+    assert list(page.parent.iterdir()) == [page]
+    return SimpleNamespace(page=page, key=key, stack=stack, shards=shards)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ rule export_reader_study:
         # Of all generators: one study mixes them.
         shards=HELD_OUT,
     output:
-        page=directory("results/reader_study/{cohort}/reader"),
+        page="results/reader_study/{cohort}/reader/reader_study.html",
         key="results/reader_study/{cohort}/key.tsv",
     log:
         "results/logs/export_reader_study/{cohort}.log",
@@ -27,7 +27,7 @@ rule export_reader_study:
         python -m msdiff reader-study export \
             --stack {input.stack:q} \
             --shards {input.shards:q} \
-            --out {output.page:q} \
+            --page {output.page:q} \
             --key {output.key:q} \
             --settings {params.settings:q} >{log:q} 2>&1
         """

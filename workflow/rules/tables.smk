@@ -417,7 +417,7 @@ rule report:
         scans=QUALITY,
         sheet=SHEET,
         cards=["results/model_card.md", "results/datasheet.md"],
-        readers=f"results/reader_study/{STUDY}/reader",
+        readers=f"results/reader_study/{STUDY}/reader/reader_study.html",
         privacy=expand(
             "results/privacy/{cohort}/{generator}/pictures",
             cohort=STUDY,
@@ -447,6 +447,6 @@ rule report:
             --pictures {params.pictures:q} \
             --sheet {input.sheet:q} \
             --cards {input.cards:q} \
-            --reader-pages {input.readers:q}/reader_study.html \
+            --reader-pages {input.readers:q} \
             --out {output.page:q} >{log:q} 2>&1
         """
