@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from msdiff.cohort.intensities import lesion_intensity
 from msdiff.cohort.samples import Shard
 from msdiff.cohort.stacks import Stack
 from msdiff.report.colours import DEEP_GREY, REGION_COLOURS, VERMILION, YELLOW
@@ -37,10 +38,11 @@ def draw_follow_ups(stack: Stack, contrast: str, shards: Sequence[Shard], n_pati
     samples = _samples_with_truth(shards)
     if not samples:
         return None
-    names = ["Baseline", "Change asked for", "Real follow-up", "Generated follow-up", f"Generated {MINUS} baseline"]
-    names.append(f"Generated {MINUS} real")
+    names = ["Baseline", "Change asked for", "Real follow-up", "Generated follow-up", "Mask painted"]
+    names += [f"Generated {MINUS} baseline", f"Generated {MINUS} real"]
     chosen = samples[:n_patients]
-    images = stack.array(contrast)
+    images, brains = stack.array(contrast), stack.array("brain_mask")
+    intensity = lesion_intensity(stack, contrast)
     aspect = aspect_of(stack)
     with mpl.rc_context(STYLE):
         figure, axes = panels(len(chosen), names, aspect, images.shape[-2:])
@@ -50,19 +52,22 @@ def draw_follow_ups(stack: Stack, contrast: str, shards: Sequence[Shard], n_pati
             real = np.asarray(images[int(manifest["follow_up_row"]), number], dtype=np.float32)
             generated, mask = shard.follow_up[index], shard.change_mask[index]
             window = window_of(mask)
-            for axis, image in zip(row, (baseline, baseline, real, generated), strict=False):
+            brain = np.asarray(brains[int(manifest["baseline_row"]), number], dtype=bool)
+            painted = np.where(mask & brain, intensity, baseline)
+            for axis, image in zip(row, (baseline, baseline, real, generated, painted), strict=False):
                 show(axis, image, aspect, window)
             outline(row[1], mask, VERMILION)
-            for axis, image in zip(row[4:], (generated - baseline, generated - real), strict=True):
+            for axis, image in zip(row[5:], (generated - baseline, generated - real), strict=True):
                 show_difference(axis, image, aspect)
                 outline(axis, mask, "black")
             row[0].set_ylabel(f"{manifest['baseline_subject']}\nslice {number}", fontsize=9)
         mark_sides(axes[0, 0])
-        difference_bar(figure, axes[:, 4:])
+        difference_bar(figure, axes[:, 5:])
     caption = (
-        f"One held-out patient per row ({len(chosen)} of {len(samples)}, those with most change first), the slice with "
-        f"most change. {ORIENTATION} Insets enlarge the change; its outline is red on the baseline, black on the "
-        f"differences. Intensities run from -1 to 1; differences are cut at ±{DIFFERENCE_LIMIT}."
+        f"One held-out patient per row ({len(chosen)} of {len(samples)}, those with most change first), the slice "
+        f"with most change. {ORIENTATION} Insets enlarge the change; its outline is red on the baseline, black on "
+        "the differences. Mask painted: the baseline with the mean intensity of training lesions in the mask. "
+        f"Intensities run from -1 to 1; differences are cut at ±{DIFFERENCE_LIMIT}."
     )
     return Picture(figure, "Generated follow-ups of held-out patients", caption)
 

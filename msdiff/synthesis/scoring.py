@@ -28,13 +28,13 @@ from pydantic import PositiveFloat
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
+from msdiff.cohort.intensities import lesion_intensity
 from msdiff.cohort.samples import Shard
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.metrics import image as likeness
 from msdiff.metrics.voxel import confusion, dice
 from msdiff.settings import Settings
-from msdiff.synthesis.conditions import training_slices
 
 log = logging.getLogger(__name__)
 
@@ -115,21 +115,6 @@ def score_images(
 
 
 _REGIONS = {"noise_floor": ("outside",)}
-
-
-def lesion_intensity(stack: Stack, contrast: str) -> float:
-    """Mean intensity, in [-1, 1], of the training patients' new lesions: over each one's voxels, then over patients.
-
-    Raises BadInput where no training patient has a new lesion.
-    """
-    slices = training_slices(stack)
-    images, masks = stack.array(contrast), stack.array("change_mask")
-    of_patients = []
-    for _, changed in slices[slices["change_voxels"] > 0].groupby("subject"):
-        places = zip(changed["follow_up_row"], changed["slice"], strict=True)
-        voxels = [images[row, number][masks[row, number] > 0] for row, number in places]
-        of_patients.append(np.concatenate(voxels).astype(np.float64).mean())
-    return float(np.mean(of_patients))
 
 
 def _detected(

@@ -57,7 +57,8 @@ def stack_folder(tmp_path_factory):
             scans.append((len(scans), subject, session, 336 * (session != "ses-w000"), "placebo", split))
         for index in range(SHAPE[2]):
             row = len(scans) - 2
-            slices.append((number, subject, "placebo", split, *SESSIONS, 336, row, row + 1, index, int(new.any())))
+            count, voxels = int(new.any()), int(new[index].sum())
+            slices.append((number, subject, "placebo", split, *SESSIONS, 336, row, row + 1, index, count, voxels))
     arrays = {"flair": np.stack(flair), "brain_mask": np.stack(brains), "change_mask": np.stack(changes)}
     regions = np.where(arrays["flair"] > 0.25, 3, 2) * arrays["brain_mask"]
     regions[arrays["flair"] < -0.5] = 24
@@ -66,7 +67,7 @@ def stack_folder(tmp_path_factory):
     names = ["row", "subject", "session", "days", "arm", "split"]
     pd.DataFrame(scans, columns=names).to_csv(folder / "scans.tsv", sep="\t", index=False)
     names = ["pair", "subject", "arm", "split", "baseline_session", "follow_up_session", "interval_days"]
-    names += ["baseline_row", "follow_up_row", "slice", "scan_change_count"]
+    names += ["baseline_row", "follow_up_row", "slice", "scan_change_count", "change_voxels"]
     pd.DataFrame(slices, columns=names).to_csv(folder / "slices.tsv", sep="\t", index=False)
     affine = np.diag([3.0, 3.0, 6.0, 1.0])
     (folder / "grid.json").write_text(json.dumps({"shape": SHAPE, "affine": affine.tolist()}))

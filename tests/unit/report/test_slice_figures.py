@@ -22,6 +22,16 @@ def test_follow_ups_have_a_row_per_patient_with_a_truth(stack, shards):
     assert sorted(label for label in labels if label) == ["sub-0001", "sub-0002", "sub-0004"]
 
 
+def test_a_painted_mask_stands_beside_the_generated_follow_up(stack, shards):
+    axes = draw_follow_ups(stack, "flair", shards, 9).figure.axes
+    assert [axis.get_title() for axis in axes[3:5]] == ["Generated follow-up", "Mask painted"]
+    baseline, painted = (np.asarray(axes[number].images[0].get_array()) for number in (0, 4))
+    changed = baseline != painted
+    assert changed.any()
+    # All new lesions of the fixture are 0.85 but for noise.
+    np.testing.assert_allclose(painted[changed], 0.85, atol=0.05)
+
+
 def test_order_of_shards_does_not_matter(stack, shards, tmp_path):
     for name, order in (("there", shards), ("back", shards[::-1])):
         save_picture(draw_follow_ups(stack, "flair", order, 2), tmp_path / f"{name}.png")
