@@ -19,6 +19,7 @@ from torch import nn
 from msdiff import processes, training
 from msdiff.errors import BadInput, BadSettings, MsdiffError, OutOfTime
 from msdiff.settings import check
+from msdiff.training import progress
 
 PARTS = 4
 SETTINGS = {
@@ -220,7 +221,7 @@ def test_the_processes_end_with_who_started_them(tmp_path):
     ("answer", "reason"), [([0, 0], None), ([0, 1], "before its time limit"), ([signal.SIGUSR1, 1], "on SIGUSR1")]
 )
 def test_what_stops_one_process_stops_all(monkeypatch, answer, reason):
-    watch = training._Watch(minutes=None)
+    watch = progress.Watch(minutes=None)
     monkeypatch.setattr(processes, "highest", lambda numbers: [int(number) for number in answer])
     assert watch.reason() == reason
 

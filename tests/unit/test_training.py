@@ -17,6 +17,7 @@ from msdiff import training
 from msdiff.errors import BadInput, BadSettings, OutOfTime, StaleCheckpoint
 from msdiff.networks.weights import load_weights
 from msdiff.settings import check
+from msdiff.training import progress
 
 SETTINGS = {
     "steps": 6,
@@ -309,8 +310,8 @@ def test_each_part_starts_from_the_buffers_of_the_step_and_their_mean_is_kept(tm
     [(1e9, 1e9, [6]), (0.0, 1e9, [2, 4, 6]), (0.0, 0.0, [1, 2, 3, 4, 5, 6])],
 )
 def test_the_log_tells_of_progress(tmp_path, caplog, monkeypatch, between_rows, of_silence, steps):
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_ROWS", between_rows)
-    monkeypatch.setattr(training, "SECONDS_OF_SILENCE", of_silence)
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_ROWS", between_rows)
+    monkeypatch.setattr(progress, "SECONDS_OF_SILENCE", of_silence)
     caplog.set_level("INFO")
     history = run(tmp_path).history
     assert list(history["step"]) == [2, 4, 6]

@@ -1,0 +1,52 @@
+"""Everything random of a training: each stream follows from the seed, the step and the part of the batch alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from msdiff.errors import BadInput
+
+# Names the independent streams of random numbers of one step.
+SAMPLER, AUGMENTATION, NOISE, DROPOUT, INITIAL = range(5)
+
+
+class Sampler:
+    """Endless draws with replacement; those of step k depend on the seed and k only.
+
+    The draws of a batch are spread evenly along the list (one in each of B equal parts of the total weight), so that
+    each batch holds nearly the wanted share of every stretch of it; each item comes as often as its weight says.
+    """
+
+    def __init__(self, indices: NDArray[np.int64], weights: NDArray[np.float64], batch_size: int, seed: int) -> None:
+        if len(indices) == 0 or len(indices) != len(weights) or not np.sum(weights) > 0 or np.min(weights) < 0:
+            raise BadInput(
+                f"training list: expected items with weights >= 0, some above 0, got {len(indices)} items and "
+                f"{len(weights)} weights; check the scans of split train"
+            )
+        self.indices = np.asarray(indices, dtype=np.int64)
+        self.bounds = np.cumsum(weights) / np.sum(weights)
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def draw(self, step: int) -> NDArray[np.int64]:
+        """The indices (B,) of a step's batch."""
+        rng = np.random.default_rng([self.seed, step, SAMPLER])
+        places = (np.arange(self.batch_size) + rng.random(self.batch_size)) / self.batch_size
+        drawn = np.searchsorted(self.bounds, places, side="right")
+        return np.asarray(self.indices[rng.permutation(np.minimum(drawn, len(self.indices) - 1))])
+
+
+def seed_of(seed: int, step: int, stream: int, part: int) -> int:
+    """One number for torch from several, without the collisions of a sum."""
+    return int(np.random.SeedSequence([seed, step, stream, part]).generate_state(1, np.uint64)[0] >> 1)
+
+
+@contextmanager
+def global_generator(seed: int, step: int, stream: int, part: int) -> Iterator[None]:
+    """Seed the generators that layers such as dropout draw from; that of the CPU is put back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, step, stream, part))
+        yield
