@@ -18,6 +18,7 @@ import logging
 import math
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -238,6 +239,7 @@ def train_generator(
         log.warning(
             "%.0f epochs (steps x batch / slices) are few, samples may stay noise; train for %d", epochs, FEW_EPOCHS
         )
+    began = monotonic()
     task.modules.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     task.denoiser.compiled = compiled(task.denoiser.network, compile_when, device, partial(_try, task, device))
     draw = Draw(task.denoiser, task.statistics, chosen, device)
@@ -246,7 +248,7 @@ def train_generator(
         chosen.training,
         seed=chosen.seed,
         checkpoints=checkpoints,
-        minutes=minutes,
+        minutes=None if minutes is None else minutes - (monotonic() - began) / 60,
         identity=identity,
         device=device,
         previews=Previews(chosen.preview.every, Previewer(stack, draw, chosen.preview)),

@@ -344,3 +344,14 @@ def test_pretrained_weights_of_other_settings_are_one_line_of_bad_input(
 def test_pretrained_weights_of_something_else_are_bad_input(tmp_path, stack, detector_path, given):
     with pytest.raises(BadInput, match="expected weights of a long_ms_diff, got those of a 'detector'"):
         train(stack, given("generator", pretrained=str(detector_path)), detector_path, tmp_path)
+
+
+def test_few_epochs_are_warned_of(tmp_path, stack, detector_path, given, caplog):
+    few = given("generator", training__steps=2)
+    train(stack, few, detector_path, tmp_path / "few")
+    warnings = [record.getMessage() for record in caplog.records if "epochs" in record.getMessage()]
+    # Two steps of four over twelve slices.
+    assert warnings == ["1 epochs (steps x batch / slices) are few, samples may stay noise; train for 100"]
+    caplog.clear()
+    train(stack, given("generator", training__steps=1, training__batch_size=1200), detector_path, tmp_path / "enough")
+    assert not any("epochs" in record.getMessage() for record in caplog.records)
