@@ -1,9 +1,9 @@
 """What a CPU cannot show: that an accelerator draws and trains the same, faster and within its memory."""
 
-import copy
 import json
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +13,13 @@ import torch
 import yaml
 
 from msdiff.cohort.samples import load_shard
-from msdiff.diffusion.noise import add_noise
 from msdiff.errors import OutOfTime
 from msdiff.networks.weights import load_weights
 from msdiff.settings import check
 from msdiff.synthesis import SamplerSettings
-from msdiff.synthesis.denoiser import Denoiser
 from msdiff.synthesis.drawing import draw_shard
 from msdiff.synthesis.follow_ups import load_generator
 from msdiff.synthesis.long_ms_diff import train_generator
-from msdiff.synthesis.options import LongMSDiffSettings
 from msdiff.synthesis.plan import PlanSettings, plan_samples
 
 pytestmark = [
@@ -34,6 +31,17 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 ROOT = Path(__file__).parents[2]
 # Convolutions in TF32 have ten bits; images lie in [-1, 1].
 TOLERANCE = 0.02
+
+
+@pytest.fixture(scope="module")
+def memory():
+    """The benchmark that measures memory."""
+    spec = spec_from_file_location("memory", ROOT / "benchmarks/memory.py")
+    module = module_from_spec(spec)
+    sys.modules["memory"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["memory"]
 
 
 @pytest.fixture(scope="module")
@@ -120,29 +128,14 @@ def test_two_gpus_train_as_one(tmp_path, stack, detector_path, given):
         torch.testing.assert_close(two[name], tensor, rtol=0, atol=1e-3)
 
 
-@pytest.mark.skipif(
-    torch.cuda.is_available() and torch.cuda.get_device_properties(0).total_memory < 39e9, reason="less than 40 GB"
-)
-def test_a_part_of_the_paper_scale_batch_fits_40_gb(given):
-    section = yaml.safe_load((ROOT / "config.yaml").read_text())["synthesis"]["long_ms_diff"]
-    network = {"network": section["network"], "objective": given("generator")["objective"]}
-    network["objective"]["variance"] = {"backend": "learned", "options": section["objective"]["variance"]["learned"]}
-    settings = check(LongMSDiffSettings, given("generator") | network)
-    rows = section["training"]["batch_size"] // section["training"]["micro_batches"]
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    denoiser = Denoiser(settings.network, settings.objective, settings.target)
-    denoiser.to(GPU, memory_format=torch.channels_last)
-    average = copy.deepcopy(denoiser)
-    optimiser = torch.optim.AdamW(denoiser.parameters())
-    images, condition = torch.zeros(rows, 1, 256, 256, device=GPU), torch.zeros(rows, 5, 256, 256, device=GPU)
-    for _ in range(2):
-        logsnr = torch.linspace(-5, 5, rows, device=GPU)
-        with torch.autocast("cuda", dtype=torch.bfloat16):
-            prediction = denoiser(add_noise(images, torch.randn_like(images), logsnr), logsnr, condition)[0]
-        (prediction**2).mean().backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-    assert sum(parameter.numel() for parameter in average.parameters()) == pytest.approx(118.9e6, rel=0.01)
-    # The auxiliary detector and the fragments of the allocator take the rest.
-    assert torch.cuda.max_memory_reserved() < 36e9
+@pytest.mark.parametrize("preset", sorted((ROOT / "profiles/memory").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_memory_preset_fits_its_accelerator(preset, memory):
+    gigabytes = int(preset.stem.removesuffix("gb"))
+    if torch.cuda.get_device_properties(0).total_memory < 0.95e9 * gigabytes:
+        pytest.skip(f"a device of less than {gigabytes} GB")
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    chosen = yaml.safe_load(preset.read_text())["synthesis"]
+    rows = config["synthesis"]["long_ms_diff"]["training"]["batch_size"]
+    rows //= chosen["long_ms_diff"]["training"]["micro_batches"]
+    assert memory.measure(memory.train_step, config, rows, 256) < 0.95e9 * gigabytes
+    assert memory.measure(memory.draw_step, config, chosen["draw_batch"], 256) < 0.95e9 * gigabytes
