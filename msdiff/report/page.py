@@ -20,6 +20,7 @@ from msdiff.report.sections import (
     FURTHER,
     LISTS,
     MAIN_COLUMNS,
+    MAIN_ROWS,
     NOTES,
     READERS_SECTION,
     SCANS_SECTION,
@@ -183,15 +184,16 @@ def table_part(name: str, number: int, run: Run, beside: Beside) -> TablePart:
     """A table with what stands around it."""
     table = run.tables[name]
     sources = beside_papers(table)
-    main = Grid(*table_rows(table, MAIN_COLUMNS.get(name)), sources)
-    whole = Grid(*table_rows(table), sources) if name in MAIN_COLUMNS else None
+    column, values = MAIN_ROWS.get(name, ("source", table["source"].unique()))
+    main = Grid(*table_rows(table[table[column].isin(values)], MAIN_COLUMNS.get(name)), sources)
+    whole = Grid(*table_rows(table), sources)
     of_run = [] if sources else ["this run"]
     return TablePart(
         name=name,
         number=number,
         title=TITLES.get(name, write(name)),
         main=main,
-        whole=whole if whole is not None and len(whole.heads) > len(main.heads) else None,
+        whole=whole if len(whole.heads) > len(main.heads) or len(whole.rows) > len(main.rows) else None,
         same=", ".join([*of_run, *(f"{write(key)} {write(value)}" for key, value in shared_keys(table).items())]),
         caption=render_caption(name, run.config),
         sentence=say(name, run),

@@ -95,6 +95,7 @@ def render_caption(name: str, config: Mapping[str, Any]) -> Markup:
 
 def _beside(table: pd.DataFrame) -> pd.DataFrame:
     """Rows in our order, each of the papers' under the last of ours that has its key; the others at the end."""
+    table = table.reset_index(drop=True)
     keys = [key for key in KEYS if key in table.columns]
     if not keys:
         return table

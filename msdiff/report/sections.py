@@ -72,4 +72,15 @@ MAIN_COLUMNS = {
         *("source", "generator", "architecture", "real_synthetic", "n", "seeds", "n_real", "n_synthetic", "dice"),
         *("lesion_recall", "lesion_precision", "lesion_f1", "false_positives_per_patient", "msseg2_f1"),
     ),
+    "privacy": (
+        *("source", "generator", "measure", "n", "n_synthetic", "n_training", "nearest_similarity_median"),
+        *("reference_p99", "flagged", "flagged_share", "baseline_flagged_share", "baseline_similarity_median"),
+        *("real_similarity_median", "leaked_patients"),
+    ),
+    "reader_study": (
+        *("source", "generator", "reader", "kind", "n", "cases", "readers", "quality", "plausibility", "adherence"),
+        *("quality_agreement", "plausibility_agreement", "adherence_agreement"),
+    ),
 }
+# Of a long table the rows with these values stand on the page, and all under it.
+MAIN_ROWS = {"augmentation_tests": ("metric", ("dice", "lesion_f1"))}

@@ -5,7 +5,17 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from msdiff.report.sentences.phrases import Run, capital, count, estimate, limits, listed, number, overlap, rests_on
+from msdiff.report.sentences.phrases import (
+    FEW_PATIENTS,
+    Run,
+    capital,
+    estimate,
+    limits,
+    listed,
+    number,
+    overlap,
+    rests_on,
+)
 from msdiff.report.words import write
 from msdiff.tables.image_quality import BASELINES, NOISE_FLOOR, REAL, REFERENCES
 
@@ -121,6 +131,8 @@ def about_ablation(run: Run) -> str:
     else:
         sentences.append(f"Each variant was trained {seeds} times; the intervals tell of patients, not of seeds.")
     sentences.append(rests_on(ours, "held-out"))
+    if int(ours["n"].min()) < FEW_PATIENTS:
+        sentences.append("Of so few, intervals by resampling are too narrow: one that leaves 0 is no evidence.")
     return " ".join(sentences)
 
 
@@ -137,23 +149,19 @@ def moved(row: pd.Series) -> str:
     return listed(found) if found else "no measure moves beyond its interval"
 
 
-def about_moved(run: Run) -> str:
-    """The ablation in one sentence, for the summary; empty without a table."""
+def about_adherence_without(run: Run) -> str:
+    """What leaving out each idea does to adherence, in one sentence for the summary; empty without a table."""
     ours = run.ours("ablation")
-    if ours.empty:
+    variants = ours[ours["variant"] != COMPLETE] if len(ours) else ours
+    if variants.empty:
         return ""
-    variants = ours[ours["variant"] != COMPLETE]
-    moving = [write(row["variant"]) for _, row in variants.iterrows() if not moved(row).startswith("no measure")]
-    if not moving:
-        return (
-            f"Of the {count(len(variants), 'idea')} left out in turn, none moves a measure of the images beyond its "
-            "interval."
-        )
-    move = count(len(moving), "moves", "move")
-    return (
-        f"Of the {count(len(variants), 'idea')} left out in turn, {move} a measure of the images beyond its interval: "
-        f"{listed(moving)}."
-    )
+    moves: dict[str, list[str]] = {"falls": [], "rises": [], "stays within its interval": []}
+    for _, row in variants.iterrows():
+        low, high = limits(row, "adherence_dice_difference")
+        verb = "falls" if high < 0 else "rises" if low > 0 else "stays within its interval"
+        moves[verb].append(write(row["variant"]))
+    told = [f"{verb} {listed(names)}" for verb, names in moves.items() if names]
+    return f"In a small network adherence to the mask {'; it '.join(told)}."
 
 
 def _differences(columns: pd.DataFrame | pd.Series) -> list[str]:

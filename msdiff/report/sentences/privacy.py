@@ -44,7 +44,7 @@ def about_flagged(row: pd.Series) -> str:
 def _baselines(row: pd.Series) -> str:
     """What the baselines, real scans, explain of it, as the rest of a sentence; empty where it was not measured."""
     share = row.get("baseline_flagged_share", np.nan)
-    return "" if np.isnan(share) else f"; {percent(share)} have a baseline, a real scan, that is"
+    return "" if np.isnan(share) else f"; of their own baselines, which are real scans, {percent(share)} do"
 
 
 def _about_own_baseline(row: pd.Series) -> str:
@@ -52,7 +52,7 @@ def _about_own_baseline(row: pd.Series) -> str:
     if np.isnan([row["baseline_similarity_median"], row["real_similarity_median"]]).any():
         return ""
     return (
-        f"By {write(str(row['measure']))} a follow-up has, by design, a median similarity of "
+        f"By {write(str(row['measure']))} a follow-up has a median similarity of "
         f"{estimate(row, 'baseline_similarity_median')} to its own baseline; a real one has "
         f"{estimate(row, 'real_similarity_median')}."
     )

@@ -109,8 +109,8 @@ def _about_images(run: Run) -> Iterator[str]:
                 yield f"Inside the change the mean absolute error is {images.about_lesion_error(ours, lesion)}."
             if adherence := images.about_adherence(ours, lesion):
                 yield f"An independent detector finds the mask asked for with a Dice of {adherence}."
-    if moved := images.about_moved(run):
-        yield moved
+    if without := images.about_adherence_without(run):
+        yield without
 
 
 def _about_detection(run: Run) -> Iterator[str]:
@@ -143,8 +143,8 @@ def _about_privacy(run: Run) -> Iterator[str]:
         return
     shares = [f"{percent(row['flagged_share'])} by {write(str(row['measure']))}" for _, row in ours.iterrows()]
     yield (
-        f"Of the new follow-ups {listed(shares)} are nearer to a training scan of another patient than "
-        f"{percent(privacy.expected_share(run))} of real held-out scans are."
+        f"Of the new follow-ups {listed(shares)} are beyond the limit of likeness to other patients' training scans, "
+        f"which {percent(privacy.expected_share(run))} of real held-out slices exceed."
     )
     yield privacy.about_leakage(ours)
 
@@ -157,6 +157,9 @@ def _about_limits(run: Run) -> Iterator[str]:
             f"Brackets hold {number(100 * level)} % intervals from resampling patients; they tell nothing of other "
             "scanners, cohorts or trainings."
         )
+    if warning(run):
+        few = f"Resampling fewer than {FEW_PATIENTS} patients makes intervals too narrow"
+        yield f"{few}: one that leaves 0 is no evidence."
     if seeds == 1:
         yield "Each detector was trained once, so that differences between ratios may be differences between trainings."
     if simulated(run):

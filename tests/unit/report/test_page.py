@@ -172,10 +172,20 @@ def test_every_picture_has_words_instead(html):
 
 def test_a_wide_table_has_all_its_columns_below(tables, html):
     part = html[html.index('id="table-augmentation"') : html.index('id="figure-augmentation"')]
-    main, whole = part.split("All columns of table")
+    main, whole = part.split("The whole table")
     assert "expected cost</th>" not in main
     assert "expected cost</th>" in whole
     assert "0.240\N{EN DASH}0.360" in main
+
+
+def test_of_a_long_table_some_rows_stand_on_the_page(tables, pictures, tests_table):
+    several = pd.concat([tests_table, tests_table.assign(metric="lesion_f2")])
+    config = yaml.safe_load((CHECKOUT / "config.yaml").read_text())
+    html = report_page({**tables, "augmentation_tests": several}, pictures, record(config), {})
+    main, whole = html[html.index('id="table-augmentation_tests"') :].split("The whole table", 1)
+    assert "lesion F1</td>" in main
+    assert "lesion F2</td>" not in main
+    assert "lesion F2</td>" in whole
 
 
 def test_an_estimate_shares_its_cell_with_its_interval(tables):

@@ -55,3 +55,5 @@ def test_an_idea_matters_where_its_interval_leaves_zero(ablation, run_of):
     several = ablation.assign(seeds=3, n=30)
     assert "Each variant was trained 3 times" in say("ablation", run_of({"ablation": several}))
     assert "too few" not in say("ablation", run_of({"ablation": several}))
+    assert "no evidence" in text
+    assert "no evidence" not in say("ablation", run_of({"ablation": several}))

@@ -10,7 +10,7 @@ def test_flagged_follow_ups_are_counted_beside_what_the_limit_flags_by_itself(pr
 
 def test_what_the_baselines_explain_is_told(privacy, run_of):
     text = say("privacy", run_of({"privacy": privacy.assign(baseline_flagged_share=0.03)}))
-    assert "(their median: 0.81); 3 % have a baseline, a real scan, that is." in text
+    assert "(their median: 0.81); of their own baselines, which are real scans, 3 % do." in text
 
 
 def test_likeness_to_the_own_baseline_is_told_apart(privacy, run_of):

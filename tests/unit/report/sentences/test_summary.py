@@ -38,13 +38,12 @@ def test_real_patients_are_not_called_simulated(tables, run_of):
 def test_the_opening_holds_the_main_numbers(tables, ablation, privacy, run_of):
     paragraphs = dict(summary(run_of({**tables, "ablation": ablation, "privacy": privacy})))
     assert "1.06 [0.845, 1.27] times the contrast" in paragraphs["Generated follow-ups"]
-    moved = (
-        "Of the 2 ideas left out in turn, 1 moves a measure of the images beyond its interval: without the change mask."
-    )
-    assert moved in paragraphs["Generated follow-ups"]
+    without = "adherence to the mask falls without the change mask; it stays within its interval without dropout"
+    assert without in paragraphs["Generated follow-ups"]
+    assert "too narrow" in paragraphs["What this does not show"]
     assert "lesion F1 0.4 [0.32, 0.48] with real slices alone, at best 0.5 [0.4, 0.6]" in paragraphs["Detection"]
-    assert "0 % by pixel correlation and 0.42 % by learned embedding are nearer" in paragraphs["Privacy"]
-    assert "than 1 % of real held-out scans are" in paragraphs["Privacy"]
+    assert "0 % by pixel correlation and 0.42 % by learned embedding are beyond the limit" in paragraphs["Privacy"]
+    assert "which 1 % of real held-out slices exceed" in paragraphs["Privacy"]
 
 
 def test_what_a_run_lacks_is_not_in_its_opening(tables, run_of):
