@@ -7,6 +7,7 @@ tabs for the commas, and its own encoding; both are read. A reader's name counts
 import csv
 import io
 import logging
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,7 @@ from msdiff.settings import Settings
 
 log = logging.getLogger(__name__)
 
+STUDY = r"study-[0-9a-f]{16}"
 ANSWERS = ["reader", "study", "case", *NAMES, "comment", "seconds", "time"]
 COLUMNS = [
     *("study", "reader", "case", "kind", "generator", "subject", "baseline_row", "follow_up_row", "slice"),
@@ -33,8 +35,28 @@ class ImportSettings(Settings):
     incomplete: Literal["report", "refuse"]
 
 
-def read_key(path: str | Path) -> pd.DataFrame:
-    """The key of a study; BadInput where the file is not one."""
+def key_path(folder: Path, study: str) -> Path:
+    """Where a study's key is kept."""
+    return folder / f"{study}.tsv"
+
+
+def study_of(files: Mapping[Path, pd.DataFrame]) -> str:
+    """The study that all files answer; BadInput where they answer several, or none."""
+    found = {str(study): path for path, answers in files.items() for study in answers["study"]}
+    for study, path in found.items():
+        if not re.fullmatch(STUDY, study):
+            raise BadInput(f"{path}: expected a study such as study-0123456789abcdef, got {study or 'none'!r}")
+    if len(found) > 1:
+        (one, path), (other, second), *_ = found.items()
+        raise BadInput(f"expected answers to one study, got {one} in {path} and {other} in {second}")
+    return next(iter(found))
+
+
+def read_key(folder: Path, study: str) -> pd.DataFrame:
+    """The key of a study, out of a folder of keys; BadInput where there is none."""
+    path = key_path(folder, study)
+    if not path.is_file():
+        raise BadInput(f"{path}: no such key; were these answers given to a page of another run or cohort?")
     try:
         key = pd.read_csv(path, sep="\t", keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -73,8 +95,8 @@ def read_answers(path: str | Path) -> pd.DataFrame:
 def check_answers(files: Mapping[Path, pd.DataFrame], key: pd.DataFrame, settings: ImportSettings) -> pd.DataFrame:
     """The answers of all files (COLUMNS), without cases that a reader did not answer at all.
 
-    Raises BadInput for answers of another study, unknown cases, scores other than 1 to 5, a case that a reader answered
-    twice, a file without a reader's name or without any score, and, as the settings say, for missing scores.
+    Raises BadInput for unknown cases, scores other than 1 to 5, a case that a reader answered twice, a file without a
+    reader's name or without any score, and, as the settings say, for missing scores.
     """
     frames = [_checked(path, answers, key) for path, answers in files.items()]
     answers = pd.concat(frames, ignore_index=True)
@@ -92,10 +114,6 @@ def check_answers(files: Mapping[Path, pd.DataFrame], key: pd.DataFrame, setting
 
 def _checked(path: Path, answers: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
     """One file's answers with numbers for cases, scores and seconds; rows without a score are left out."""
-    study = key["study"].iloc[0]
-    others = sorted(set(answers["study"]) - {study})
-    if others:
-        raise BadInput(f"{path}: expected answers to {study}, got {others[0] or 'none'}; give the key of that study")
     if (answers["reader"] == "").any():
         raise BadInput(f"{path}: expected a reader's name in every row; fill in the column reader")
     unknown = [case for case in answers["case"] if case not in {str(known) for known in key["case"]}]

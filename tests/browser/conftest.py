@@ -88,10 +88,21 @@ def study(tmp_path_factory):
     shards = write_shards(stack, folder)
     page, key = folder / "reader/reader_study.html", folder / "key.tsv"
     values = json.dumps(SETTINGS)
-    words = ["--stack", str(stack), "--shards", *map(str, shards), "--page", str(page), "--key", str(key)]
+    words = [
+        "--stack",
+        str(stack),
+        "--shards",
+        *map(str, shards),
+        "--page",
+        str(page),
+        "--key",
+        str(key),
+        "--keys",
+        str(folder / "keys"),
+    ]
     assert main(["reader-study", "export", *words, "--settings", values]) == 0
     assert list(page.parent.iterdir()) == [page]
-    return SimpleNamespace(page=page, key=key, stack=stack, shards=shards)
+    return SimpleNamespace(page=page, key=key, keys=folder / "keys", stack=stack, shards=shards)
 
 
 @pytest.fixture

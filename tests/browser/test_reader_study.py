@@ -97,7 +97,7 @@ def test_a_reader_answers_by_keyboard_closes_resumes_and_is_imported(profile, st
     assert faults == []
     assert re.fullmatch(r"study-[0-9a-f]{16}_Dr-A\.csv", path.name)
     out = tmp_path / "answers.tsv"
-    words = ["--key", str(study.key), "--answers", str(path), "--out", str(out)]
+    words = ["--keys", str(study.keys), "--answers", str(path), "--out", str(out)]
     assert main(["reader-study", "import", *words, "--settings", json.dumps({"incomplete": "refuse"})]) == 0
     answers, key = pd.read_csv(out, sep="\t"), pd.read_csv(study.key, sep="\t")
     assert answers[list(QUESTIONS)].to_numpy().tolist() == [scores_of(case) for case in range(1, CASES + 1)]

@@ -3,6 +3,7 @@
 Reads   results/preprocessed/{cohort}/stack/, results/synthesis/{cohort}/{generator}/held_out/shards/, the readers' files
 Writes  results/reader_study/{cohort}/reader/           to hand out: one page
         results/reader_study/{cohort}/key.tsv           to keep
+        results/reader_study/{cohort}/keys/             of every page that was ever handed out
         results/reader_study/{cohort}/answers.tsv, results/tables/reader_study.csv      when asked for by name
 """
 
@@ -21,6 +22,8 @@ rule export_reader_study:
     conda:
         "../../envs/tables.yaml"
     params:
+        # Not an output: Snakemake would delete the keys of pages that were handed out before.
+        keys="results/reader_study/{cohort}/keys",
         settings=settings("reader_study/export"),
     shell:
         r"""
@@ -29,13 +32,13 @@ rule export_reader_study:
             --shards {input.shards:q} \
             --page {output.page:q} \
             --key {output.key:q} \
+            --keys {params.keys:q} \
             --settings {params.settings:q} >{log:q} 2>&1
         """
 
 
 rule import_reader_study:
     input:
-        key="results/reader_study/{cohort}/key.tsv",
         answers=readers_answers,
     output:
         answers="results/reader_study/{cohort}/answers.tsv",
@@ -45,11 +48,13 @@ rule import_reader_study:
     conda:
         "../../envs/tables.yaml"
     params:
+        # Not an input: whatever has changed since, answers belong to the page that was handed out.
+        keys="results/reader_study/{cohort}/keys",
         settings=settings("reader_study/import"),
     shell:
         r"""
         python -m msdiff reader-study import \
-            --key {input.key:q} \
+            --keys {params.keys:q} \
             --answers {input.answers:q} \
             --out {output.answers:q} \
             --settings {params.settings:q} >{log:q} 2>&1

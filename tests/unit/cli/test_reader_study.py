@@ -33,8 +33,13 @@ def export(tmp_path_factory):
     (folder / "stack").mkdir()
     write_stack(folder / "stack")
     shards = write_shards(folder / "stack", folder)
-    inputs = ["--stack", str(folder / "stack"), "--shards", *map(str, shards), "--settings", json.dumps(SETTINGS)]
-    return lambda page, key: main(["reader-study", "export", *inputs, "--page", str(page), "--key", str(key)])
+    inputs = ["--stack", str(folder / "stack"), "--shards", *map(str, shards)]
+
+    def exported(page, key, **changes):
+        words = ["--page", str(page), "--key", str(key), "--keys", str(key.parent / "keys")]
+        return main(["reader-study", "export", *inputs, *words, "--settings", json.dumps(SETTINGS | changes)])
+
+    return exported
 
 
 def test_two_readers_come_to_the_table(export, tmp_path):
@@ -47,7 +52,9 @@ def test_two_readers_come_to_the_table(export, tmp_path):
         scored = cases[["study", "case"]].assign(reader=reader, quality=score, plausibility=score, adherence=4)
         files.append(tmp_path / f"{reader}.csv")
         scored.assign(comment="", seconds=3.5, time="")[ANSWERS].to_csv(files[-1], index=False)
-    words = ["--key", str(key), "--answers", *map(str, files), "--out", str(answers)]
+    # Another page is exported meanwhile; these answers still find their key.
+    assert export(tmp_path / "reader/page.html", key, seed=1) == 0
+    words = ["--keys", str(tmp_path / "keys"), "--answers", *map(str, files), "--out", str(answers)]
     assert main(["reader-study", "import", *words, "--settings", json.dumps({"incomplete": "refuse"})]) == 0
     words = ["--cohort", "phantom", "--answers", str(answers), "--out", str(table)]
     assert main(["reader-study", "table", *words, "--settings", json.dumps(TABLES)]) == 0

@@ -4,12 +4,20 @@ import pandas as pd
 import pytest
 
 from msdiff.errors import BadInput
-from msdiff.reader_study.answers import ANSWERS, COLUMNS, ImportSettings, check_answers, read_answers, read_key
+from msdiff.reader_study.answers import (
+    ANSWERS,
+    COLUMNS,
+    ImportSettings,
+    check_answers,
+    read_answers,
+    read_key,
+    study_of,
+)
 from msdiff.settings import check
 
 KEY = pd.DataFrame(
     {
-        "study": "study-ab12",
+        "study": "study-00112233445566aa",
         "case": [1, 2, 3],
         "kind": ["real", "synthetic", "real"],
         "generator": ["", "long_ms_diff", ""],
@@ -22,9 +30,9 @@ KEY = pd.DataFrame(
 )
 HEAD = ",".join(ANSWERS)
 GOOD = (
-    "Dr Ä,study-ab12,1,5,4,3,,12.5,2026-01-02T03:04:05Z\r\n"
-    'Dr Ä,study-ab12,2,4,4,2,"sharp, ""odd""\r\n edge",9.0,2026-01-02T03:05:05Z\r\n'
-    "Dr Ä,study-ab12,3,5,5,3,,3.0,2026-01-02T03:06:05Z\r\n"
+    "Dr Ä,study-00112233445566aa,1,5,4,3,,12.5,2026-01-02T03:04:05Z\r\n"
+    'Dr Ä,study-00112233445566aa,2,4,4,2,"sharp, ""odd""\r\n edge",9.0,2026-01-02T03:05:05Z\r\n'
+    "Dr Ä,study-00112233445566aa,3,5,5,3,,3.0,2026-01-02T03:06:05Z\r\n"
 )
 
 
@@ -63,14 +71,13 @@ def test_two_readers_stand_together(tmp_path):
 
 
 BAD = {
-    "another study": (GOOD.replace("ab12", "ffff"), "expected answers to study-ab12, got study-ffff"),
     "no name": (GOOD.replace("Dr Ä", " "), "fill in the column reader"),
     "unknown case": (GOOD.replace(",3,5,5,3", ",7,5,5,3"), "expected cases from 1 to 3, got '7'"),
     "six": (GOOD.replace(",2,4,4,2", ",2,4,6,2"), "case 2, plausibility: expected a score from 1 to 5, got '6'"),
     "a half": (GOOD.replace(",1,5,4,3", ",1,4.5,4,3"), "case 1, quality: expected a score from 1 to 5, got '4.5'"),
     "a word": (GOOD.replace(",1,5,4,3", ",1,5,4,good"), "case 1, adherence: expected a score from 1 to 5, got 'good'"),
     "twice": (GOOD + GOOD.splitlines()[0], "got case 1 of dr ä twice"),
-    "nothing": ("Dr Ä,study-ab12,1,,,,,0.0,\r\n", "expected at least one score"),
+    "nothing": ("Dr Ä,study-00112233445566aa,1,,,,,0.0,\r\n", "expected at least one score"),
 }
 
 
@@ -106,11 +113,25 @@ def test_what_is_no_file_of_answers_is_refused(tmp_path, text):
 
 
 def test_what_is_no_key_is_refused(tmp_path):
-    path = tmp_path / "key.tsv"
+    study = KEY["study"][0]
+    path = tmp_path / f"{study}.tsv"
+    with pytest.raises(BadInput, match="no such key"):
+        read_key(tmp_path, study)
     KEY.to_csv(path, sep="\t", index=False)
-    assert read_key(path).equals(KEY)
+    assert read_key(tmp_path, study).equals(KEY)
     KEY.drop(columns="kind").to_csv(path, sep="\t", index=False)
     with pytest.raises(BadInput, match="export the study again"):
-        read_key(path)
-    with pytest.raises(BadInput, match="cannot read it"):
-        read_key(tmp_path / "none.tsv")
+        read_key(tmp_path, study)
+
+
+def test_answers_belong_to_one_study():
+    def files(*studies):
+        return {Path(f"{number}.csv"): pd.DataFrame({"study": [study]}) for number, study in enumerate(studies)}
+
+    one, other = "study-00112233445566aa", "study-00112233445566bb"
+    assert study_of(files(one, one)) == one
+    with pytest.raises(BadInput, match=f"got {one} in 0.csv and {other} in 1.csv"):
+        study_of(files(one, other))
+    for wrong in ("", "../../etc/passwd"):
+        with pytest.raises(BadInput, match="expected a study such as"):
+            study_of(files(wrong))
