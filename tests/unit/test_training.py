@@ -121,7 +121,7 @@ def wait_for_step(folder, step):
 def test_killed_and_stopped_trainings_continue_bit_for_bit(tmp_path):
     whole = start(tmp_path / "whole", 0)
     killed = start(tmp_path / "killed", 0.3)
-    stopped = start(tmp_path / "stopped", 0.3)
+    stopped = start(tmp_path / "stopped", 1.0)
     wait_for_step(tmp_path / "killed", 3)
     killed.send_signal(signal.SIGKILL)
     wait_for_step(tmp_path / "stopped", 2)
