@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from msdiff.report.pictures import STYLE, Picture
+from msdiff.report.pictures import ORIENTATION, STYLE, Picture
 from msdiff.report.sentences.phrases import listed
 
 WIDTH_INCHES = 9.0
@@ -38,9 +38,9 @@ def draw_previews(paths: Sequence[Path]) -> Picture | None:
             axis.axis("off")
     steps = [str(_step(path)) for path in chosen]
     caption = (
-        f"Drawn after {listed(steps)} steps, of the same slices and from the same noise, so that only the weights "
-        "make the pictures differ. Each row: baseline, the change asked for, real follow-up, generated follow-up, "
-        "and generated less baseline (red is brighter, blue darker)."
+        f"{ORIENTATION} Drawn after {listed(steps)} steps, of the same slices and from the same noise, so that only "
+        "the weights make the pictures differ. Each row: baseline, the change asked for, real follow-up, generated "
+        "follow-up, and generated less baseline (red is brighter, blue darker)."
     )
     return Picture(figure, "What the generator drew while it trained", caption)
 
