@@ -23,7 +23,7 @@ rule export_reader_study:
         "../../envs/tables.yaml"
     params:
         # Not an output: Snakemake would delete the keys of pages that were handed out before.
-        keys="results/reader_study/{cohort}/keys",
+        kept="results/reader_study/{cohort}/keys",
         settings=settings("reader_study/export"),
     shell:
         r"""
@@ -32,7 +32,7 @@ rule export_reader_study:
             --shards {input.shards:q} \
             --page {output.page:q} \
             --key {output.key:q} \
-            --keys {params.keys:q} \
+            --keys {params.kept:q} \
             --settings {params.settings:q} >{log:q} 2>&1
         """
 
@@ -49,12 +49,12 @@ rule import_reader_study:
         "../../envs/tables.yaml"
     params:
         # Not an input: whatever has changed since, answers belong to the page that was handed out.
-        keys="results/reader_study/{cohort}/keys",
+        kept="results/reader_study/{cohort}/keys",
         settings=settings("reader_study/import"),
     shell:
         r"""
         python -m msdiff reader-study import \
-            --keys {params.keys:q} \
+            --keys {params.kept:q} \
             --answers {input.answers:q} \
             --out {output.answers:q} \
             --settings {params.settings:q} >{log:q} 2>&1
