@@ -189,7 +189,7 @@ def draw_pose(settings: PlacementSettings, rng: np.random.Generator) -> Pose:
     side, turn, size = rng.random(), rng.uniform(-1, 1), rng.uniform(-1, 1)
     return Pose(
         bool(side < settings.mirror),
-        round(turn * settings.largest_rotation_degrees, 3),
+        round(turn * settings.largest_rotation_degrees, 3) + 0.0,  # no -0
         round(settings.largest_scale**size, 4),
     )
 
