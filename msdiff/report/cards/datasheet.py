@@ -14,6 +14,9 @@ OPENING = (
     "left to who releases the data. **Every image of this set is synthetic.**"
 )
 
+# What the config says of the exported set as long as nobody has chosen.
+NO_LICENCE = "none given"
+
 
 def datasheet(record: Record) -> str:
     """The datasheet as Markdown; one for the sets of all generators of the run."""
@@ -170,10 +173,18 @@ def _distribution(record: Record) -> Part:
                 '`"synthetic": true`.',
             ),
             Item("To whom is it given, and how?"),
-            Item("Under which licence?", "Not stated. The licences of the real scans reach as far as they say."),
+            Item("Under which licence?", _licence(record)),
             Item("The code's licence.", "Apache License 2.0."),
         ],
     )
+
+
+def _licence(record: Record) -> str:
+    """The licence that exported follow-ups carry, where the config names one."""
+    licence = record.run.setting("synthesis.nifti.license")
+    if licence in (None, NO_LICENCE):
+        return ""
+    return f"{licence}, as the config of the export says; the terms of the real scans hold beside it."
 
 
 def _maintenance(record: Record) -> Part:

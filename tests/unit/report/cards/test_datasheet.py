@@ -56,6 +56,14 @@ def test_a_real_patients_anatomy_is_protected(tables, record_of):
     assert "simulated" not in real
 
 
+def test_a_licence_is_told_where_one_was_chosen(tables, record_of):
+    record = record_of(tables)
+    assert f"**Under which licence?** {UNANSWERED}" in datasheet(record)
+    synthesis = {**record.run.config["synthesis"], "nifti": {"license": "CC BY 4.0", "every": 1}}
+    run = record.run._replace(config={**record.run.config, "synthesis": synthesis})
+    assert "**Under which licence?** CC BY 4.0, as the config" in datasheet(record._replace(run=run))
+
+
 def test_no_patient_is_named(tables, privacy, record_of):
     assert not re.search(r"sub-\w+|ses-\w+", datasheet(record_of({**tables, "privacy": privacy})))
 
