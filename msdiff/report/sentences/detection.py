@@ -40,6 +40,12 @@ def about_augmentation(run: Run) -> str:
     return " ".join(sentences)
 
 
+def detector(run: Run, generator: str, architecture: str) -> str:
+    """What a detector is called at the start of a sentence: with the generator's name where there are several."""
+    several = run.ours("augmentation")["generator"].nunique() > 1
+    return capital(write(architecture)) + (f" with {write(generator)}" if several else "")
+
+
 def best_mix(group: pd.DataFrame, metric: str) -> pd.Series | None:
     """The row of the mix of real and synthetic slices with the highest metric; None where there is none."""
     mixed = group[~group.index.isin([REAL_ONLY, SYNTHETIC_ONLY])].dropna(subset=[metric])
@@ -64,7 +70,7 @@ def verdict(run: Run, real: pd.Series, best: pd.Series, metric: str) -> str:
 
 
 def _about_detector(run: Run, generator: str, architecture: str, group: pd.DataFrame) -> Iterator[str]:
-    name, scored = capital(write(architecture)), group.dropna(subset=["lesion_f1"])
+    name, scored = detector(run, generator, architecture), group.dropna(subset=["lesion_f1"])
     best = best_mix(scored, "lesion_f1")
     if REAL_ONLY not in scored.index or best is None:
         yield f"{name}: too few ratios with a lesion F1 to compare."
@@ -75,8 +81,8 @@ def _about_detector(run: Run, generator: str, architecture: str, group: pd.DataF
         return
     if best["lesion_f1"] > real["lesion_f1"]:
         yield (
-            f"{name}: lesion F1 was {estimate(real, 'lesion_f1')} with real slices alone and highest at {best.name} "
-            f"({estimate(best, 'lesion_f1')}){verdict(run, real, best, 'lesion_f1')}."
+            f"{name}: lesion F1 was {estimate(real, 'lesion_f1')} with real slices alone and, of the mixes, highest at "
+            f"{best.name} ({estimate(best, 'lesion_f1')}){verdict(run, real, best, 'lesion_f1')}."
         )
     else:
         relation = "exceeded" if best["lesion_f1"] == real["lesion_f1"] else "reached"

@@ -117,22 +117,22 @@ def _about_detection(run: Run) -> Iterator[str]:
     ours = run.ours("augmentation")
     if ours.empty:
         return
-    for (_, architecture), rows in ours.groupby(["generator", "architecture"]):
+    for (generator, architecture), rows in ours.groupby(["generator", "architecture"]):
         group = rows.dropna(subset=["lesion_f1"]).set_index("real_synthetic")
         best = detection.best_mix(group, "lesion_f1")
         if detection.REAL_ONLY not in group.index or best is None:
             continue
         real = group.loc[detection.REAL_ONLY]
-        name = write(str(architecture))
+        name = detection.detector(run, str(generator), str(architecture))
         if best["lesion_f1"] > real["lesion_f1"]:
             yield (
-                f"{capital(name)}: lesion F1 {estimate(real, 'lesion_f1')} with real slices alone, at best "
-                f"{estimate(best, 'lesion_f1')} with synthetic ones ({best.name})"
+                f"{name}: lesion F1 {estimate(real, 'lesion_f1')} with real slices alone, at best "
+                f"{estimate(best, 'lesion_f1')} in a mix with synthetic ones ({best.name})"
                 f"{detection.verdict(run, real, best, 'lesion_f1')}."
             )
         else:
             yield (
-                f"{capital(name)}: lesion F1 {estimate(real, 'lesion_f1')} with real slices alone, and no more with "
+                f"{name}: lesion F1 {estimate(real, 'lesion_f1')} with real slices alone, and no more in a mix with "
                 f"synthetic ones (at best {estimate(best, 'lesion_f1')})."
             )
 
