@@ -158,9 +158,13 @@ def about_adherence_without(run: Run) -> str:
     moves: dict[str, list[str]] = {"falls": [], "rises": [], "stays within its interval": []}
     for _, row in variants.iterrows():
         low, high = limits(row, "adherence_dice_difference")
+        if np.isnan([low, high]).any():
+            continue
         verb = "falls" if high < 0 else "rises" if low > 0 else "stays within its interval"
         moves[verb].append(write(row["variant"]))
     told = [f"{verb} {listed(names)}" for verb, names in moves.items() if names]
+    if not told:
+        return ""
     return f"In a small network adherence to the mask {'; it '.join(told)}."
 
 

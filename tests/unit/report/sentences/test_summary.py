@@ -46,6 +46,11 @@ def test_the_opening_holds_the_main_numbers(tables, ablation, privacy, run_of):
     assert "which 1 % of real held-out slices exceed" in paragraphs["Privacy"]
 
 
+def test_an_ablation_of_one_patient_has_nothing_to_tell(ablation, run_of):
+    unknown = ablation.assign(adherence_dice_difference_lo=float("nan"), adherence_dice_difference_hi=float("nan"))
+    assert "Generated follow-ups" not in dict(summary(run_of({"ablation": unknown})))
+
+
 def test_what_a_run_lacks_is_not_in_its_opening(tables, run_of):
     titles = [paragraph.title for paragraph in summary(run_of({"cohort": tables["cohort"]}))]
     assert titles == ["What was run", "What this does not show"]
