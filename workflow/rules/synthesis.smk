@@ -190,6 +190,8 @@ rule draw_samples:
         nodes=1,
         mem_mb=memory(32000, GPU_NODE),
         runtime=minutes(120, GPU_NODE),
+        # What fits the accelerator's memory. Not a param: a sample stays the same, and another batch draws nothing anew.
+        draw_batch=config["synthesis"]["draw_batch"],
     params:
         shards=lambda wildcards: len(
             shard_numbers(wildcards.generator, wildcards.purpose)
@@ -203,7 +205,7 @@ rule draw_samples:
             --weights {input.weights:q} \
             --shard {wildcards.shard} \
             --shards {params.shards} \
-            --batch {config[synthesis][draw_batch]} \
+            --batch {resources.draw_batch} \
             --threads {threads} \
             --compile accelerator \
             --out {output.shard:q} \
@@ -254,8 +256,8 @@ rule score_images:
         # Trained on real slices alone, and not the auxiliary, whose list of slices, loss and seed are others: it never met a
         # generator.
         detector=lambda wildcards: (
-            f"results/segmentation/{wildcards.cohort}/{plan_and_detector_of(wildcards.generator)}/unet/1-0"
-            f"/seed-{SEEDS[0]}/weights.safetensors"
+            f"results/segmentation/{wildcards.cohort}/{plan_and_detector_of(wildcards.generator)}/unet/1-0/"
+            f"seed-{SEEDS[0]}/weights.safetensors"
         ),
     output:
         scores="results/synthesis/{cohort}/{generator}/image_scores.tsv",
