@@ -433,5 +433,10 @@
     event.preventDefault();
     event.returnValue = "";
   });
+  // Another window would write its own state over this one's.
+  window.addEventListener("storage", (event) => {
+    if (reader && event.key === KEY + reader) say("This study is open in another window too. Close one of the two.");
+  });
+  byId("unsupported").remove();
   openStart();
 })();

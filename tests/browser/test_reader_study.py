@@ -306,6 +306,21 @@ def test_two_readers_of_one_browser_are_kept_apart(page, tmp_path):
     assert page.locator("#earlier button").all_inner_texts() == [f"A (1 of {CASES})", f"B (0 of {CASES})"]
 
 
+def test_the_same_reader_in_two_windows_is_told(page, study):
+    start(page)
+    other = page.context.new_page()
+    other.goto(study.page.as_uri())
+    other.click("#earlier button")
+    page.wait_for_function("document.getElementById('message').textContent.includes('another window')")
+
+
+def test_without_javascript_the_page_says_what_it_needs(browser, study):
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(study.page.as_uri())
+        assert "needs JavaScript" in page.inner_text("#unsupported")
+
+
 def test_a_browser_that_keeps_nothing_says_so(browser, study):
     with browser.new_context() as context:
         context.add_init_script("Storage.prototype.setItem = () => { throw new Error('no'); }")
