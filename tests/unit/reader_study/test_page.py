@@ -72,6 +72,20 @@ def test_the_same_settings_give_the_same_bytes_and_others_another_study(stack, s
     assert one.key["study"][0] != other.key["study"][0]
 
 
+def test_the_order_of_the_shards_changes_nothing(stack, shards, settings):
+    assert made(stack, shards, settings).page == made(stack, shards[::-1], settings).page
+
+
+def test_both_of_a_slice_differ_in_the_follow_up_alone(stack, shards, settings):
+    study = made(stack, shards, settings, both_of_a_slice=True, repeats=0)
+    cases = data_of(study.page)["cases"]
+    for _, rows in study.key.groupby(["subject", "slice"]):
+        shown = [cases[case - 1] for case in rows["case"]]
+        assert rows["generator"].tolist() != [""] * 3
+        assert len({case["baseline"] for case in shown}) == len({case["mask"] for case in shown}) == 1
+        assert len({case["follow_up"] for case in shown}) == 3
+
+
 def test_the_neurological_convention_mirrors(stack, shards, settings):
     ours, theirs = (
         data_of(made(stack, shards, settings, convention=name).page) for name in ("radiological", "neurological")
