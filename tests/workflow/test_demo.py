@@ -11,7 +11,7 @@ import yaml
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.xdist_group("demo")]
 TABLES = ["augmentation", "augmentation_tests", "lesion_sizes", "lesions"]
-TABLES += ["image_quality", "privacy", "ablation", "cohort", "quality", "compute"]
+TABLES += ["image_quality", "ablation", "privacy", "cohort", "quality", "compute"]
 REPORTING = {"draw_figures", "provenance", "model_card", "datasheet", "report", "all"}
 
 
@@ -64,7 +64,14 @@ def test_report_tables_and_record_are_there(demo):
     assert all(name in page for name in TABLES[:2])
     assert "data:image/png;base64" in page
     assert all(table(demo, name, source="msdiff") for name in TABLES)
-    assert json.loads((demo / "results/provenance.json").read_text())["config"]["study"] == "phantom"
+    record = json.loads((demo / "results/provenance.json").read_text())
+    assert record["config"]["study"] == "phantom"
+    assert set(record["sha256"]["tables"]) == set(TABLES)
+    for card in ("model_card.md", "datasheet.md"):
+        assert f'href="{card}"' in page
+        text = (demo / "results" / card).read_text()
+        assert record["config_sha256"] in text
+        assert "sub-" not in text
 
 
 def test_every_scan_is_measured_pictured_and_linked(demo):
