@@ -1,9 +1,11 @@
 """A headless Chromium, and a small reader study to open in it."""
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +34,11 @@ def chromium():
     if found is None:
         if os.geteuid() != 0 or shutil.which("apt-get") is None:
             pytest.skip("no Chromium, and only root installs it, with apt-get")
-        _install()
+        # Tests in other processes want it too, and `apt-get update` does not wait for another one.
+        with (Path(tempfile.gettempdir()) / "msdiff-chromium.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if _found() is None:
+                _install()
         found = _found()
     return found
 
