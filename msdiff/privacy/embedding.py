@@ -4,7 +4,11 @@ Contrastive learning (Chen et al., SimCLR, 2020, equation 1): of a batch of trai
 made, and every variant must find its twin among all others by the cosine of their vectors. Dar et al. (arXiv
 2402.01054, 2024) look for copies of patients with such an encoder. What a variant is says what counts as a copy:
 
-    rotation, shift, scale, flip between left and right; a blur, noise, a power of the deviations from the mean
+    the outline of another brain; rotation, shift, scale, flip between left and right; a blur, noise, a power of the
+    deviations from the mean
+
+The other brain is that of a slice nearby in the list, mostly of the same level: a generator draws in the brain of its
+baseline, and where the copied patient had none it may leave it dark.
 
 The slices are listed by level, so that a batch, whose draws are spread evenly along the list, holds slices of one level
 of several patients: the encoder must tell patients apart, not levels.
@@ -24,7 +28,7 @@ from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.networks.slice_encoder import SliceEncoder, SliceEncoderSettings
 from msdiff.networks.weights import load_weights
-from msdiff.privacy.slices import BLOCK, SliceSettings, as_images, real_slices
+from msdiff.privacy.slices import BLOCK, Slices, SliceSettings, Vectors, as_images, real_slices
 from msdiff.settings import Settings, check
 from msdiff.training import Trained, TrainingSettings, initialised, train
 
@@ -34,6 +38,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class VariantSettings(Settings):
     """How far a variant may lie from its slice; each is drawn evenly from none to this, either way.
 
+    outline             probability that it is cut to another brain
     rotation_degrees
     shift               share of the field of view
     scale               of the logarithm of the size
@@ -43,6 +48,7 @@ class VariantSettings(Settings):
     power               of the logarithm of the exponent on the deviations from the brain's mean
     """
 
+    outline: Share
     rotation_degrees: NonNegativeFloat
     shift: Share
     scale: Share
@@ -72,7 +78,8 @@ class CopyTask:
         if rows["subject"].nunique() < 2:
             raise BadInput(f"{stack.folder}: expected follow-ups of two training patients or more; correct the splits")
         self.patients = sorted(rows["subject"].unique())
-        self.images = as_images(real_slices(stack, rows, "follow_up_row", settings.slices))
+        slices = real_slices(stack, rows, "follow_up_row", settings.slices)
+        self.images, self.inside = as_images(slices.pixels), as_images(slices.inside)
         self.modules: nn.Module = initialised(
             lambda: SliceEncoder(settings.network, settings.slices.side), settings.seed
         )
@@ -81,7 +88,10 @@ class CopyTask:
 
     def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
         """Two variants of each slice (2 B, 1, S, S): all first ones, then all second ones."""
-        return {"slices": variants(self.images[indices].repeat(2, 1, 1, 1), self.settings.variants, generator)}
+        twice = np.tile(indices, 2)
+        near = (twice + generator.integers(1, len(self.patients), len(twice))) % len(self.images)
+        varied = variants(self.images[twice], self.inside[twice], self.inside[near], self.settings.variants, generator)
+        return {"slices": varied}
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """The loss, and the share of variants whose twin is the nearest."""
@@ -139,17 +149,21 @@ class Embedding:
         self.encoder.load_state_dict(tensors)
         self.encoder.to(device).eval()
 
-    def __call__(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Vectors (slice, numbers) of length one, of slices as they are compared (slice, side * side)."""
-        images = as_images(vectors)
+    def __call__(self, slices: Slices) -> Vectors:
+        """Vectors (slice, numbers) of length one."""
+        images = normalised(as_images(slices.pixels))
         with torch.inference_mode():
             parts = [self.encoder(images[k : k + BLOCK].to(self.device)).cpu() for k in range(0, len(images), BLOCK)]
         return torch.cat(parts).numpy()
 
 
-def variants(images: Tensor, settings: VariantSettings, generator: np.random.Generator) -> Tensor:
-    """One variant of each image (B, 1, S, S), again with a mean square of one."""
+def variants(
+    images: Tensor, inside: Tensor, outlines: Tensor, settings: VariantSettings, generator: np.random.Generator
+) -> Tensor:
+    """One variant of each image (B, 1, S, S), `inside` a brain and perhaps cut to another's; of mean square one."""
     n = len(images)
+    cut = torch.from_numpy(generator.random(n) < settings.outline)[:, None, None, None]
+    images = torch.where(cut, in_outline(images, inside, outlines), images)
 
     def drawn(largest: float, *shape: int) -> NDArray[np.float64]:
         return generator.uniform(-largest, largest, (n, *shape))
@@ -171,4 +185,17 @@ def variants(images: Tensor, settings: VariantSettings, generator: np.random.Gen
     noise = torch.from_numpy(generator.standard_normal(images.shape, dtype=np.float32)) * (moved != 0)
     noisy = blurred + each(np.abs(drawn(settings.noise))) * noise
     bent = noisy.sign() * noisy.abs() ** each(np.exp(drawn(settings.power)))
-    return functional.normalize(bent.flatten(1), dim=1).reshape(images.shape) * images.shape[-1]
+    return normalised(bent)
+
+
+def in_outline(images: Tensor, inside: Tensor, outlines: Tensor) -> Tensor:
+    """Images (B, 1, S, S) in another brain: as dark as they get where they had no brain, about a mean of 0 again."""
+    darkest = images.amin((2, 3), keepdim=True)
+    filled = torch.where(inside > 0, images, darkest) * outlines
+    mean = filled.sum((2, 3), keepdim=True) / outlines.sum((2, 3), keepdim=True).clamp(min=1)
+    return (filled - mean) * outlines
+
+
+def normalised(images: Tensor) -> Tensor:
+    """Images (B, 1, S, S) with a mean square of one."""
+    return functional.normalize(images.flatten(1), dim=1).reshape(images.shape) * images.shape[-1]

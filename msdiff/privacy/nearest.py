@@ -1,9 +1,9 @@
 """The most similar training follow-up of another patient: for synthetic follow-ups, and for real ones held out.
 
-Two measures, both a product of vectors of length one: the correlation of pixels (msdiff.privacy.slices) and the cosine
-of a learned embedding of the same pixels (msdiff.privacy.embedding). All training follow-ups with brain are searched,
-at every level: scans lie on one grid, so the nearest is nearly always at the same level, but nothing has to be assumed,
-and as products of whole blocks 15,000 slices against 14,080 take a minute.
+Two measures of the same averaged slices: the correlation of their pixels in the brain that they share
+(msdiff.privacy.slices), and the cosine of a learned embedding (msdiff.privacy.embedding). All training follow-ups with
+brain are searched, at every level: scans lie on one grid, so the nearest is nearly always at the same level, but
+nothing has to be assumed, and as products of whole blocks 15,000 slices against 14,080 take minutes.
 
 A generator that starts from a baseline copies it by design. Its patient's own scans are therefore left out of the
 search, and listed beside it:
@@ -24,17 +24,25 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from msdiff.cohort.samples import map_shard
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.privacy.embedding import Embedding
-from msdiff.privacy.slices import real_slices, synthetic_slices
+from msdiff.privacy.slices import (
+    Slices,
+    Vectors,
+    correlations,
+    paired_correlations,
+    real_slices,
+    synthetic_slices,
+)
 from msdiff.privacy.thresholds import NearestSettings, flag
 
 log = logging.getLogger(__name__)
 
-# Queries compared with all references at a time: 58 MB for 14,080 references. No result depends on it.
+# Queries compared with all references at a time: 58 MB a matrix for 14,080 references. No result depends on it.
 QUERIES = 1024
 # Of a patient's own scans.
 OWN = ["baseline_similarity", "follow_up_similarity", "real_similarity", "baseline_nearest"]
@@ -43,7 +51,8 @@ COLUMNS = [
     *("nearest_subject", "nearest_row", "nearest_slice", *OWN, "n_training", "threshold", "flagged"),
 ]
 
-Vectors = NDArray[np.float32]
+# Of a part of the queries to all references: (query, reference).
+Similarities = Callable[[slice], Tensor]
 
 
 class Nearest(NamedTuple):
@@ -72,7 +81,7 @@ def find_nearest(
         )
     own = _own_follow_ups(stack, samples)
     chosen = embedding.slices
-    pixels = {
+    slices = {
         "training": real_slices(stack, training, "follow_up_row", chosen),
         "held_out": real_slices(stack, held_out, "follow_up_row", chosen),
         "held_out_baseline": real_slices(stack, held_out, "baseline_row", chosen),
@@ -80,13 +89,8 @@ def find_nearest(
         "baseline": real_slices(stack, samples, "baseline_row", chosen),
         "follow_up": real_slices(stack, own, "follow_up_row", chosen),
     }
-    measures: Mapping[str, Callable[[Vectors], Vectors]] = {
-        "pixel_correlation": lambda vectors: vectors,
-        "embedding": embedding,
-    }
     frames = []
-    for measure, embed in measures.items():
-        vectors = {name: embed(each) for name, each in pixels.items()}
+    for measure in (_Pixels(slices, chosen.minimum_overlap), _Embedded(slices, embedding)):
         synthetic = pd.DataFrame(
             {
                 "kind": "synthetic",
@@ -94,12 +98,12 @@ def find_nearest(
                 "sample": samples["sample"],
                 "follow_up_row": -1,
                 "slice": samples["slice"],
-                "baseline_similarity": _products(vectors["samples"], vectors["baseline"]),
-                "follow_up_similarity": _products(vectors["samples"], vectors["follow_up"]),
-                "real_similarity": _products(vectors["baseline"], vectors["follow_up"]),
+                "baseline_similarity": measure.pairs("samples", "baseline"),
+                "follow_up_similarity": measure.pairs("samples", "follow_up"),
+                "real_similarity": measure.pairs("baseline", "follow_up"),
             }
         )
-        baselines = nearest(vectors["baseline"], vectors["training"], synthetic["subject"], training["subject"])
+        baselines = nearest(measure.to_training("baseline"), synthetic["subject"], training["subject"])
         synthetic["baseline_nearest"] = baselines.similarity
         # A baseline without a follow-up at its place has none to be like.
         synthetic.loc[own["missing"], ["follow_up_similarity", "real_similarity"]] = np.nan
@@ -110,15 +114,15 @@ def find_nearest(
                 "sample": -1,
                 "follow_up_row": held_out["follow_up_row"],
                 "slice": held_out["slice"],
-                "real_similarity": _products(vectors["held_out"], vectors["held_out_baseline"]),
+                "real_similarity": measure.pairs("held_out", "held_out_baseline"),
             }
         )
         for rows, name in ((synthetic, "samples"), (real, "held_out")):
-            similarity, place = nearest(vectors[name], vectors["training"], rows["subject"], training["subject"])
+            similarity, place = nearest(measure.to_training(name), rows["subject"], training["subject"])
             found = training.iloc[place]
             frames.append(
                 rows.assign(
-                    measure=measure,
+                    measure=measure.name,
                     similarity=similarity,
                     nearest_subject=found["subject"].to_numpy(),
                     nearest_row=found["follow_up_row"].to_numpy(),
@@ -136,13 +140,13 @@ def find_nearest(
     return rows[COLUMNS]
 
 
-def nearest(queries: Vectors, references: Vectors, patients: pd.Series, reference_patients: pd.Series) -> Nearest:
-    """The references of other patients with which the queries have the highest product.
+def nearest(similarities: Similarities, patients: pd.Series, reference_patients: pd.Series) -> Nearest:
+    """The references of other patients that are most similar to the queries.
 
     Parameters
     ----------
-    queries, references
-        (query, N) and (reference, N), of length one.
+    similarities
+        Of a part of the queries to all references (query, reference).
     patients, reference_patients
         Of each query and each reference.
 
@@ -150,14 +154,11 @@ def nearest(queries: Vectors, references: Vectors, patients: pd.Series, referenc
     """
     codes, _ = pd.factorize(pd.concat([patients, reference_patients], ignore_index=True))
     own, others = (torch.from_numpy(part) for part in np.split(codes.astype(np.int64), [len(patients)]))
-    table = torch.from_numpy(references)
     highest = [torch.zeros(0)]
     places = [torch.zeros(0, dtype=torch.int64)]
-    for start in range(0, len(queries), QUERIES):
+    for start in range(0, len(patients), QUERIES):
         part = slice(start, start + QUERIES)
-        products = torch.from_numpy(queries[part]) @ table.T
-        products.masked_fill_(own[part, None] == others, -torch.inf)
-        best = products.max(dim=1)
+        best = similarities(part).masked_fill(own[part, None] == others, -torch.inf).max(dim=1)
         highest.append(best.values)
         places.append(best.indices)
     similarity = torch.cat(highest).numpy()
@@ -165,6 +166,42 @@ def nearest(queries: Vectors, references: Vectors, patients: pd.Series, referenc
         lonely = patients.iloc[int(np.argmin(similarity))]
         raise BadInput(f"expected a training follow-up of another patient than {lonely}, got none; correct the splits")
     return Nearest(similarity, torch.cat(places).numpy())
+
+
+class _Pixels:
+    """Correlation of pixels, of those alone that lie in some training follow-up's brain."""
+
+    name = "pixel_correlation"
+
+    def __init__(self, slices: Mapping[str, Slices], minimum_overlap: float) -> None:
+        used = slices["training"].inside.any(axis=0)
+        self.slices = {name: each.at(slice(None), used) for name, each in slices.items()}
+        self.minimum_overlap = minimum_overlap
+
+    def pairs(self, one: str, other: str) -> Vectors:
+        """Of each slice to that at its place."""
+        return paired_correlations(self.slices[one], self.slices[other], self.minimum_overlap)
+
+    def to_training(self, name: str) -> Similarities:
+        """Of a part of the slices to all training follow-ups."""
+        return lambda part: correlations(self.slices[name].at(part), self.slices["training"], self.minimum_overlap)
+
+
+class _Embedded:
+    """Cosine of embedded slices."""
+
+    name = "embedding"
+
+    def __init__(self, slices: Mapping[str, Slices], embedding: Embedding) -> None:
+        self.vectors = {name: torch.from_numpy(embedding(each)) for name, each in slices.items()}
+
+    def pairs(self, one: str, other: str) -> Vectors:
+        """Of each slice to that at its place."""
+        return (self.vectors[one] * self.vectors[other]).sum(1).numpy()
+
+    def to_training(self, name: str) -> Similarities:
+        """Of a part of the slices to all training follow-ups."""
+        return lambda part: self.vectors[name][part] @ self.vectors["training"].T
 
 
 def _brainy(slices: pd.DataFrame) -> pd.DataFrame:
@@ -179,7 +216,3 @@ def _own_follow_ups(stack: Stack, samples: pd.DataFrame) -> pd.DataFrame:
     found = samples[places].merge(pairs, on=places, how="left")
     missing = found["follow_up_row"].isna()
     return found.assign(follow_up_row=found["follow_up_row"].fillna(0).astype(int), missing=missing)
-
-
-def _products(one: Vectors, other: Vectors) -> NDArray[np.float32]:
-    return np.asarray(np.einsum("ij,ij->i", one, other))

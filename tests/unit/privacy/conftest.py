@@ -16,10 +16,11 @@ SPLITS = ["train"] * 24 + ["validation"] * 40 + ["test"] * 40
 
 EMBEDDING = {
     "seed": 0,
-    "slices": {"contrast": "flair", "side": 16},
-    "network": {"patch": 2, "widths": [16, 32], "norm_groups": 4, "numbers": 32},
+    "slices": {"contrast": "flair", "side": 16, "minimum_overlap": 0.5},
+    "network": {"patch": 2, "widths": [32, 64], "norm_groups": 4, "numbers": 32},
     "temperature": 0.1,
     "variants": {
+        "outline": 0.5,
         "rotation_degrees": 5.0,
         "shift": 0.05,
         "scale": 0.05,
@@ -29,7 +30,7 @@ EMBEDDING = {
         "power": 0.3,
     },
     "training": {
-        "steps": 100,
+        "steps": 150,
         "batch_size": 48,
         "micro_batches": 1,
         "learning_rate": 0.005,
@@ -40,7 +41,7 @@ EMBEDDING = {
         "clip_norm": 1.0,
         "precision": "fp32",
         "log_every": 20,
-        "checkpoint_every": 100,
+        "checkpoint_every": 150,
         "validate_every": 0,
         "keep": "last",
     },
@@ -50,7 +51,8 @@ EMBEDDING = {
 def anatomy(patient):
     """A patient's brain (level, y, x): what all have in common, and folds that are the patient's own; and its mask."""
     level, y, x = np.indices((LEVELS, SIZE, SIZE))
-    brain = ((y - 15.5) / (13 - level)) ** 2 + ((x - 15.5) / (11 - level)) ** 2 < 1
+    own = np.random.default_rng([6, patient]).uniform(-0.8, 0.8, 2)
+    brain = ((y - 15.5) / (13 + own[0] - level)) ** 2 + ((x - 15.5) / (11 + own[1] - level)) ** 2 < 1
     common = 0.4 * np.cos((y - 15.5) / 4) * np.cos((x - 15.5) / 4)
     folds = ndimage.gaussian_filter(np.random.default_rng([7, patient]).normal(size=brain.shape), (0.5, 1.5, 1.5))
     return common + 0.25 * folds / folds.std(), brain
@@ -129,6 +131,13 @@ def manifest_of(stack, n):
 def make_manifest():
     """A function of a stack and a number: the rows of so many samples."""
     return manifest_of
+
+
+@pytest.fixture(scope="session")
+def in_brain(stack):
+    """A function: a slice (y, x) as a generator gives it, -1 outside the brain of the row's baseline."""
+    brains = stack.array("brain_mask")
+    return lambda row, image: np.where(brains[row["baseline_row"], row["slice"]] > 0, image, -1)
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,20 @@ import torch
 from msdiff.errors import BadInput
 from msdiff.networks.slice_encoder import SliceEncoder, SliceEncoderSettings
 from msdiff.networks.weights import save_weights
-from msdiff.privacy.embedding import CopyTask, Embedding, EmbeddingSettings, VariantSettings, train_embedding, variants
+from msdiff.privacy import embedding as module
+from msdiff.privacy.embedding import CopyTask, Embedding, EmbeddingSettings, VariantSettings, train_embedding
 from msdiff.privacy.slices import as_images, real_slices
 
-NONE = {"rotation_degrees": 0.0, "shift": 0.0, "scale": 0.0, "flip": 0.0, "blur": 0.0, "noise": 0.0, "power": 0.0}
+NONE = {
+    "outline": 0.0,
+    "rotation_degrees": 0.0,
+    "shift": 0.0,
+    "scale": 0.0,
+    "flip": 0.0,
+    "blur": 0.0,
+    "noise": 0.0,
+    "power": 0.0,
+}
 
 
 @pytest.fixture
@@ -17,20 +27,39 @@ def images():
     return drawn / drawn.pow(2).mean((1, 2, 3), keepdim=True).sqrt()
 
 
+def variants(images, settings):
+    """Variants of images without an outside, near a brain that lacks the upper half."""
+    inside = torch.ones_like(images)
+    outlines = inside.clone()
+    outlines[:, :, :8] = 0
+    return module.variants(images, inside, outlines, VariantSettings(**settings), np.random.default_rng(0))
+
+
 def test_without_variation_a_variant_is_the_slice(images):
-    torch.testing.assert_close(variants(images, VariantSettings(**NONE), np.random.default_rng(0)), images)
+    torch.testing.assert_close(variants(images, NONE), images)
 
 
 @pytest.mark.parametrize("kind", NONE)
 def test_each_variation_does_something_and_keeps_the_mean_square(images, kind):
-    varied = variants(images, VariantSettings(**NONE | {kind: 1.0}), np.random.default_rng(0))
+    varied = variants(images, NONE | {kind: 1.0})
     assert (varied - images).abs().mean() > 0.01
     torch.testing.assert_close(varied.pow(2).mean((1, 2, 3)), torch.ones(5))
 
 
 def test_a_flip_mirrors_left_and_right(images):
-    flipped = variants(images, VariantSettings(**NONE | {"flip": 1.0}), np.random.default_rng(0))
+    flipped = variants(images, NONE | {"flip": 1.0})
     torch.testing.assert_close(flipped, images.flip(-1))
+
+
+def test_in_another_outline_it_is_dark_where_it_had_no_brain(images):
+    inside, outlines = torch.ones_like(images), torch.ones_like(images)
+    inside[..., :4], outlines[..., 12:] = 0, 0
+    cut = module.in_outline(images * inside, inside, outlines)
+    assert not cut[..., 12:].any()
+    torch.testing.assert_close(cut.sum((1, 2, 3)), torch.zeros(5), atol=1e-3, rtol=0)
+    dark = (images * inside).amin((2, 3), keepdim=True).expand(-1, -1, 16, 4)
+    shifted = cut[..., :12] - torch.cat([dark, images[..., 4:12]], dim=-1)
+    torch.testing.assert_close(shifted, shifted[..., :1, :1].expand_as(shifted))
 
 
 def test_the_loss_is_least_where_twins_alone_are_alike(stack, embedding_settings):
@@ -50,15 +79,15 @@ def test_a_batch_holds_neighbouring_levels_of_several_patients(stack, embedding_
     assert batch.shape == (12, 1, 16, 16)
     # Listed by level: the first items are one level of all training patients.
     rows = stack.slices[(stack.slices["split"] == "train") & (stack.slices["slice"] == 0)]
-    expected = as_images(real_slices(stack, rows, "follow_up_row", embedding_settings.slices))
-    torch.testing.assert_close(task.images[: len(rows)], expected)
+    expected = real_slices(stack, rows, "follow_up_row", embedding_settings.slices)
+    torch.testing.assert_close(task.images[: len(rows)], as_images(expected.pixels))
 
 
 def test_vectors_have_length_one_whatever_stands_beside(stack, embedding, embedding_settings):
-    vectors = real_slices(stack, stack.slices.head(20), "follow_up_row", embedding_settings.slices)
-    embedded = embedding(vectors)
+    slices = real_slices(stack, stack.slices.head(20), "follow_up_row", embedding_settings.slices)
+    embedded = embedding(slices)
     np.testing.assert_allclose(np.linalg.norm(embedded, axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(embedding(vectors[3:4]), embedded[3:4], atol=1e-5)
+    np.testing.assert_allclose(embedding(slices.at(slice(3, 4))), embedded[3:4], atol=1e-5)
 
 
 def test_patients_and_settings_are_in_the_weights(embedding_path):
@@ -66,7 +95,7 @@ def test_patients_and_settings_are_in_the_weights(embedding_path):
 
     description = read_description(embedding_path)
     assert description["patients"] == [f"sub-{k:04d}" for k in range(1, 25)]
-    assert description["settings"]["slices"] == {"contrast": "flair", "side": 16}
+    assert description["settings"]["slices"] == {"contrast": "flair", "side": 16, "minimum_overlap": 0.5}
 
 
 def test_other_weights_and_a_lonely_patient_are_bad_input(tmp_path, stack, embedding_settings):
