@@ -78,12 +78,12 @@ class Draw:
             )
         given = self.settings.conditions
         values = torch.from_numpy(standardised(scalars.double().numpy(), self.statistics))
+        baseline, change_mask, values = (moved(part, self.device) for part in (baseline, change_mask, values))
         condition = channels(baseline, change_mask, values, given)
         is_guided = sampler.guidance_weight > 0
         if is_guided:
             null = channels(baseline, torch.zeros_like(change_mask), torch.zeros_like(values), given)
             condition = torch.cat([condition, null])
-        condition = moved(condition, self.device)
         size = CPU_BATCH if self.device.type == "cpu" else None
 
         def denoise(z: Tensor, logsnr: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -110,7 +110,7 @@ class Draw:
                 sampler.sampler.options,
                 seeds,
             )
-        return self.denoiser.follow_up(drawn.float(), moved(baseline, self.device))
+        return self.denoiser.follow_up(drawn.float(), baseline)
 
     def _compile(self, z: Tensor, condition: Tensor, size: int | None) -> None:
         """Compile the network for batches like this one; where that fails it stays as it is."""

@@ -52,12 +52,20 @@ def draw(generator_path, given):
     mask = torch.from_numpy((random.random((5, 1, 16, 16)) < 0.05).astype(np.float32))
     scalars = torch.tensor([[100.0, 2.0, 1.0]]).repeat(5, 1)
 
-    def drawn(device, rows=slice(None), compile_when="never", backend="dpm_solver_2m", guidance_weight=0.0):
+    def drawn(
+        device, rows=slice(None), compile_when="never", backend="dpm_solver_2m", guidance_weight=0.0, waits="default"
+    ):
         tensors, description = load_weights(generator_path)
         loaded = load_generator(tensors, description, device, compile_when)
         choice = {"backend": backend, "options": {"spacing": "t", "clip": [-1.0, 1.0]}}
         settings = check(SamplerSettings, given("sampler", sampler=choice, steps=4, guidance_weight=guidance_weight))
-        images = loaded(baseline[rows], mask[rows], scalars[rows], list(range(5))[rows], settings)
+        if device == GPU:
+            torch.cuda.set_sync_debug_mode(waits)
+        try:
+            images = loaded(baseline[rows], mask[rows], scalars[rows], list(range(5))[rows], settings)
+        finally:
+            if device == GPU:
+                torch.cuda.set_sync_debug_mode("default")
         assert images.device.type == device.type
         assert (loaded.denoiser.compiled is not None) == (compile_when != "never")
         return images.cpu()
@@ -81,6 +89,11 @@ def test_a_sample_does_not_depend_on_those_beside_it(draw):
 def test_a_compiled_network_draws_the_same(draw, guidance_weight):
     compiled = draw(GPU, compile_when="accelerator", guidance_weight=guidance_weight)
     torch.testing.assert_close(compiled, draw(GPU, guidance_weight=guidance_weight), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("backend", ["dpm_solver_2m", "ancestral"])
+def test_no_step_waits_for_the_accelerator(draw, backend):
+    assert torch.isfinite(draw(GPU, backend=backend, waits="error")).all()
 
 
 @pytest.mark.parametrize("compile_when", ["never", "accelerator"])
