@@ -159,6 +159,17 @@ def test_each_idea_is_taken_away_once_and_compared(demo):
     assert float(rows["without_change_mask"]["adherence_dice_difference_hi"]) < 0
 
 
+def test_no_patient_is_copied_or_leaked_but_the_own_baseline_by_design(demo):
+    rows = table(demo, "privacy", source="msdiff")
+    assert [row["measure"] for row in rows] == ["pixel_correlation", "embedding"]
+    for row in rows:
+        assert (row["n_synthetic"], row["n_reference"], row["leaked_patients"]) == ("240", "6", "0")
+        assert float(row["flagged_share"]) <= 0.1
+        assert float(row["baseline_similarity_median"]) > float(row["nearest_similarity_median"])
+    pictures = demo / "results/privacy/phantom/long_ms_diff/pictures"
+    assert {path.stem for path in pictures.iterdir()} == {"similarities", "pairs_pixel_correlation", "pairs_embedding"}
+
+
 def test_every_row_counts_the_same_true_lesions(demo):
     rows = table(demo, "augmentation", source="msdiff")
     totals = {round(float(row["correct"]) + float(row["false_negatives"]), 4) for row in rows}
