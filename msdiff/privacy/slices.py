@@ -112,11 +112,17 @@ def real_slices(stack: Stack, rows: pd.DataFrame, scan: str, settings: SliceSett
 def synthetic_slices(stack: Stack, shards: Sequence[MappedShard], settings: SliceSettings) -> Slices:
     """The shards' follow-ups, one shard after the other, in their baselines' brains.
 
-    Raises BadInput where a shard's slices are of another size than the stack's.
+    Raises BadInput where a shard's slices are of another size than the stack's, or of another contrast.
     """
     brains = stack.array("brain_mask")
     parts = []
     for shard in shards:
+        others = sorted(set(shard.manifest["contrast"]) - {settings.contrast})
+        if others:
+            raise BadInput(
+                f"shards: expected samples in {settings.contrast}, as privacy.slices.contrast says, got {others[0]}; "
+                "set it to the generator's contrast"
+            )
         if shard.scaled.shape[1:] != brains.shape[2:]:
             raise BadInput(
                 f"shards: expected slices of the stack's size {brains.shape[2:]}, got {shard.scaled.shape[1:]}; "

@@ -123,6 +123,7 @@ def manifest_of(stack, n):
             "change_mm3": donor["scan_change_mm3"],
             "change_count": donor["scan_change_count"],
             "scalars": "scan",
+            "contrast": "flair",
         }
     )
 

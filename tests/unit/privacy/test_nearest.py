@@ -125,3 +125,9 @@ def test_without_samples_or_reference_is_bad_input(stack, embedding, draw, own_s
 def test_other_sizes_are_bad_input(stack, embedding, draw):
     with pytest.raises(BadInput, match="draw the samples on this stack"):
         module.find_nearest(stack, [draw(lambda row: np.zeros((8, 8)), n=2)], embedding, SETTINGS)
+
+
+def test_samples_of_another_contrast_are_bad_input(stack, embedding, draw):
+    shard = draw(lambda row: np.zeros(stack.array("flair").shape[2:]), n=1, contrast="t1w")
+    with pytest.raises(BadInput, match=r"expected samples in flair.*got t1w"):
+        module.find_nearest(stack, [shard], embedding, SETTINGS)
