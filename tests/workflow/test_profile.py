@@ -137,7 +137,7 @@ def test_each_rule_states_its_memory_and_minutes_and_none_a_partition():
 def test_a_training_is_the_process_that_slurm_signals():
     """A shell between them dies of SIGTERM, and the job with it, while the checkpoint is being written."""
     trainings = {name: rule for name, rule in rule_texts().items() if name.startswith("train_")}
-    assert len(trainings) == 4
+    assert len(trainings) == 5
     for rule in trainings.values():
         # A number here would count inside the Slurm job too, after the training stopped itself before the limit.
         assert re.findall(r"retries: (.*)", rule) == ["TRAINING_RETRIES"]
