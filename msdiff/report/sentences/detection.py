@@ -62,7 +62,8 @@ def verdict(run: Run, real: pd.Series, best: pd.Series, metric: str) -> str:
             test = found.iloc[0]
             chance = "which chance may explain" if test["p_holm"] >= run.chance else "which chance would rarely give"
             p = f"p = {number(test['p_holm'])} after Holm's correction"
-            return f", a paired difference of {estimate(test, 'difference')} with {p}, {chance}"
+            # The table's score is pooled over patients, the test's a mean of their own.
+            return f"; the patients' mean difference is {estimate(test, 'difference')} with {p}, {chance}"
     together = overlap(real, best, metric)
     if together is None:
         return "; there are no intervals, so that chance may explain it"

@@ -36,7 +36,7 @@ def test_no_benefit_is_told(tables, run_of):
 def test_a_paired_test_goes_before_the_look_of_intervals(tables, tests_table, run_of):
     # In the fixture 1:2 is the highest; the test of 1:2 knows nothing of it.
     text = say("augmentation", run_of({**tables, "augmentation_tests": tests_table})).replace(MINUS, "-")
-    assert "a paired difference of -0.02 [-0.07, 0.03] with p = 0.6 after Holm's correction" in text
+    assert "the patients' mean difference is -0.02 [-0.07, 0.03] with p = 0.6 after Holm's correction" in text
     assert "which chance may explain" in text
     sure = tests_table.assign(p_holm=0.01, difference=0.1)
     text = say("augmentation", run_of({**tables, "augmentation_tests": sure}))
