@@ -40,4 +40,5 @@ rule all:
     input:
         "results/report.html",
         f"results/reader_study/{STUDY}/reader/reader_study.html",
+        MADE,
     localrule: True

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.workflow, pytest.mark.slow, pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 TABLES = ["augmentation", "augmentation_tests", "lesion_sizes", "lesions"]
 TABLES += ["image_quality", "ablation", "privacy", "cohort", "quality", "compute"]
 REPORTING = {"draw_figures", "provenance", "model_card", "datasheet", "report", "all"}
@@ -89,6 +89,27 @@ def test_second_run_has_nothing_to_do(demo, environment):
     again = snakemake(demo, environment, "all")
     assert again.returncode == 0
     assert "Nothing to be done" in again.stdout + again.stderr
+
+
+@pytest.mark.parametrize(
+    ("lost", "rules"),
+    [
+        ("synthesis/phantom/long_ms_diff/weights.safetensors", {"train_generator", "draw_samples", "train_detector"}),
+        (
+            "synthesis/phantom/ablation/complete/seed-0/held_out/shards/000",
+            {"draw_samples", "score_images", "ablation"},
+        ),
+        ("segmentation/phantom/long_ms_diff/unet/1-1/seed-0/scores", {"detect_lesions", "augmentation"}),
+    ],
+)
+def test_what_a_killed_run_had_deleted_is_made_again(demo, environment, tmp_path, lost, rules):
+    """Snakemake alone would be content with the results of the old one."""
+    path = demo / "results" / lost
+    path.rename(tmp_path / path.name)
+    try:
+        assert rules <= planned(demo, environment, "all")
+    finally:
+        (tmp_path / path.name).rename(path)
 
 
 def test_changed_number_reruns_only_what_uses_it(demo, environment, overrides):

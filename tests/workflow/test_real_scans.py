@@ -16,7 +16,6 @@ SHARED = os.environ.get("MSDIFF_SHARED")
 pytestmark = [
     pytest.mark.workflow,
     pytest.mark.slow,
-    pytest.mark.xdist_group("real_scans"),
     pytest.mark.skipif(SHARED is None, reason="MSDIFF_SHARED (a folder with data/open_ms_data) is not set"),
 ]
 # Enough to show that every step takes what the step before it made of real scans; what is learned is no matter here.

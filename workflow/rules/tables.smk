@@ -72,6 +72,34 @@ HISTORIES = {
         for seed in SEEDS
     },
 }
+# What was trained and drawn, and what it was trained on. `all` asks for it by name: when a run is killed while it makes one
+# of these anew, the old one is gone, and Snakemake does not miss what lies behind results that exist.
+MADE = [
+    STACK,
+    f"results/privacy/{STUDY}/embedding/weights.safetensors",
+    *expand(
+        "results/synthesis/{cohort}/{trained}/weights.safetensors",
+        cohort=STUDY,
+        trained=["auxiliary", *GENERATORS, *ABLATED],
+    ),
+    *expand(
+        "results/synthesis/{cohort}/{generator}/mass/shards/{shard}",
+        cohort=STUDY,
+        generator=GENERATORS,
+        shard=SHARDS["mass"],
+    ),
+    *HELD_OUT,
+    *expand(
+        "results/synthesis/{cohort}/{generator}/held_out/shards/{shard}",
+        cohort=STUDY,
+        generator=ABLATED,
+        shard=SHARDS["held_out"][:1],
+    ),
+    *[f"{scores.removesuffix('scores')}weights.safetensors" for scores in SCORES],
+    *SCORES,
+    *IMAGE_SCORES,
+    *ABLATION_SCORES,
+]
 
 
 rule augmentation:
