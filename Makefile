@@ -11,19 +11,30 @@ export PATH := $(BIN):$(PATH)
 # Threads that wait without spinning: tests that run side by side do not starve each other.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test lint install install-dev clean
+.PHONY: demo test test-short test-long test-slurm test-tensorflow lint install install-dev clean
 
 demo: install
 	snakemake --profile profiles/demo all
 	@echo "report: results/report.html"
 	@echo "tables: results/tables/"
 
-# What trains for long comes second and alone, or its threads would wait for the others'; then what runs on a Slurm
-# cluster, which MSDIFF_SLURM=1 allows to install and to start.
+# What trains for long comes second; beside it, what runs on a Slurm cluster, which MSDIFF_SLURM=1 allows to install and to
+# start, and which mostly waits.
 test: install-dev environment-synthseg
+	$(MAKE) test-short
+	$(MAKE) --jobs 2 --output-sync=target test-long test-slurm
+	$(MAKE) test-tensorflow
+
+test-short:
 	python -m pytest -n 2 -m "not slow and not slurm"
+
+test-long:
 	python -m pytest -m "slow and not slurm"
+
+test-slurm:
 	python -m pytest tests/slurm
+
+test-tensorflow:
 	.environments/synthseg/bin/python -m pytest tests/tensorflow
 
 lint: install-dev
