@@ -5,10 +5,10 @@ from pathlib import Path
 
 from torch import nn
 
-from msdiff.errors import BadInput, BadSettings
+from msdiff.errors import BadSettings
 from msdiff.networks.bitemporal_unet import BitemporalUNet, BitemporalUNetSettings
 from msdiff.networks.siamese_transformer import SiameseTransformer, SiameseTransformerSettings, start_from_pretrained
-from msdiff.networks.weights import load_weights
+from msdiff.networks.weights import load_weights_of
 from msdiff.settings import check
 
 
@@ -41,12 +41,7 @@ def build(name: str, options: object, fresh: bool = False) -> nn.Module:
 
 def load_detector(path: str | Path) -> tuple[nn.Module, str]:
     """The detector in a weights file, in evaluation mode, and the contrast it reads; BadInput where it is none."""
-    tensors, description = load_weights(path)
-    if description.get("kind") != "detector":
-        raise BadInput(
-            f"{path}: expected a detector's weights, got those of a {description.get('kind', 'something else')!r}; "
-            "give the weights that train-detector wrote"
-        )
+    tensors, description = load_weights_of("detector", path)
     network = build(description["architecture"], description["network"])
     network.load_state_dict(tensors)
     return network.eval(), description["contrast"]

@@ -32,6 +32,18 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {name: file.get_tensor(name) for name in file.keys()}, _description(file, path)  # noqa: SIM118
 
 
+def load_weights_of(kind: str, path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """As `load_weights`, of a detector, an embedding or a generator; BadInput where they are of something else."""
+    tensors, description = load_weights(path)
+    if description.get("kind") != kind:
+        article, found = "an" if kind[0] in "aeiou" else "a", description.get("kind", "something else")
+        raise BadInput(
+            f"{path}: expected {article} {kind}'s weights, got those of a {found!r}; give the weights that "
+            f"train-{kind} wrote"
+        )
+    return tensors, description
+
+
 def read_description(path: str | Path) -> dict[str, Any]:
     """Read a weights file's description, not its tensors; BadInput where the file is missing or not ours."""
     with _opened(path) as file:

@@ -27,7 +27,7 @@ from torch.nn import functional
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.networks.slice_encoder import SliceEncoder, SliceEncoderSettings
-from msdiff.networks.weights import load_weights
+from msdiff.networks.weights import load_weights_of
 from msdiff.privacy.slices import BLOCK, Slices, SliceSettings, Vectors, as_images, real_slices
 from msdiff.settings import Settings, check
 from msdiff.training import Trained, TrainingSettings, initialised, train
@@ -136,12 +136,7 @@ class Embedding:
     """A trained encoder; `slices` tells which slices it takes."""
 
     def __init__(self, path: str | Path, device: torch.device) -> None:
-        tensors, description = load_weights(path)
-        if description.get("kind") != "embedding":
-            raise BadInput(
-                f"{path}: expected an embedding's weights, got those of a {description.get('kind', 'something else')!r}"
-                "; give the weights that train-embedding wrote"
-            )
+        tensors, description = load_weights_of("embedding", path)
         settings = description["settings"]
         self.slices = check(SliceSettings, settings["slices"], "slices")
         self.device = device

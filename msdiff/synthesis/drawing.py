@@ -22,7 +22,7 @@ from msdiff.cohort.samples import new_shard
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.networks.compiled import When
-from msdiff.networks.weights import load_weights, sha256
+from msdiff.networks.weights import load_weights_of, sha256
 from msdiff.synthesis import DRAW, SamplerSettings
 from msdiff.synthesis.pipeline import pipelined
 from msdiff.synthesis.placement import Placer
@@ -76,12 +76,7 @@ def draw_shard(
     """
     if not 0 <= shard < shards:
         raise BadInput(f"shard: expected a number from 0 to {shards - 1}, got {shard}")
-    tensors, description = load_weights(weights)
-    if description.get("kind") != "generator":
-        raise BadInput(
-            f"{weights}: expected a generator's weights, got those of a {description.get('kind', 'something else')!r}; "
-            "give the weights that train-generator wrote"
-        )
+    tensors, description = load_weights_of("generator", weights)
     trained = description["settings"]
     others = sorted(set(plan["scalars"]) - {trained["scalars"]})
     if others:
