@@ -134,7 +134,7 @@ def read_list(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
         raise BadInput(f"{path}: expected a tab-separated list, cannot read it ({error}); make it anew") from error
     missing = [column for column in columns if column not in table.columns]
     if missing:
-        raise BadInput(f"{path}: missing columns {', '.join(missing)}; make the list anew by pair-scans")
+        raise BadInput(f"{path}: missing columns {', '.join(missing)}; make the list anew")
     return table
 
 

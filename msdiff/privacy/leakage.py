@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from msdiff.cohort.samples import map_shard
+from msdiff.cohort.stacking import read_list
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.networks.weights import read_description, sha256
@@ -31,6 +32,10 @@ from msdiff.settings import digest
 log = logging.getLogger(__name__)
 
 TRAIN = "train"
+SAMPLE_COLUMNS = [
+    *("sample", "baseline_subject", "baseline_row", "mask_subject", "mask_row"),
+    *("change_mm3", "change_count", "scalars"),
+]
 # Relative; statistics are written as decimal numbers.
 TOLERANCE = 1e-6
 # A slice with less brain may be equal by chance.
@@ -60,7 +65,7 @@ def check_leakage(stack: Stack, evidence: Evidence) -> dict[str, Any]:
     split = check_split(stack, evidence.scans)
     check_auxiliary(stack, split, evidence.auxiliary, evidence.auxiliary_slices)
     description = check_generator(stack, split, evidence.generator)
-    check_samples(stack, split, read_table(evidence.plan), evidence.plan)
+    check_samples(stack, split, read_list(evidence.plan, SAMPLE_COLUMNS), evidence.plan)
     weights = sha256(evidence.generator)
     n_samples = 0
     for folder in evidence.shards:
@@ -92,7 +97,7 @@ def check_leakage(stack: Stack, evidence: Evidence) -> dict[str, Any]:
 
 def check_split(stack: Stack, scans: Path) -> "pd.Series[str]":
     """Set by patient, as the list of scans has it; the stack has the same."""
-    listed = read_table(scans)[["subject", "split"]].drop_duplicates()
+    listed = read_list(scans, ["subject", "split"])[["subject", "split"]].drop_duplicates()
     for table, name in (
         (listed, scans),
         (stack.scans, stack.folder / "scans.tsv"),
@@ -118,7 +123,7 @@ def check_split(stack: Stack, scans: Path) -> "pd.Series[str]":
 
 def check_auxiliary(stack: Stack, split: "pd.Series[str]", weights: Path, slices: Path) -> None:
     """The auxiliary detector was trained on this list, and the list holds training patients only."""
-    description, listed = read_description(weights), read_table(slices)
+    description, listed = read_description(weights), read_list(slices, ["subject", "baseline_row", "follow_up_row"])
     check_patients(split, description.get("patients", []), weights)
     check_patients(split, listed["subject"], slices)
     for column in ("baseline_row", "follow_up_row"):
@@ -201,14 +206,6 @@ def check_patients(
         f"{path}: patient {table.iloc[first]} of {described} {what}{where}; expected training patients only, "
         "make it again with the cohort's present sets"
     )
-
-
-def read_table(path: str | Path) -> pd.DataFrame:
-    """A tab-separated list; BadInput where it cannot be read."""
-    try:
-        return pd.read_csv(path, sep="\t", keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: expected a tab-separated list, cannot read it ({error})") from error
 
 
 def _owners(stack: Stack, rows: pd.Series, path: Path) -> "pd.Series[str]":

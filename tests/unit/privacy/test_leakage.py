@@ -248,3 +248,9 @@ def test_a_poisoned_run_stops_before_its_slices_are_mixed(run, poisoned, told, c
     assert told in made.stdout + made.stderr
     assert not (folder / mix).exists()
     assert not (results / "privacy/phantom/long_ms_diff/leakage.json").exists()
+
+
+def test_a_plan_without_its_columns_is_bad_input(run):
+    run.plan = run.plan.drop(columns="mask_row")
+    with pytest.raises(BadInput, match=r"plan\.tsv: missing columns mask_row"):
+        check_leakage(run.stack, run.write())
