@@ -49,6 +49,7 @@ def config_schema() -> Schema:
             parcellation=_parcellation(),
             synthesis=_synthesis(),
             segmentation=_segmentation(),
+            forecasting=_forecasting(),
             reader_study=_reader_study(),
             privacy=_privacy(),
             tables=_tables(),
@@ -208,10 +209,8 @@ def _synthesis() -> Schema:
     from msdiff.cohort.nifti import ExportSettings
     from msdiff.diffusion.noise import SCHEDULES
     from msdiff.diffusion.objective import WEIGHTS, HybridSettings
-    from msdiff.diffusion.sampler import SAMPLERS
     from msdiff.networks.conditional_unet import ConditionalUNetSettings
     from msdiff.segmentation.mixes import MixSettings
-    from msdiff.synthesis import SamplerSettings
     from msdiff.synthesis.balance import BALANCES
     from msdiff.synthesis.options import (
         AuxiliarySettings,
@@ -238,7 +237,7 @@ def _synthesis() -> Schema:
     auxiliary = section(
         AuxiliarySettings, balance=pluggable(**{name: entry.settings for name, entry in BALANCES.items()})
     )
-    sampler = section(SamplerSettings, sampler=pluggable(**{name: entry.settings for name, entry in SAMPLERS.items()}))
+    sampler = _sampler()
     long_ms_diff = section(
         LongMSDiffSettings,
         target=pluggable(follow_up=FollowUpSettings, residual=ResidualSettings),
@@ -259,6 +258,12 @@ def _synthesis() -> Schema:
         nifti=section(ExportSettings),
         scoring=section(ScoringSettings),
     )
+
+
+def _sampler() -> Schema:
+    from msdiff.diffusion.sampler import SAMPLERS, SamplerSettings
+
+    return section(SamplerSettings, sampler=pluggable(**{name: entry.settings for name, entry in SAMPLERS.items()}))
 
 
 def _ablation(generator: Schema) -> Schema:
@@ -306,6 +311,24 @@ def _segmentation() -> Schema:
         slices=section(MixSettings),
         detectors=mapping(names, **{name: _detector(name) for name in names}),
         detection=section(DetectionSettings),
+    )
+
+
+def _forecasting() -> Schema:
+    from msdiff.diffusion.noise import SCHEDULES
+    from msdiff.diffusion.objective import WEIGHTS
+    from msdiff.forecasting.options import ForecastingSettings, NetworkOptions, ObjectiveSettings, PriorSettings
+
+    objective = section(
+        ObjectiveSettings,
+        schedule=pluggable(**{name: entry.settings for name, entry in SCHEDULES.items()}),
+        weight=pluggable(**{name: entry.settings for name, entry in WEIGHTS.items()}),
+    )
+    return section(
+        ForecastingSettings,
+        network=pluggable(favero_589m=NetworkOptions, demo=NetworkOptions),
+        prior=section(PriorSettings, objective=objective),
+        sampler=_sampler(),
     )
 
 

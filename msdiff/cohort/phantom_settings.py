@@ -90,12 +90,16 @@ class ScannerSettings(Settings):
 
 
 class PhantomSettings(Settings):
-    """The embedded cohort: who is in it, what happens to them, how they are scanned."""
+    """The embedded cohort: who is in it, what happens to them, how they are scanned.
+
+    space               scanner: as scanned; template: on the common grid, as perfect preprocessing would leave it
+    """
 
     seed: Annotated[int, Field(ge=0)]
     arms: dict[str, Annotated[int, Field(ge=0)]]
     active_only: bool
     sessions: Annotated[tuple[Annotated[str, Field(pattern="^w[0-9]{3}$")], ...], Field(min_length=1)]
+    space: Literal["scanner", "template"]
     activity: dict[str, ArmActivity]
     lesions: LesionSettings
     anatomy: AnatomySettings

@@ -24,13 +24,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from msdiff.diffusion.noise import Schedule, alpha, sigma, transition
 from msdiff.diffusion.objective import log_variance
 from msdiff.errors import BadSettings
-from msdiff.settings import Settings, check
+from msdiff.settings import Choice, Settings, check
 
 Denoiser = Callable[[Tensor, Tensor], Tensor | tuple[Tensor, Tensor]]
 
@@ -38,6 +38,19 @@ START, STEPS = 0, 1  # streams of a sample's random numbers: its first noise, an
 
 
 class SamplerSettings(Settings):
+    """How an image is drawn from noise: sections `synthesis.sampler` and `forecasting.sampler`.
+
+    sampler             one of SAMPLERS and its options
+    steps               evaluations of the network, twice as many with guidance
+    guidance_weight     0 is the plain conditional model; others need a training with guidance dropout
+    """
+
+    sampler: Choice
+    steps: PositiveInt
+    guidance_weight: Annotated[float, Field(ge=0)]
+
+
+class SamplerOptions(Settings):
     """Common to all samplers.
 
     spacing     steps at equal distances of t or of logsnr
@@ -48,17 +61,17 @@ class SamplerSettings(Settings):
     clip: tuple[float, float] | None
 
 
-class AncestralSettings(SamplerSettings):
+class AncestralSettings(SamplerOptions):
     """Nothing more to set; the variance is learned where the denoiser returns its fraction, else beta tilde."""
 
 
-class DDIMSettings(SamplerSettings):
+class DDIMSettings(SamplerOptions):
     """eta: 0 is deterministic, 1 has the noise of the ancestral sampler."""
 
     eta: Annotated[float, Field(ge=0, le=1)]
 
 
-class DPMSolver2MSettings(SamplerSettings):
+class DPMSolver2MSettings(SamplerOptions):
     """Nothing more to set."""
 
 

@@ -15,13 +15,12 @@ A generator is two functions, listed here by its name or given as `module:functi
 """
 
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
-from pydantic import Field, PositiveInt
 from torch import Tensor
 
-from msdiff.settings import Choice, Settings
+from msdiff.diffusion.sampler import SamplerSettings as SamplerSettings
 
 TRAIN = {"long_ms_diff": "msdiff.synthesis.long_ms_diff:train_generator"}
 DRAW = {"long_ms_diff": "msdiff.synthesis.follow_ups:load_generator"}
@@ -37,16 +36,3 @@ class Generator(NamedTuple):
     description: dict[str, Any]
     history: pd.DataFrame
     previews: Path | None = None
-
-
-class SamplerSettings(Settings):
-    """Section `synthesis.sampler`: how a follow-up is drawn from noise.
-
-    sampler             a sampler of msdiff.diffusion.sampler and its options
-    steps               evaluations of the network, twice as many with guidance
-    guidance_weight     0 is the plain conditional model; others need a training with guidance dropout
-    """
-
-    sampler: Choice
-    steps: PositiveInt
-    guidance_weight: Annotated[float, Field(ge=0)]

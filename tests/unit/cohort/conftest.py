@@ -10,6 +10,7 @@ VALUES = {
     "arms": {"placebo": 4, "high_efficacy": 2},
     "active_only": False,
     "sessions": ["w000", "w048", "w096"],
+    "space": "scanner",
     # Favero et al. 2025, table 1
     "activity": {
         "placebo": {"mean_count": [4.60, 3.33], "active_percent": [63.7, 58.1]},
