@@ -22,11 +22,9 @@ from msdiff.settings import Settings
 Count = Annotated[int, Field(ge=1)]
 
 
-class ConditionalUNetSettings(Settings):
-    """Sizes of the network.
+class UNetSettings(Settings):
+    """Sizes of a UNet.
 
-    in_channels         noisy image and all conditions together
-    out_channels        one, or two where the variance is learned
     channels            of each level; every level but the last halves the image
     residual_blocks     per level
     attention           whether each level has self-attention
@@ -34,8 +32,6 @@ class ConditionalUNetSettings(Settings):
     norm_groups         of the group normalisation; divides the channels of each level
     """
 
-    in_channels: Count
-    out_channels: Count
     channels: Annotated[tuple[Count, ...], Field(min_length=1)]
     residual_blocks: Count
     attention: tuple[bool, ...]
@@ -56,6 +52,17 @@ class ConditionalUNetSettings(Settings):
                 f"the last, {self.channels}"
             )
         return self
+
+
+class ConditionalUNetSettings(UNetSettings):
+    """Sizes of the network.
+
+    in_channels         noisy image and all conditions together
+    out_channels        one, or two where the variance is learned
+    """
+
+    in_channels: Count
+    out_channels: Count
 
 
 class ConditionalUNet(nn.Module):
