@@ -4,6 +4,9 @@ Values come with one row per patient: (patient,) for a metric, (patient, count) 
 Where a training was repeated, `over_seeds` first averages each patient's values over the seeds; the seeds are not
 resampled, so an interval tells how much the result depends on which patients were tested.
 
+A statistic that would be slow on each resample in turn may take all of them at once, as weights (resample, patient):
+how often each patient stands in each resample (`weighted_bootstrap`). A seed gives the same resamples either way.
+
 References: Efron & Tibshirani (1993), chapter 13 (percentile bootstrap); Clopper & Pearson (1934); Holm (1979);
 Wilcoxon (1945).
 """
@@ -16,6 +19,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, wilcoxon
 
 Statistic = Callable[[NDArray[np.float64]], float]
+# Of weights (resample, patient), one value per resample.
+WeightedStatistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 class Interval(NamedTuple):
@@ -75,6 +80,28 @@ def paired_bootstrap(
     draws = rng.integers(len(first), size=(resamples, patients_per_resample or len(first)))
     differences = np.array([statistic(first[draw]) - statistic(second[draw]) for draw in draws])
     return _percentiles(statistic(first) - statistic(second), differences, level)
+
+
+def weighted_bootstrap(
+    estimate: float,
+    statistic: WeightedStatistic,
+    patients: int,
+    resamples: int,
+    level: float,
+    rng: np.random.Generator,
+    *,
+    patients_per_resample: int | None = None,
+) -> Interval:
+    """Percentile bootstrap over patients of a statistic of weights; `estimate` is its value for each patient once.
+
+    Empty policy as `bootstrap`.
+    """
+    if patients < 2:
+        return Interval(float(estimate), np.nan, np.nan)
+    draws = rng.integers(patients, size=(resamples, patients_per_resample or patients))
+    cells = draws + patients * np.arange(resamples)[:, None]
+    weights = np.bincount(cells.ravel(), minlength=resamples * patients).reshape(resamples, patients)
+    return _percentiles(estimate, statistic(weights.astype(np.float64)), level)
 
 
 def mean(values: NDArray[np.float64]) -> float:

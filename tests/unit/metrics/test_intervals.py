@@ -12,6 +12,7 @@ from msdiff.metrics.intervals import (
     over_seeds,
     paired_bootstrap,
     pooled,
+    weighted_bootstrap,
     wilcoxon_paired,
 )
 
@@ -59,6 +60,24 @@ def test_fewer_patients_per_resample_widen_the_interval():
     nothing = np.zeros(30)
     of_ten = paired_bootstrap(values, nothing, mean, 500, 0.95, np.random.default_rng(0), patients_per_resample=10)
     assert (of_ten.lo, of_ten.hi) == (ten.lo, ten.hi)
+
+
+def test_weights_are_resamples():
+    """A statistic of weights has the interval of the same statistic on each resample in turn."""
+    values = np.random.default_rng(6).normal(size=30)
+
+    def weighted_mean(weights):
+        return weights @ values / weights.sum(axis=1)
+
+    for size in (None, 10):
+        by_one = bootstrap(values, mean, 300, 0.95, np.random.default_rng(0), patients_per_resample=size)
+        at_once = weighted_bootstrap(
+            values.mean(), weighted_mean, 30, 300, 0.95, np.random.default_rng(0), patients_per_resample=size
+        )
+        assert at_once == pytest.approx(by_one)
+    one = weighted_bootstrap(0.5, weighted_mean, 1, 300, 0.95, np.random.default_rng(0))
+    assert one.estimate == 0.5
+    assert math.isnan(one.lo)
 
 
 def test_a_seed_decides_the_interval():
