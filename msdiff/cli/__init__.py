@@ -17,6 +17,7 @@ COMMANDS = {
     "train-parcellator": ("msdiff.cli.train_parcellator", "train the SynthSeg network on painted label maps"),
     "export-parcellator": ("msdiff.cli.export_parcellator", "write the trained SynthSeg network as a Keras file"),
     "stack-scans": ("msdiff.cli.stack_scans", "one memory-mapped array per contrast, and an index of slices"),
+    "cut-slabs": ("msdiff.cli.cut_slabs", "middle slices of three sessions, ready for the networks that forecast"),
     "train-generator": ("msdiff.cli.train_generator", "train a generator of follow-up scans"),
     "plan-samples": ("msdiff.cli.plan_samples", "list what to generate: baseline, change mask, seed"),
     "draw-samples": ("msdiff.cli.draw_samples", "generate one shard of a plan"),

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from pydantic import Field
 from scipy import ndimage
 from tqdm import tqdm
@@ -53,8 +53,10 @@ class Masks(NamedTuple):
 
     lesion: NDArray[np.bool_]
     change: NDArray[np.bool_]
+    enhancing: NDArray[np.bool_]
     has_lesion: bool
     has_change: bool
+    has_enhancing: bool
 
 
 def write_stack(
@@ -99,6 +101,7 @@ def write_stack(
             _append(streams["brain_mask"], inside)
             _append(streams["lesion_mask"], masks.lesion)
             _append(streams["change_mask"], masks.change)
+            _append(streams["enhancing_mask"], masks.enhancing)
             _append(streams["regions"], labels.data)
             rows.append(
                 {
@@ -111,6 +114,7 @@ def write_stack(
                     "contrasts": " ".join(known),
                     "has_lesion_mask": int(masks.has_lesion),
                     "has_change_mask": int(masks.has_change),
+                    "has_enhancing_mask": int(masks.has_enhancing),
                 }
             )
             if baseline is not None:
@@ -219,12 +223,15 @@ def _masks(
         before = _optional_mask(image_path(folder, baseline, "lesion_mask"), grid)
         if before is not None:
             change = new_lesions(before, lesion, grid, settings.min_change_volume_mm3)
+    enhancing = _optional_mask(image_path(folder, session, "enhancing_mask"), grid)
     nothing = np.zeros(grid.shape, dtype=np.bool_)
     return Masks(
         nothing if lesion is None else lesion & brain,
         nothing if change is None else change & brain,
+        nothing if enhancing is None else enhancing & brain,
         lesion is not None,
         change is not None,
+        enhancing is not None,
     )
 
 
@@ -253,14 +260,18 @@ def _open_streams(
 ) -> dict[str, BinaryIO]:
     """One file per array, its .npy header written."""
     types = dict.fromkeys(contrasts, np.float16) | dict.fromkeys(
-        ("brain_mask", "lesion_mask", "change_mask", "regions"), np.uint8
+        ("brain_mask", "lesion_mask", "change_mask", "enhancing_mask", "regions"), np.uint8
     )
-    streams: dict[str, BinaryIO] = {}
-    for name, kind in types.items():
-        streams[name] = files.enter_context((folder / f"{name}.npy").open("wb"))
-        header = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": (scans, *grid.shape[::-1])}
-        np.lib.format.write_array_header_1_0(streams[name], header)
-    return streams
+    shape = (scans, *grid.shape[::-1])
+    return {name: open_array(folder / f"{name}.npy", kind, shape, files) for name, kind in types.items()}
+
+
+def open_array(path: Path, kind: DTypeLike, shape: tuple[int, ...], files: ExitStack) -> BinaryIO:
+    """A .npy file with its header written, to which the bytes of the array are then written in order."""
+    stream = files.enter_context(path.open("wb"))
+    header = {"descr": np.dtype(kind).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream
 
 
 def _append(stream: BinaryIO, data: NDArray[np.generic]) -> None:

@@ -3,13 +3,16 @@
 A stack is a folder:
 
     <contrast>.npy     float16 (scan, z, y, x), in [-1, 1], -1 outside the brain
-    brain_mask.npy     uint8   (scan, z, y, x), and so lesion_mask.npy, change_mask.npy, regions.npy (labels)
-    scans.tsv          one row per scan: row, subject, session, days, arm, split
+    brain_mask.npy     uint8   (scan, z, y, x), and so lesion_mask.npy, change_mask.npy, enhancing_mask.npy, and
+                       regions.npy (labels)
+    scans.tsv          one row per scan: row, subject, session, days, arm, split, contrasts, has_lesion_mask,
+                       has_change_mask, has_enhancing_mask
     slices.tsv         one row per pair and slice with brain in it (columns below)
     grid.json          shape (x, y, z) and affine of the grid in RAS+ mm
 
-`change_mask` of a scan holds what changed since the patient's session before it. A volume is `array[row]`, a slice
-`array[row, slice]`; y runs to anterior and x to the right.
+`change_mask` of a scan holds what changed since the patient's session before it. A mask that a scan has not is
+empty, and its `has_` column 0. A volume is `array[row]`, a slice `array[row, slice]`; y runs to anterior and x to the
+right.
 
 Columns of slices.tsv: pair, subject, arm, split, baseline_session, follow_up_session, interval_days, baseline_row,
 follow_up_row, slice, brain_voxels, change_voxels, slice_change_mm3, slice_change_count, scan_change_mm3,

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from msdiff.forecasting.slabs import SlabSettings
 from msdiff.metrics.regional import ReadoutSettings
 from msdiff.settings import Choice, Settings
 from msdiff.training import TrainingSettings
@@ -12,31 +13,6 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
 Session = Annotated[str, Field(pattern="^[A-Za-z0-9]+$")]
 Names = Annotated[tuple[Name, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
-
-
-class LabelBlur(Settings):
-    """A 3-D Gaussian blur of the binary masks, so that a network meets no steps: its sigma and its width in voxels."""
-
-    sigma_voxels: NonNegativeFloat
-    width_voxels: PositiveInt
-
-
-class SlabSettings(Settings):
-    """Section `forecasting.slabs`: what of a scan the networks see.
-
-    sessions            three, without `ses-`: before treatment, the last one known, and the one that is forecast
-    images              arrays of the stack at each session: contrasts and masks
-    slices              axial, of the common grid
-    centre_mm           z of the middle slice in MNI space, or null for the middle of the grid
-    clip_deviations     intensities are held to the brain's mean plus and minus so many standard deviations
-    """
-
-    sessions: tuple[Session, Session, Session]
-    images: Names
-    slices: PositiveInt
-    centre_mm: float | None
-    label_blur: LabelBlur
-    clip_deviations: PositiveFloat
 
 
 class NetworkOptions(Settings):
