@@ -55,7 +55,7 @@ def folded(slab: Tensor) -> Tensor:
 
 def unfolded(image: Tensor, slices: int) -> Tensor:
     """The slab (B, C, S, H, W) that `folded` made an image (B, C S, H, W) of."""
-    return image.unflatten(1, (-1, slices))
+    return image.reshape(len(image), -1, slices, *image.shape[2:])
 
 
 class Pseudo2DUNet(nn.Module):
@@ -83,7 +83,10 @@ class Pseudo2DUNet(nn.Module):
 
 
 class Pseudo2DControlNet(nn.Module):
-    """What images say of a noisy slab, to be added to the UNet's skips and middle."""
+    """What images say of a noisy slab, to be added to the UNet's skips and middle.
+
+    Images are the same at every noise level, so that whoever draws embeds them once.
+    """
 
     def __init__(self, settings: Pseudo2DSettings, sizes: SlabSizes) -> None:
         super().__init__()
@@ -94,6 +97,8 @@ class Pseudo2DControlNet(nn.Module):
             conditioning_embedding_num_channels=(settings.condition_channels,),
             **_options(settings, sizes.generated * sizes.slices, sizes.arms),
         )
+        self.embedding = self.control.controlnet_cond_embedding
+        self.control.register_module("controlnet_cond_embedding", nn.Identity())
         self.tokens = _tokens(settings, sizes.arms)
 
     def start_from(self, unet: Pseudo2DUNet) -> None:
@@ -105,12 +110,17 @@ class Pseudo2DControlNet(nn.Module):
         if self.tokens is not None and unet.tokens is not None:
             self.tokens.load_state_dict(unet.tokens.state_dict())
 
-    def forward(self, z: Tensor, logsnr: Tensor, arm: Tensor, images: Tensor) -> Residuals:
-        """Residuals for noisy slabs z (B, C, S, H, W), logsnr (B,), arms (B,) and images (B, K, S, H, W)."""
+    def embed(self, images: Tensor) -> Tensor:
+        """Features of the first level from images (B, K, S, H, W); zero before training."""
+        features: Tensor = self.embedding(pad_to_multiple(folded(images), self.multiple))
+        return features
+
+    def forward(self, z: Tensor, logsnr: Tensor, arm: Tensor, embedded: Tensor) -> Residuals:
+        """Residuals for noisy slabs z (B, C, S, H, W), logsnr (B,), arms (B,) and embedded images."""
         skips, middle = self.control(
             pad_to_multiple(folded(z), self.multiple),
             embedding_time(logsnr),
-            controlnet_cond=pad_to_multiple(folded(images), self.multiple),
+            controlnet_cond=embedded,
             context=_context(self.tokens, arm),
             class_labels=arm,
         )
@@ -118,16 +128,16 @@ class Pseudo2DControlNet(nn.Module):
 
 
 class ControlledUNet(nn.Module):
-    """Both networks as one: raw output (B, C, S, H, W) for noisy slabs, noise level, arms and images."""
+    """Both networks as one: raw output (B, C, S, H, W) for noisy slabs, noise level, arms and embedded images."""
 
     def __init__(self, settings: Pseudo2DSettings, sizes: SlabSizes) -> None:
         super().__init__()
         self.prior = Pseudo2DUNet(settings, sizes)
         self.control = Pseudo2DControlNet(settings, sizes)
 
-    def forward(self, z: Tensor, logsnr: Tensor, arm: Tensor, images: Tensor) -> Tensor:
-        """As `Pseudo2DUNet.forward`, with images (B, K, S, H, W)."""
-        output: Tensor = self.prior(z, logsnr, arm, self.control(z, logsnr, arm, images))
+    def forward(self, z: Tensor, logsnr: Tensor, arm: Tensor, embedded: Tensor) -> Tensor:
+        """As `Pseudo2DUNet.forward`, with what `Pseudo2DControlNet.embed` made of the images."""
+        output: Tensor = self.prior(z, logsnr, arm, self.control(z, logsnr, arm, embedded))
         return output
 
 
