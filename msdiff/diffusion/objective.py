@@ -148,6 +148,16 @@ class HybridSettings(Settings):
     levels: Annotated[int, Field(ge=2)]
 
 
+def spread_times(batch: int, rng: torch.Generator) -> Tensor:
+    """Times (B,) in [0, 1), one in each of B equal parts in random order, in double precision.
+
+    Spread so, the loss of a batch varies less (Kingma et al., Variational Diffusion Models, 2021, appendix I.1).
+    """
+    start = torch.rand(1, generator=rng, device=rng.device, dtype=torch.float64)
+    order = torch.randperm(batch, generator=rng, device=rng.device)
+    return (start + order / batch) % 1
+
+
 def discrete_times(index: Tensor, steps: int) -> Tensor:
     """Time (B,) of a discrete step 0 to steps - 1: (index + 1) / steps, in double precision."""
     return (index.double() + 1) / steps

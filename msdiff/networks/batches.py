@@ -11,6 +11,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+# Rows of a batch on a CPU.
+CPU_BATCH = 4
+
+
+def batch_size(device: torch.device) -> int | None:
+    """The size of all batches that samples are drawn in, None where a batch may be of any size: on an accelerator."""
+    return CPU_BATCH if device.type == "cpu" else None
+
 
 def in_batches(function: Callable[..., Tensor], size: int, *inputs: Tensor) -> Tensor:
     """function(*inputs) (B, ...), computed on batches of exactly `size`; the last is filled up by repeating its end.

@@ -14,11 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
 
+from msdiff.networks.batches import in_batches
+
 log = logging.getLogger(__name__)
 
 Call = Callable[..., Tensor]
 # Whether to compile: not at all, where an accelerator computes, or on the CPU too.
 When = Literal["never", "accelerator", "always"]
+# Of a compiled network's result, relative to the largest value: bfloat16 has 8 bits.
+LARGEST_ERROR = 0.1
 WHEN: tuple[When, ...] = ("never", "accelerator", "always")
 
 
@@ -52,3 +56,25 @@ def compiled(
         torch.compiler.reset()
         return None
     return call
+
+
+def compiled_for_drawing(network: nn.Module, when: When, size: int | None, *inputs: Tensor) -> Call | None:
+    """The network's call, compiled for batches like these inputs (B, ...) in parts of `size` (None: whole), or None.
+
+    In evaluation mode and without gradients; on a GPU a recorded graph is replayed. A compiled network whose result is
+    another than the plain one's is not used.
+    """
+    device = inputs[0].device
+    rows = size or len(inputs[0])
+
+    def trial(call: Call) -> None:
+        # A graph is recorded at the second call and replayed from the third on.
+        fast = [in_batches(call, rows, *inputs).clone() for _ in range(3)][-1]
+        plain = in_batches(network, rows, *inputs)
+        if (fast - plain).abs().max() > LARGEST_ERROR * plain.abs().max():
+            raise RuntimeError("its result is another than the plain network's")
+
+    with torch.no_grad():
+        call = compiled(network, when, device, trial, "reduce-overhead" if device.type == "cuda" else None)
+    # The next replay of the graph overwrites the result of this one.
+    return None if call is None else lambda *given: call(*given).clone()

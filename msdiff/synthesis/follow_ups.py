@@ -7,21 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msdiff.diffusion.guidance import guided
+from msdiff.diffusion.guidance import guided_denoiser
 from msdiff.diffusion.sampler import moved, noise_like, sample
 from msdiff.errors import BadInput, BadSettings
-from msdiff.networks.batches import in_batches
-from msdiff.networks.compiled import Call, When, compiled
+from msdiff.networks.batches import batch_size
+from msdiff.networks.compiled import When, compiled_for_drawing
 from msdiff.settings import check
 from msdiff.synthesis import SamplerSettings
 from msdiff.synthesis.conditions import CHANNELS, Statistics, channels, standardised
 from msdiff.synthesis.denoiser import Denoiser
 from msdiff.synthesis.options import LongMSDiffSettings
-
-# On a CPU a convolution rounds differently by the size of its batch; samples must not.
-CPU_BATCH = 4
-# Of a compiled network's result, relative to the largest value: bfloat16 has 8 bits.
-LARGEST_ERROR = 0.1
 
 
 def load_generator(
@@ -80,27 +75,19 @@ class Draw:
         values = torch.from_numpy(standardised(scalars.double().numpy(), self.statistics))
         baseline, change_mask, values = (moved(part, self.device) for part in (baseline, change_mask, values))
         condition = channels(baseline, change_mask, values, given)
-        is_guided = sampler.guidance_weight > 0
-        if is_guided:
-            null = channels(baseline, torch.zeros_like(change_mask), torch.zeros_like(values), given)
-            condition = torch.cat([condition, null])
-        size = CPU_BATCH if self.device.type == "cpu" else None
+        null = channels(baseline, torch.zeros_like(change_mask), torch.zeros_like(values), given)
+        size = batch_size(self.device)
 
-        def denoise(z: Tensor, logsnr: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-            if is_guided:
-                # Both halves in one batch of the network.
-                z, logsnr = torch.cat([z, z]), torch.cat([logsnr, logsnr])
+        def estimate(z: Tensor, logsnr: Tensor, condition: Tensor) -> Tensor | tuple[Tensor, Tensor]:
             _, x_hat, fraction = self.denoiser(z, logsnr, condition, size)
-            if is_guided:
-                conditional, unconditional = x_hat.chunk(2)
-                x_hat = guided(conditional, unconditional, sampler.guidance_weight)
-                fraction = None if fraction is None else fraction.chunk(2)[0]
             return x_hat if fraction is None else (x_hat, fraction)
 
+        denoise = guided_denoiser(estimate, [condition], [null], sampler.guidance_weight)
         noise = moved(noise_like(baseline.shape[1:], seeds), self.device)
         with torch.autocast("cuda", dtype=torch.bfloat16) if self.bf16 else nullcontext():
             if self.compile_when != "never":
-                self._compile(torch.cat([noise, noise]) if is_guided else noise, condition, size)
+                asked = 1 if sampler.guidance_weight == 0 else 2
+                self._compile(torch.cat([noise] * asked), torch.cat([condition, null][:asked]), size)
             drawn = sample(
                 denoise,
                 noise,
@@ -115,18 +102,5 @@ class Draw:
     def _compile(self, z: Tensor, condition: Tensor, size: int | None) -> None:
         """Compile the network for batches like this one; where that fails it stays as it is."""
         when, self.compile_when = self.compile_when, "never"
-        network, rows = self.denoiser.network, size or len(z)
-        inputs = (rows, z, torch.zeros(len(z), device=z.device), condition)
-
-        def trial(call: Call) -> None:
-            # A graph is recorded at the second call and replayed from the third on.
-            fast = [in_batches(call, *inputs).clone() for _ in range(3)][-1]
-            plain = in_batches(network, *inputs)
-            if (fast - plain).abs().max() > LARGEST_ERROR * plain.abs().max():
-                raise RuntimeError("its result is another than the plain network's")
-
-        with torch.no_grad():
-            call = compiled(network, when, z.device, trial, "reduce-overhead" if z.device.type == "cuda" else None)
-        if call is not None:
-            # The next replay of the graph overwrites the result of this one.
-            self.denoiser.compiled = lambda *inputs: call(*inputs).clone()
+        logsnr = torch.zeros(len(z), device=z.device)
+        self.denoiser.compiled = compiled_for_drawing(self.denoiser.network, when, size, z, logsnr, condition)

@@ -35,6 +35,7 @@ from msdiff.diffusion.objective import (
     discrete_times,
     hybrid_loss,
     loss_weight,
+    spread_times,
     target,
     vlb_term,
     weighted_mse,
@@ -60,7 +61,7 @@ from msdiff.synthesis.follow_ups import Draw, load_tensors
 from msdiff.synthesis.options import LongMSDiffSettings
 from msdiff.synthesis.pretrained import read_pretrained
 from msdiff.synthesis.previews import Previewer
-from msdiff.training import Previews, initialised, train
+from msdiff.training import Previews, initialised, on_device, train
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class LongMSDiff:
         denoiser = self.denoiser
         baseline, mask = batch["baseline"], batch["change_mask"]
         x = denoiser.clean(batch["follow_up"], baseline)
-        rng = _on(x.device, generator)
+        rng = on_device(generator, x.device)
         time, index = _times(len(x), denoiser.hybrid, rng)
         logsnr = denoiser.schedule(time)
         eps = torch.randn(x.shape, generator=rng, device=rng.device)
@@ -285,22 +286,9 @@ def _weights(positive: NDArray[np.bool_], fraction: float) -> NDArray[np.float64
 
 
 def _times(batch: int, hybrid: HybridSettings | None, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Times (B,) in (0, 1], one in each of B equal parts, and their discrete steps (B,) where the variance is learned.
-
-    Spread so, the loss of a batch varies less (Kingma et al., Variational Diffusion Models, 2021, appendix I.1).
-    """
-    start = torch.rand(1, generator=rng, device=rng.device, dtype=torch.float64)
-    order = torch.randperm(batch, generator=rng, device=rng.device)
-    time = (start + order / batch) % 1
+    """Times (B,) spread over (0, 1], and their discrete steps (B,) where the variance is learned."""
+    time = spread_times(batch, rng)
     if hybrid is None:
-        return time, torch.zeros_like(order)
+        return time, torch.zeros_like(time, dtype=torch.long)
     index = (time * hybrid.steps).long().clamp(max=hybrid.steps - 1)
     return discrete_times(index, hybrid.steps), index
-
-
-def _on(device: torch.device, generator: torch.Generator) -> torch.Generator:
-    """The generator itself on the CPU; on an accelerator, one of its own that follows from it."""
-    if device.type == "cpu":
-        return generator
-    seed = int(torch.randint(2**62, (), generator=generator))
-    return torch.Generator(device).manual_seed(seed)

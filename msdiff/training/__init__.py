@@ -32,7 +32,7 @@ from tqdm import tqdm
 from msdiff import processes
 from msdiff.errors import BadSettings, OutOfTime
 from msdiff.settings import digest
-from msdiff.training.chance import AUGMENTATION, INITIAL, Sampler, global_generator
+from msdiff.training.chance import AUGMENTATION, INITIAL, Sampler, global_generator, on_device
 from msdiff.training.checkpoints import check_mark, newest, newest_average, save
 from msdiff.training.progress import Progress, Watch, duration
 from msdiff.training.settings import TrainingSettings, learning_rate
@@ -50,6 +50,7 @@ __all__ = [
     "initialised",
     "learning_rate",
     "newest_average",
+    "on_device",
     "processor",
     "train",
 ]

@@ -44,6 +44,14 @@ def seed_of(seed: int, step: int, stream: int, part: int) -> int:
     return int(np.random.SeedSequence([seed, step, stream, part]).generate_state(1, np.uint64)[0] >> 1)
 
 
+def on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """The generator itself on the CPU; on an accelerator, one of its own that follows from it."""
+    if device.type == "cpu":
+        return generator
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return torch.Generator(device).manual_seed(seed)
+
+
 @contextmanager
 def global_generator(seed: int, step: int, stream: int, part: int) -> Iterator[None]:
     """Seed the generators that layers such as dropout draw from; that of the CPU is put back afterwards."""

@@ -34,3 +34,26 @@ def test_dropped_samples_get_the_null_condition():
     condition, null = torch.ones(3, 2, 4, 4), torch.full((3, 2, 4, 4), -5.0)
     result = guidance.without(condition, null, torch.tensor([False, True, False]))
     assert result.flatten(1).unique(dim=1).flatten().tolist() == [1, -5, 1]
+
+
+def test_a_guided_denoiser_asks_both_answers_in_one_batch():
+    calls = []
+
+    def estimate(z, logsnr, condition):
+        calls.append(len(z))
+        return z + logsnr[:, None] * condition
+
+    z, logsnr, condition = torch.randn(3, 2), torch.tensor([1.0, 2.0, 3.0]), torch.randn(3, 2)
+    null = torch.zeros_like(condition)
+    plain = guidance.guided_denoiser(estimate, [condition], [null], 0.0)(z, logsnr)
+    assert torch.equal(plain, estimate(z, logsnr, condition))
+    moved = guidance.guided_denoiser(estimate, [condition], [null], 1.5)(z, logsnr)
+    torch.testing.assert_close(moved, 2.5 * plain - 1.5 * z)
+    assert calls == [3, 3, 6]
+
+
+def test_a_guided_denoiser_keeps_the_fraction_of_the_conditional_answer():
+    denoise = guidance.guided_denoiser(lambda z, logsnr, c: (z * c, c), [torch.ones(2, 1)], [torch.zeros(2, 1)], 1.0)
+    x_hat, fraction = denoise(torch.full((2, 1), 3.0), torch.zeros(2))
+    assert x_hat.flatten().tolist() == [6, 6]
+    assert fraction.flatten().tolist() == [1, 1]
