@@ -15,7 +15,7 @@ rule index_phantom:
         "../../envs/imaging.yaml"
     params:
         root="results/cohorts/{cohort}/raw",
-        contrasts=CONTRASTS,
+        contrasts=contrasts,
         settings=settings("cohort/{cohort}/phantom"),
     shell:
         r"""
@@ -43,7 +43,7 @@ rule draw_phantom:
         mem_mb=memory(4000),
         runtime=minutes(10),
     params:
-        contrasts=CONTRASTS,
+        contrasts=contrasts,
         settings=settings("cohort/{cohort}/phantom"),
     shell:
         r"""
@@ -68,7 +68,7 @@ rule pair_scans:
     conda:
         "../../envs/imaging.yaml"
     params:
-        contrasts=CONTRASTS,
+        contrasts=contrasts,
         settings=settings(split="cohort/{cohort}/split", pairs="cohort/{cohort}/pairs"),
     shell:
         r"""

@@ -116,9 +116,17 @@ if STUDY not in config["cohort"]:
     stop(
         f"study: expected a name under cohort ({', '.join(config['cohort'])}), got {STUDY!r}"
     )
-SCANS = cohort_scans(STUDY)
-SUBJECTS = list(dict.fromkeys(SCANS["subject"]))
-CONTRASTS = config["cohort"][STUDY]["contrasts"]
+# The cohort whose future lesions are forecast; none where the study has none.
+FORECAST = config["forecasting"]["cohorts"].get(STUDY)
+if FORECAST not in [None, *config["cohort"]]:
+    stop(
+        f"forecasting.cohorts.{STUDY}: expected a name under cohort ({', '.join(config['cohort'])}), got {FORECAST!r}"
+    )
+COHORTS = [cohort for cohort in dict.fromkeys([STUDY, FORECAST]) if cohort]
+SCANS = {cohort: cohort_scans(cohort) for cohort in COHORTS}
+SUBJECTS = {
+    cohort: list(dict.fromkeys(scans["subject"])) for cohort, scans in SCANS.items()
+}
 GENERATORS = config["synthesis"]["generators"]
 # The generators of the ablation: Long-MS-Diff with each variant's overrides, trained with each seed.
 ABLATION = config["synthesis"]["ablation"]
@@ -137,9 +145,23 @@ SHARDS = {
 }
 PER_JOB = config["parcellation"]["patients_per_job"]
 BATCHES = {
-    f"{start // PER_JOB:03d}": SUBJECTS[start : start + PER_JOB]
-    for start in range(0, len(SUBJECTS), PER_JOB)
+    cohort: {
+        f"{start // PER_JOB:03d}": subjects[start : start + PER_JOB]
+        for start in range(0, len(subjects), PER_JOB)
+    }
+    for cohort, subjects in SUBJECTS.items()
 }
+# Cohorts that are drawn on the common grid, a batch of patients in a job.
+ALIGNED = [
+    cohort
+    for cohort in COHORTS
+    if config["cohort"][cohort]["sheet"] is None
+    and config["cohort"][cohort]["phantom"]["space"] == "template"
+]
+if STUDY in ALIGNED:
+    stop(
+        f"cohort.{STUDY}.phantom.space: expected scanner for the cohort of the study, which is preprocessed, got template"
+    )
 PARCELLATOR = config["parcellation"]["backend"]
 # The environment of a parcellation backend, and what it needs: memory in MB, minutes per patient.
 ENVIRONMENT, PARCELLATOR_MEMORY, PARCELLATOR_MINUTES = {
@@ -153,7 +175,7 @@ SEEDS = config["segmentation"]["seeds"]
 
 
 wildcard_constraints:
-    cohort="|".join(config["cohort"]),
+    cohort="|".join(COHORTS),
     subject=r"sub-[A-Za-z0-9]+",
     generator="|".join([*GENERATORS, *ABLATED]),
     purpose="|".join(SHARDS),
@@ -164,10 +186,21 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+def contrasts(wildcards):
+    """The contrasts of a cohort; the first is the one generated and looked at."""
+    return config["cohort"][wildcards.cohort]["contrasts"]
+
+
+def patient_scans(wildcards):
+    """A patient's rows of the sheet."""
+    scans = SCANS[wildcards.cohort]
+    return scans[scans["subject"] == wildcards.subject]
+
+
 def patient_rows(wildcards):
     """A patient's sheet rows as one JSON argument, empty cells left out."""
-    rows = SCANS[SCANS["subject"] == wildcards.subject].to_dict("records")
-    columns = {"subject", "session", *CONTRASTS, *MASKS}
+    rows = patient_scans(wildcards).to_dict("records")
+    columns = {"subject", "session", *contrasts(wildcards), *MASKS}
     return json.dumps(
         [
             {key: value for key, value in row.items() if value and key in columns}
@@ -180,39 +213,92 @@ def patient_files(wildcards):
     """A patient's raw images and masks, or the folder that the phantom is drawn in."""
     if config["cohort"][wildcards.cohort]["sheet"] is None:
         return f"results/cohorts/{wildcards.cohort}/raw/{wildcards.subject}"
-    rows = SCANS[SCANS["subject"] == wildcards.subject]
-    columns = [column for column in [*CONTRASTS, *MASKS] if column in rows]
+    rows = patient_scans(wildcards)
+    columns = [column for column in [*contrasts(wildcards), *MASKS] if column in rows]
     return sorted({path for column in columns for path in rows[column] if path})
+
+
+def preprocessed(cohort, batch, step):
+    """The parent folder of a step's folders of a batch of patients; who is drawn aligned has no bias to correct."""
+    if cohort in ALIGNED:
+        step = f"aligned/{batch}/{'registered' if step == 'corrected' else step}"
+    return f"results/preprocessed/{cohort}/{step}"
 
 
 def batch_folders(step):
     """A function of the wildcards: the folders of a preprocessing step of all patients of a batch."""
 
     def folders(wildcards):
+        cohort, batch = wildcards.cohort, wildcards.batch
         return [
-            f"results/preprocessed/{wildcards.cohort}/{step}/{subject}"
-            for subject in BATCHES[wildcards.batch]
+            f"{preprocessed(cohort, batch, step)}/{subject}"
+            for subject in BATCHES[cohort][batch]
         ]
 
     return folders
 
 
-def region_batch(subject):
+def step_folders(step):
+    """A function of the wildcards: the parents of all patients' folders of a preprocessing step."""
+
+    def folders(wildcards):
+        cohort = wildcards.cohort
+        parents = [preprocessed(cohort, batch, step) for batch in BATCHES[cohort]]
+        return list(dict.fromkeys(parents))
+
+    return folders
+
+
+def made_folders(*steps):
+    """A function of the wildcards: what a rule takes as input where it reads these steps of a batch, or of all patients."""
+
+    def folders(wildcards):
+        cohort = wildcards.cohort
+        batches = BATCHES[cohort]
+        if "batch" in wildcards.keys():
+            batches = {wildcards.batch: batches[wildcards.batch]}
+        if cohort in ALIGNED:
+            return [
+                f"results/preprocessed/{cohort}/aligned/{batch}" for batch in batches
+            ]
+        return [
+            f"results/preprocessed/{cohort}/{step}/{subject}"
+            for step in steps
+            for subjects in batches.values()
+            for subject in subjects
+        ]
+
+    return folders
+
+
+def region_batches(wildcards):
+    """The folders of all parcellation jobs of a cohort."""
+    return [
+        f"results/parcellation/{wildcards.cohort}/{batch}"
+        for batch in BATCHES[wildcards.cohort]
+    ]
+
+
+def region_batch(wildcards):
     """The parcellation job's folder that holds a patient's regions: what a rule takes as input."""
-    batch = next(batch for batch, subjects in BATCHES.items() if subject in subjects)
-    return f"results/parcellation/{STUDY}/{batch}"
+    batches = BATCHES[wildcards.cohort].items()
+    batch = next(batch for batch, subjects in batches if wildcards.subject in subjects)
+    return f"results/parcellation/{wildcards.cohort}/{batch}"
 
 
-def region_folder(subject):
+def region_folder(wildcards):
     """A patient's regions inside that folder: what a command reads."""
-    return f"{region_batch(subject)}/{subject}"
+    return f"{region_batch(wildcards)}/{wildcards.subject}"
 
 
 def images_of_all_patients(wildcards):
     """What a sheet points to: its files are checked before anything is computed from them."""
-    own = config["cohort"][wildcards.cohort]["sheet"]
-    raw = f"results/cohorts/{wildcards.cohort}/raw"
-    return [f"{raw}/{subject}" for subject in SUBJECTS] if own is None else []
+    cohort = wildcards.cohort
+    if config["cohort"][cohort]["sheet"] is not None:
+        return []
+    if cohort in ALIGNED:
+        return made_folders()(wildcards)
+    return [f"results/cohorts/{cohort}/raw/{subject}" for subject in SUBJECTS[cohort]]
 
 
 def sheet(wildcards):

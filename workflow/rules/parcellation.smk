@@ -7,9 +7,7 @@ Writes  results/parcellation/{cohort}/{batch}/{subject}/
 
 rule parcellate:
     input:
-        normalised=batch_folders("normalised"),
-        corrected=batch_folders("corrected"),
-        stripped=batch_folders("stripped"),
+        made_folders("normalised", "corrected", "stripped"),
     output:
         regions=directory("results/parcellation/{cohort}/{batch}"),
     log:
@@ -22,19 +20,24 @@ rule parcellate:
     resources:
         mem_mb=memory(PARCELLATOR_MEMORY),
         runtime=minutes(
-            lambda wildcards: PARCELLATOR_MINUTES * len(BATCHES[wildcards.batch])
+            lambda wildcards: (
+                PARCELLATOR_MINUTES * len(BATCHES[wildcards.cohort][wildcards.batch])
+            )
         ),
     params:
         environment=ENVIRONMENT,
+        normalised=batch_folders("normalised"),
+        corrected=batch_folders("corrected"),
+        stripped=batch_folders("stripped"),
         settings=settings("parcellation", limits="parcellation/limits"),
     # A backend's own environment, made by `make environment-NAME`: here, in a shared installation, or in the container.
     # Where it is not there, as with conda and for the other backends, PATH's own python runs.
     shell:
         r"""
         PATH="${{MSDIFF_ENVIRONMENTS:-$PWD/.environments}}/{params.environment}/bin:$PATH" python -m msdiff parcellate \
-            --normalised {input.normalised:q} \
-            --corrected {input.corrected:q} \
-            --stripped {input.stripped:q} \
+            --normalised {params.normalised:q} \
+            --corrected {params.corrected:q} \
+            --stripped {params.stripped:q} \
             --out {output.regions:q} \
             --threads {threads} \
             --settings {params.settings:q} >{log:q} 2>&1

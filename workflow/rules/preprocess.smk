@@ -26,7 +26,7 @@ rule register:
         runtime=minutes(20),
     params:
         patient=patient_rows,
-        contrasts=CONTRASTS,
+        contrasts=contrasts,
         settings=settings(
             grid="preprocess/grid", registration="preprocess/registration"
         ),
@@ -133,7 +133,7 @@ rule normalise:
 rule check_quality:
     input:
         patient_files,
-        lambda wildcards: region_batch(wildcards.subject),
+        region_batch,
         registered="results/preprocessed/{cohort}/registered/{subject}",
         corrected="results/preprocessed/{cohort}/corrected/{subject}",
         stripped="results/preprocessed/{cohort}/stripped/{subject}",
@@ -153,8 +153,8 @@ rule check_quality:
         runtime=minutes(5),
     params:
         patient=patient_rows,
-        contrasts=CONTRASTS,
-        regions=lambda wildcards: region_folder(wildcards.subject),
+        contrasts=contrasts,
+        regions=region_folder,
         settings=settings("preprocess/quality"),
     shell:
         r"""
@@ -173,12 +173,8 @@ rule check_quality:
 
 rule stack_scans:
     input:
-        expand(
-            "results/preprocessed/{{cohort}}/{step}/{subject}",
-            step=["registered", "stripped", "normalised"],
-            subject=SUBJECTS,
-        ),
-        parcellation=expand("results/parcellation/{{cohort}}/{batch}", batch=BATCHES),
+        made_folders("registered", "stripped", "normalised"),
+        parcellation=region_batches,
         scans="results/cohorts/{cohort}/scans.tsv",
         pairs="results/cohorts/{cohort}/pairs.tsv",
     output:
@@ -193,17 +189,19 @@ rule stack_scans:
         mem_mb=memory(8000),
         runtime=minutes(60),
     params:
-        preprocessed=lambda wildcards: f"results/preprocessed/{wildcards.cohort}",
-        contrasts=CONTRASTS,
+        registered=step_folders("registered"),
+        stripped=step_folders("stripped"),
+        normalised=step_folders("normalised"),
+        contrasts=contrasts,
         settings=settings("preprocess/stack"),
     shell:
         r"""
         python -m msdiff stack-scans \
             --scans {input.scans:q} \
             --pairs {input.pairs:q} \
-            --registered {params.preprocessed:q}/registered \
-            --stripped {params.preprocessed:q}/stripped \
-            --normalised {params.preprocessed:q}/normalised \
+            --registered {params.registered:q} \
+            --stripped {params.stripped:q} \
+            --normalised {params.normalised:q} \
             --parcellation {input.parcellation:q} \
             --contrasts {params.contrasts:q} \
             --out {output.stack:q} \

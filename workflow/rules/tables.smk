@@ -19,7 +19,9 @@ TABLES = [
 STACK = f"results/preprocessed/{STUDY}/stack"
 SHEET = config["cohort"][STUDY]["sheet"] or f"results/cohorts/{STUDY}/sheet.tsv"
 QUALITY = expand(
-    "results/preprocessed/{cohort}/quality/{subject}", cohort=STUDY, subject=SUBJECTS
+    "results/preprocessed/{cohort}/quality/{subject}",
+    cohort=STUDY,
+    subject=SUBJECTS[STUDY],
 )
 SCORES = expand(
     "results/segmentation/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/scores",
