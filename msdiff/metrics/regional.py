@@ -11,7 +11,7 @@ overlap      it shares `region_overlap_voxels` voxels or more with the region; s
 centroid     the voxel nearest to its centroid is one of the region's; so it lies in one region at most
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from msdiff.settings import Settings
 REGIONS = {"cerebral_white_matter": (2, 41), "cerebral_cortex": (3, 42)}
 
 RegionRule = Literal["overlap", "centroid"]
+Number = TypeVar("Number", np.bool_, np.uint16)
 # A box has a middle voxel only where its sides are odd.
 Side = Literal[1, 3, 5, 7, 9, 11, 13, 15]
 
@@ -71,18 +72,19 @@ def read_out(
     )
 
 
-def opened(mask: NDArray[np.bool_], kernel: tuple[int, int, int]) -> NDArray[np.bool_]:
+def opened(mask: NDArray[Number], kernel: tuple[int, int, int]) -> NDArray[Number]:
     """The union of all boxes of kernel (z, y, x) voxels that lie wholly in a mask (z, y, x); sides are odd.
 
-    Beyond the edge of the volume is no lesion.
+    Of a map of whole numbers from 0 it is the map whose every level is opened so: the result at a voxel is the highest
+    level at which it lies in such a box. Beyond the edge of the volume is nothing.
     """
-    result = np.zeros(mask.shape, dtype=bool)
-    # A box in the mask lies in the mask's bounding box, and a lesion is small.
+    result = np.zeros_like(mask)
+    # A box in the mask lies in the mask's bounding box, and lesions are small.
     box = _bounding_box(mask)
-    part = mask[box].astype(np.uint8)
+    part = mask[box].astype(np.uint8) if mask.dtype == np.bool_ else mask[box]
     if part.size:
         eroded = ndimage.minimum_filter(part, size=kernel, mode="constant", cval=0)
-        result[box] = ndimage.maximum_filter(eroded, size=kernel, mode="constant", cval=0) > 0
+        result[box] = ndimage.maximum_filter(eroded, size=kernel, mode="constant", cval=0)
     return result
 
 
@@ -97,7 +99,7 @@ def lesions_in(lesions: Components, region: NDArray[np.bool_], rule: RegionRule,
     return int(region[tuple(np.rint(centroids).astype(int).T)].sum())
 
 
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+def _bounding_box(mask: NDArray[np.generic]) -> tuple[slice, ...]:
     """The smallest box that holds a mask; empty where nothing is set."""
     spans = (np.flatnonzero(mask.any(axis=tuple(np.delete(range(mask.ndim), axis)))) for axis in range(mask.ndim))
     return tuple(slice(int(span[0]), int(span[-1]) + 1) if len(span) else slice(0, 0) for span in spans)

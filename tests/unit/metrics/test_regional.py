@@ -51,6 +51,14 @@ def test_opening_is_that_of_a_second_implementation(mask: np.ndarray, kernel: tu
     assert np.array_equal(opened(mask, kernel), ndimage.binary_opening(mask, np.ones(kernel, bool)))
 
 
+@settings(deadline=None, max_examples=20)
+@given(arrays(np.uint16, (2, 9, 9), elements=st.integers(0, 12).map(lambda value: max(0, value - 2))))
+def test_a_map_is_opened_at_every_level(levels: np.ndarray) -> None:
+    result = opened(levels, (1, 3, 3))
+    for level in range(1, 11):
+        assert np.array_equal(result >= level, opened(levels >= level, (1, 3, 3)))
+
+
 def test_opening_keeps_boxes_of_the_kernel_and_nothing_else() -> None:
     fits, too_narrow = box(0, 2, 2, 1, 5, 5), box(2, 2, 12, 2, 4, 9)
     at_the_edge = box(3, 19, 0, 1, 5, 6)

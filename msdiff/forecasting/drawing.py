@@ -1,0 +1,196 @@
+"""Draw NET2 masks of patients under treatments, shard by shard.
+
+A shard is a folder:
+
+    forecasts.tsv      one row per patient and arm, columns below
+    masks.npy          uint8 (row, draw, z, y, ceil(x / 8)): drawn masks inside the brain, bits packed along x
+
+Columns of forecasts.tsv: row (number among those of all shards), subject, arm, own_arm, split, rows (in all shards
+together), purpose, draws, seed, shared_noise, voxel_threshold, model, weights_sha256, sampler, steps, guidance_weight,
+msdiff_version. Shard s of N holds rows s, s + N, s + 2 N ... Each draw has its own seed (msdiff.forecasting.seeds), so
+that neither the number of shards nor the batch changes it.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt
+from torch import Tensor
+from tqdm import tqdm
+
+from msdiff import __version__
+from msdiff.cohort.stacking import open_array
+from msdiff.diffusion.sampler import SamplerSettings
+from msdiff.errors import BadInput
+from msdiff.forecasting.options import DrawSettings
+from msdiff.forecasting.plan import plan_forecasts, rows_of_shard
+from msdiff.forecasting.seeds import draw_seed
+from msdiff.forecasting.slabs import Slabs
+from msdiff.settings import Settings
+from msdiff.writing import whole_folder
+
+log = logging.getLogger(__name__)
+
+
+class DrawingSettings(Settings):
+    """What the command `draw-forecasts` takes.
+
+    seed                of the draws and of the choice of patients
+    draws               of the purpose
+    sampler             from noise to masks
+    voxel_threshold     what a drawn value, on [0, 1], must reach to be a lesion's
+    """
+
+    seed: NonNegativeInt
+    draws: DrawSettings
+    sampler: SamplerSettings
+    voxel_threshold: Annotated[float, Field(ge=0, le=1)]
+
+
+class Forecaster(Protocol):
+    """Trained weights, ready to draw.
+
+    channels            it is given, by the slabs' names
+    arms                in the order of their numbers
+    shape               (z, y, x) of its slab
+    sha256              of its file
+    description         of its file: `model`, its name, and `patients` whom it was trained on
+    """
+
+    channels: tuple[str, ...]
+    arms: tuple[str, ...]
+    shape: tuple[int, int, int]
+    sha256: str
+    description: Mapping[str, Any]
+
+    def __call__(self, images: Tensor, arms: Tensor, seeds: Sequence[int], sampler: SamplerSettings) -> Tensor:
+        """Draws (B, z, y, x), about -1 to 1, from images (B, channel, z, y, x) in [-1, 1], arms (B,) and seeds."""
+
+
+class Shard(NamedTuple):
+    """A shard as it lies on disk: its table, and masks that are mapped and not read."""
+
+    folder: Path
+    forecasts: pd.DataFrame
+    packed: NDArray[np.uint8]
+
+    def draws(self, place: int, width: int) -> NDArray[np.bool_]:
+        """The masks (draw, z, y, x) of the row at a place, `width` voxels along x."""
+        return np.unpackbits(self.packed[place], axis=-1, count=width).view(np.bool_)
+
+
+def draw_shard(
+    slabs: Slabs,
+    forecaster: Forecaster,
+    purpose: str,
+    shard: int,
+    shards: int,
+    batch: int,
+    settings: DrawingSettings,
+    out: str | Path,
+) -> int:
+    """Draw shard `shard` of `shards` to the folder `out`, `batch` draws at a time; the number of draws.
+
+    A batch goes on from one row to the next; only the last of a shard is smaller. Raises BadInput where the weights do
+    not go with the slabs or the purpose.
+    """
+    check_forecaster(slabs, forecaster, settings.draws.model)
+    plan = plan_forecasts(slabs.patients, slabs.arms, settings.draws, settings.seed)
+    _check_unseen(plan, forecaster)
+    rows = rows_of_shard(plan, shard, shards)
+    shape = slabs.grid.shape[::-1]
+    places = {subject: place for place, subject in enumerate(slabs.patients["subject"])}
+    channels, slab_channels = slabs.array("channels"), slabs.places(*forecaster.channels)
+    brains = slabs.array("brain_mask")
+    units = [(row, draw) for row in rows.itertuples() for draw in range(settings.draws.draws)]
+    log.info("drawing %d masks of %d rows in %d steps", len(units), len(rows), settings.sampler.steps)
+    with whole_folder(out) as folder, ExitStack() as files, tqdm(total=len(units), disable=None) as progress:
+        table = rows.assign(**_origin(plan, forecaster, purpose, settings))
+        table.to_csv(folder / "forecasts.tsv", sep="\t", index=False)
+        packed_shape = (len(rows), settings.draws.draws, *shape[:2], -(-shape[2] // 8))
+        masks = open_array(folder / "masks.npy", np.uint8, packed_shape, files)
+        for start in range(0, len(units), batch):
+            part = units[start : start + batch]
+            at = [places[row.subject] for row, _ in part]
+            read = {place: np.asarray(channels[place][slab_channels], dtype=np.float32) for place in set(at)}
+            drawn = forecaster(
+                torch.from_numpy(np.stack([read[place] for place in at])),
+                torch.tensor([forecaster.arms.index(row.arm) for row, _ in part]),
+                [
+                    draw_seed(settings.seed, row.subject, None if settings.draws.shared_noise else row.arm, draw)
+                    for row, draw in part
+                ],
+                settings.sampler,
+            )
+            lesions = (drawn.cpu().numpy() + 1) / 2 >= settings.voxel_threshold
+            masks.write(np.packbits(lesions & brains[at].astype(np.bool_), axis=-1).tobytes())
+            progress.update(len(part))
+    return len(units)
+
+
+def check_forecaster(slabs: Slabs, forecaster: Forecaster, model: str) -> None:
+    """BadInput where weights are another model's, or were trained on slabs with other arms, channels or sizes."""
+    trained = str(forecaster.description["model"])
+    if trained != model:
+        raise BadInput(f"weights: expected those of the model {model}, got those of {trained}; give the other file")
+    faults = {
+        "arms": (list(slabs.arms), list(forecaster.arms)),
+        "size (z, y, x)": (list(slabs.grid.shape[::-1]), list(forecaster.shape)),
+    }
+    for name, (here, there) in faults.items():
+        if here != there:
+            raise BadInput(
+                f"{slabs.folder}: expected slabs of the {name} {there} that the weights were trained on, got {here}; "
+                "train on these slabs, or give the weights of this cohort"
+            )
+    slabs.places(*forecaster.channels)
+
+
+def load_shard(folder: str | Path) -> Shard:
+    """Open a shard without reading its masks; BadInput where the folder is none."""
+    folder = Path(folder)
+    try:
+        forecasts = pd.read_csv(folder / "forecasts.tsv", sep="\t", keep_default_na=False, dtype={"subject": str})
+        # A file without elements cannot be mapped.
+        packed = np.load(folder / "masks.npy", mmap_mode="r" if len(forecasts) else None)
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"{folder}: expected a shard of forecasts, cannot read it ({error}); make it by draw-forecasts"
+        ) from error
+    return Shard(folder, forecasts, packed)
+
+
+def _check_unseen(plan: pd.DataFrame, forecaster: Forecaster) -> None:
+    """BadInput where a held-out patient was trained on: the split has changed since."""
+    held_out = set(plan.loc[plan["split"] != "train", "subject"])
+    seen = sorted(held_out & set(forecaster.description["patients"]))
+    if seen:
+        raise BadInput(
+            f"weights: expected no patient of the split {plan['split'].iloc[0]} among those they were trained on, got "
+            f"{len(seen)} ({seen[0]} ...); train again with this split"
+        )
+
+
+def _origin(plan: pd.DataFrame, forecaster: Forecaster, purpose: str, settings: DrawingSettings) -> dict[str, object]:
+    """Columns of forecasts.tsv that are the same in every row of every shard."""
+    return {
+        "rows": len(plan),
+        "purpose": purpose,
+        "draws": settings.draws.draws,
+        "seed": settings.seed,
+        "shared_noise": settings.draws.shared_noise,
+        "voxel_threshold": settings.voxel_threshold,
+        "model": settings.draws.model,
+        "weights_sha256": forecaster.sha256,
+        "sampler": settings.sampler.sampler.backend,
+        "steps": settings.sampler.steps,
+        "guidance_weight": settings.sampler.guidance_weight,
+        "msdiff_version": __version__,
+    }
