@@ -23,6 +23,7 @@ FEW_STEPS = """
 synthesis:
   auxiliary: {detector: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}}
   long_ms_diff: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}
+  ablation: {common: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}}
   plan: {mass: {count: 48}, held_out: {slices_per_pair: 2}}
   sampler: {steps: 2}
 segmentation:
@@ -30,6 +31,7 @@ segmentation:
   detectors:
     unet: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}
     bit_resnet50: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}
+privacy: {embedding: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}}
 """
 CONFIGS = ["config.yaml", "profiles/demo/overrides.yaml", "cohorts/open_ms.yaml", "few_steps.yaml"]
 
