@@ -12,7 +12,7 @@ that neither the number of shards nor the batch changes it.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Protocol
@@ -33,6 +33,7 @@ from msdiff.forecasting.options import DrawSettings
 from msdiff.forecasting.plan import plan_forecasts, rows_of_shard
 from msdiff.forecasting.seeds import draw_seed
 from msdiff.forecasting.slabs import Slabs
+from msdiff.networks.batches import batches
 from msdiff.settings import Settings
 from msdiff.writing import whole_folder
 
@@ -68,7 +69,7 @@ class Forecaster(Protocol):
     arms: tuple[str, ...]
     shape: tuple[int, int, int]
     sha256: str
-    description: Mapping[str, Any]
+    description: dict[str, Any]
 
     def __call__(self, images: Tensor, arms: Tensor, seeds: Sequence[int], sampler: SamplerSettings) -> Tensor:
         """Draws (B, z, y, x), about -1 to 1, from images (B, channel, z, y, x) in [-1, 1], arms (B,) and seeds."""
@@ -95,11 +96,12 @@ def draw_shard(
     batch: int,
     settings: DrawingSettings,
     out: str | Path,
+    of_one_size: bool = False,
 ) -> int:
     """Draw shard `shard` of `shards` to the folder `out`, `batch` draws at a time; the number of draws.
 
-    A batch goes on from one row to the next; only the last of a shard is smaller. Raises BadInput where the weights do
-    not go with the slabs or the purpose.
+    A batch goes on from one row to the next. Only the last is smaller, and none where they are `of_one_size`, as an
+    accelerator wants them. Raises BadInput where the weights do not go with the slabs or the purpose.
     """
     check_forecaster(slabs, forecaster, settings.draws.model)
     plan = plan_forecasts(slabs.patients, slabs.arms, settings.draws, settings.seed)
@@ -116,8 +118,8 @@ def draw_shard(
         table.to_csv(folder / "forecasts.tsv", sep="\t", index=False)
         packed_shape = (len(rows), settings.draws.draws, *shape[:2], -(-shape[2] // 8))
         masks = open_array(folder / "masks.npy", np.uint8, packed_shape, files)
-        for start in range(0, len(units), batch):
-            part = units[start : start + batch]
+        for numbers in batches(len(units), batch, of_one_size):
+            part = [units[number] for number in numbers]
             at = [places[row.subject] for row, _ in part]
             read = {place: np.asarray(channels[place][slab_channels], dtype=np.float32) for place in set(at)}
             drawn = forecaster(
@@ -130,8 +132,10 @@ def draw_shard(
                 settings.sampler,
             )
             lesions = (drawn.cpu().numpy() + 1) / 2 >= settings.voxel_threshold
-            masks.write(np.packbits(lesions & brains[at].astype(np.bool_), axis=-1).tobytes())
-            progress.update(len(part))
+            # The last batch may have been filled up by its end.
+            new = len(set(numbers.tolist()))
+            masks.write(np.packbits(lesions & brains[at].astype(np.bool_), axis=-1)[:new].tobytes())
+            progress.update(new)
     return len(units)
 
 

@@ -8,7 +8,9 @@ threads; an even size also keeps the bits when two threads take a half each.
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 # Rows of a batch on a CPU.
@@ -41,3 +43,22 @@ def in_batches(function: Callable[..., Tensor], size: int, *inputs: Tensor) -> T
             parts = [torch.cat([part, part[-1:].expand(missing, *part.shape[1:])]) for part in parts]
         results.append(function(*parts))
     return results[0][:rows] if len(results) == 1 else torch.cat(results)[:rows]
+
+
+def batches(samples: int, largest: int, of_one_size: bool) -> list[NDArray[np.int64]]:
+    """The samples of every batch.
+
+    Of one size, an accelerator keeps its plans and graphs: as small as the number of batches allows, so that hardly any
+    sample is drawn twice, for the last batch may repeat its end.
+
+    >>> [part.tolist() for part in batches(7, 3, of_one_size=False)]
+    [[0, 1, 2], [3, 4, 5], [6]]
+    >>> [part.tolist() for part in batches(9, 4, of_one_size=True)]
+    [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    >>> [part.tolist() for part in batches(7, 4, of_one_size=True)]
+    [[0, 1, 2, 3], [4, 5, 6, 6]]
+    """
+    if not of_one_size:
+        return [np.arange(start, min(samples, start + largest)) for start in range(0, samples, largest)]
+    size = -(-samples // max(1, -(-samples // largest)))
+    return [np.arange(start, start + size).clip(max=samples - 1) for start in range(0, samples, max(1, size))]

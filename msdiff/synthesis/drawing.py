@@ -21,6 +21,7 @@ from msdiff.backends import load
 from msdiff.cohort.samples import new_shard
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
+from msdiff.networks.batches import batches
 from msdiff.networks.compiled import When
 from msdiff.networks.weights import load_weights_of, sha256
 from msdiff.synthesis import DRAW, SamplerSettings
@@ -120,25 +121,6 @@ def draw_shard(
 
         pipelined(batches(len(rows), batch, of_one_size=device.type != "cpu"), read, compute, write)
     return len(rows)
-
-
-def batches(samples: int, largest: int, of_one_size: bool) -> list[NDArray[np.int64]]:
-    """The samples of every batch.
-
-    Of one size, an accelerator keeps its plans and graphs: as small as the number of batches allows, so that hardly any
-    sample is drawn twice, for the last batch may repeat its end.
-
-    >>> [part.tolist() for part in batches(7, 3, of_one_size=False)]
-    [[0, 1, 2], [3, 4, 5], [6]]
-    >>> [part.tolist() for part in batches(9, 4, of_one_size=True)]
-    [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
-    >>> [part.tolist() for part in batches(7, 4, of_one_size=True)]
-    [[0, 1, 2, 3], [4, 5, 6, 6]]
-    """
-    if not of_one_size:
-        return [np.arange(start, min(samples, start + largest)) for start in range(0, samples, largest)]
-    size = -(-samples // max(1, -(-samples // largest)))
-    return [np.arange(start, start + size).clip(max=samples - 1) for start in range(0, samples, max(1, size))]
 
 
 def fetched(drawn: Tensor) -> Callable[[], NDArray[np.float32]]:

@@ -16,11 +16,14 @@ from msdiff.settings import check
 def draw(made_slabs, gaussian, drawing_options, tmp_path):
     """Draw a shard: draw(shard, shards, batch, **changes of section draws)."""
 
-    def drawn(shard: int, shards: int, batch: int, forecaster=gaussian, threshold: float = 0.5, **changes) -> Shard:
+    def drawn(
+        shard: int, shards: int, batch: int, forecaster=gaussian, threshold=0.5, of_one_size=False, **changes
+    ) -> Shard:
         values = copy.deepcopy(drawing_options) | {"voxel_threshold": threshold}
         values["draws"] |= changes
         out = tmp_path / f"{len(list(tmp_path.iterdir()))}"
-        draw_shard(made_slabs, forecaster, "test", shard, shards, batch, check(DrawingSettings, values), out)
+        settings = check(DrawingSettings, values)
+        draw_shard(made_slabs, forecaster, "test", shard, shards, batch, settings, out, of_one_size)
         return load_shard(out)
 
     return drawn
@@ -34,6 +37,11 @@ def test_shards_and_batches_change_nothing(draw):
         np.testing.assert_array_equal(part.packed, whole.packed[number::4])
     joined = pd.concat([part.forecasts for part in parts]).sort_values("row", ignore_index=True)
     pd.testing.assert_frame_equal(joined, whole.forecasts)
+
+
+def test_batches_of_one_size_write_no_draw_twice(draw, gaussian):
+    np.testing.assert_array_equal(draw(0, 1, 8, of_one_size=True).packed, draw(0, 1, 30).packed)
+    assert [len(noise) for noise in gaussian.noises] == [8, 8, 8, 8, 30]
 
 
 def test_more_draws_and_fewer_patients_leave_a_draw_as_it_is(draw):

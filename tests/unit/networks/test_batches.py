@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
-from msdiff.networks.batches import in_batches
+from msdiff.networks.batches import batches, in_batches
 from msdiff.networks.conditional_unet import ConditionalUNet, ConditionalUNetSettings
 from msdiff.settings import check
 
@@ -50,3 +51,15 @@ def test_function_sees_batches_of_one_size_only():
 
     assert in_batches(watch, 4, torch.arange(6)).tolist() == [0, 10, 20, 30, 40, 50]
     assert seen == [[0, 1, 2, 3], [4, 5, 5, 5]]
+
+
+@pytest.mark.parametrize("of_one_size", [True, False])
+def test_batches_hold_every_sample_and_hardly_one_twice(of_one_size):
+    for samples in range(1, 40):
+        for largest in range(1, 12):
+            parts = batches(samples, largest, of_one_size)
+            assert len({len(part) for part in parts}) == 1 or not of_one_size
+            assert max(map(len, parts)) <= largest
+            assert np.unique(np.concatenate(parts)).tolist() == list(range(samples))
+            assert sum(map(len, parts)) - samples < (len(parts) if of_one_size else 1)
+    assert batches(0, 8, of_one_size) == []

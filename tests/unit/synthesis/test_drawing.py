@@ -11,7 +11,7 @@ from msdiff.errors import BadInput
 from msdiff.networks.weights import sha256
 from msdiff.settings import check
 from msdiff.synthesis import SamplerSettings
-from msdiff.synthesis.drawing import batches, draw_shard, read_plan
+from msdiff.synthesis.drawing import draw_shard, read_plan
 from msdiff.synthesis.plan import PlanSettings, plan_samples
 
 CPU = torch.device("cpu")
@@ -53,18 +53,6 @@ def test_follow_ups_are_background_outside_the_brain_and_their_origin_is_told(dr
     assert set(shard.manifest["weights_sha256"]) == {sha256(generator_path)}
     assert set(shard.manifest["sampler"]) == {"dpm_solver_2m"}
     assert {"generator", "steps", "msdiff_version"} <= set(shard.manifest)
-
-
-@pytest.mark.parametrize("of_one_size", [True, False])
-def test_batches_hold_every_sample_and_hardly_one_twice(of_one_size):
-    for samples in range(1, 40):
-        for largest in range(1, 12):
-            parts = batches(samples, largest, of_one_size)
-            assert len({len(part) for part in parts}) == 1 or not of_one_size
-            assert max(map(len, parts)) <= largest
-            assert np.unique(np.concatenate(parts)).tolist() == list(range(samples))
-            assert sum(map(len, parts)) - samples < (len(parts) if of_one_size else 1)
-    assert batches(0, 8, of_one_size) == []
 
 
 def test_a_draw_that_fails_leaves_no_shard(draw, frame, tmp_path):
