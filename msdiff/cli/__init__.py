@@ -7,6 +7,7 @@ when its command is called.
 COMMANDS = {
     "index-scans": ("msdiff.cli.index_scans", "list the scans of a folder in a sheet"),
     "draw-phantom": ("msdiff.cli.draw_phantom", "draw one patient of the embedded cohort, with ground truth"),
+    "draw-aligned": ("msdiff.cli.draw_aligned", "draw patients of the embedded cohort on the common grid"),
     "pair-scans": ("msdiff.cli.pair_scans", "check a sheet, assign splits, pair baselines with follow-ups"),
     "register": ("msdiff.cli.register", "bring a patient's scans to one unbiased space and the common grid"),
     "correct-bias": ("msdiff.cli.correct_bias", "remove the bias field of a patient's scans"),

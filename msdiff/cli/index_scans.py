@@ -32,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--arm-column", help="bids: column of participants.tsv that names the treatment arm")
     parser.add_argument("--contrasts", nargs="+", help="phantom: contrasts to list; all it has, when left out")
+    parser.add_argument(
+        "--patients-per-folder", type=int, help="phantom: patients of a batch of draw-aligned; none for draw-phantom's"
+    )
     parser.add_argument("--settings", help="phantom: its settings as JSON")
 
 
@@ -42,9 +45,8 @@ def run(arguments: argparse.Namespace) -> None:
     from msdiff.cohort.sources.listing import list_scans
     from msdiff.settings import read
 
-    options = {
-        name: getattr(arguments, name) for name in ("interval_days", "rater", "variant", "arm_column", "contrasts")
-    }
+    names = ("interval_days", "rater", "variant", "arm_column", "contrasts", "patients_per_folder")
+    options = {name: getattr(arguments, name) for name in names}
     if arguments.settings is not None:
         options["settings"] = read(PhantomSettings, arguments.settings, "phantom")
     table = list_scans(arguments.source, arguments.root, options)

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+from pathlib import Path
 
 import numpy as np
 
@@ -26,27 +27,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Normalise each contrast over its sessions; the first session that has it is its baseline."""
+    """Normalise the patient."""
     choice = read(Choice, arguments.settings)
-    paths = patient_images(arguments.corrected)
-    brain = load_mask(f"{arguments.stripped}/brain_mask.nii.gz")
-    log.info("normalise %s: %d sessions, backend %s", arguments.corrected, len(paths), choice.backend)
+    with whole_folder(arguments.out) as folder:
+        normalise_patient(Path(arguments.corrected), Path(arguments.stripped), folder, choice)
+    log.info("wrote %s", arguments.out)
+
+
+def normalise_patient(corrected: Path, stripped: Path, out: Path, choice: Choice) -> None:
+    """Write each contrast over its sessions to a folder; the first session that has it is its baseline."""
+    paths = patient_images(corrected)
+    brain = load_mask(stripped / "brain_mask.nii.gz")
+    log.info("normalise %s: %d sessions, backend %s", corrected, len(paths), choice.backend)
     contrasts = sorted({contrast for session in paths.values() for contrast in session})
     record = {}
-    with whole_folder(arguments.out) as folder:
-        for contrast in contrasts:
-            sessions = {}
-            for session, images in paths.items():
-                if contrast in images:
-                    volume = load_image(images[contrast])
-                    check_grid(brain.grid, volume.grid, f"{arguments.stripped}/brain_mask.nii.gz")
-                    sessions[session] = np.asarray(volume.data, dtype=np.float32)
-            try:
-                normalised, line = normalise(sessions, np.asarray(brain.data, dtype=np.bool_), contrast, choice)
-            except BadInput as error:
-                raise BadInput(f"{arguments.corrected}: {contrast} of {error}") from error
-            record[contrast] = line._asdict()
-            for session, data in normalised.items():
-                save(Volume(data, brain.affine), image_path(folder, session, contrast))
-        (folder / "normalisation.json").write_text(json.dumps(record, indent=2) + "\n")
-    log.info("wrote %s", arguments.out)
+    for contrast in contrasts:
+        sessions = {}
+        for session, images in paths.items():
+            if contrast in images:
+                volume = load_image(images[contrast])
+                check_grid(brain.grid, volume.grid, str(stripped / "brain_mask.nii.gz"))
+                sessions[session] = np.asarray(volume.data, dtype=np.float32)
+        try:
+            normalised, line = normalise(sessions, np.asarray(brain.data, dtype=np.bool_), contrast, choice)
+        except BadInput as error:
+            raise BadInput(f"{corrected}: {contrast} of {error}") from error
+        record[contrast] = line._asdict()
+        for session, data in normalised.items():
+            save(Volume(data, brain.affine), image_path(out, session, contrast))
+    (out / "normalisation.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -6,15 +6,20 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
+FOLDERS = {
+    "registered": "the patients' registered folders",
+    "stripped": "the patients' brain masks",
+    "normalised": "the patients' normalised folders",
+    "parcellation": "the patients' regions",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--scans", required=True, type=Path, help="checked sheet with splits (TSV)")
     parser.add_argument("--pairs", required=True, type=Path, help="list of pairs (TSV)")
-    parser.add_argument("--registered", required=True, type=Path, help="parent of the patients' registered folders")
-    parser.add_argument("--stripped", required=True, type=Path, help="parent of the patients' brain masks")
-    parser.add_argument("--normalised", required=True, type=Path, help="parent of the patients' normalised folders")
-    parser.add_argument("--parcellation", required=True, nargs="+", type=Path, help="parents of the patients' regions")
+    for name, text in FOLDERS.items():
+        parser.add_argument(f"--{name}", required=True, nargs="+", type=Path, metavar="DIR", help=f"parents of {text}")
     parser.add_argument("--contrasts", required=True, nargs="+", help="contrasts of the run")
     parser.add_argument("--out", required=True, type=Path, help="the stack's folder to write")
     parser.add_argument("--settings", required=True, help='JSON: {"min_change_volume_mm3": ...}')
@@ -28,5 +33,5 @@ def run(arguments: argparse.Namespace) -> None:
     settings = read(StackSettings, arguments.settings)
     scans, pairs = read_list(arguments.scans, SCAN_COLUMNS), read_list(arguments.pairs, PAIR_COLUMNS)
     logger.info("stack %d scans, %d pairs, contrasts %s", len(scans), len(pairs), " ".join(arguments.contrasts))
-    folders = Folders(arguments.registered, arguments.stripped, arguments.normalised, arguments.parcellation)
+    folders = Folders(*(getattr(arguments, name) for name in FOLDERS))
     write_stack(scans, pairs, folders, arguments.contrasts, settings, arguments.out)

@@ -145,28 +145,28 @@ def to_head(shape: Shape, points_mm: NDArray[np.float64]) -> NDArray[np.float64]
     return np.asarray(head)
 
 
-def deform(head: Head, shape: Shape) -> Head:
-    """The atlas' head in a patient's shape, on the same grid, now of head space; linear interpolation."""
-    spacing = head.grid.spacing_mm[0]
-    origin = head.grid.affine[:3, 3]
+def deform(atlas: Head, shape: Shape, grid: Grid) -> Head:
+    """The atlas' head in a patient's shape, on an axis-aligned grid of head space; linear interpolation, 0 outside."""
+    spacing, origin = np.diag(grid.affine)[:3], grid.affine[:3, 3]
+    of_atlas = atlas.grid
     step = spacing / WARP_GRID_MM
     offset = (origin - shape.grid.affine[:3, 3]) / WARP_GRID_MM
-    indices = np.meshgrid(*(np.arange(size, dtype=np.float32) for size in head.grid.shape), indexing="ij", sparse=True)
-    places = np.empty((3, *head.grid.shape), dtype=np.float32)
+    indices = np.meshgrid(*(np.arange(size, dtype=np.float32) for size in grid.shape), indexing="ij", sparse=True)
+    places = np.empty((3, *grid.shape), dtype=np.float32)
     for axis in range(3):
         displacement = ndimage.affine_transform(
             shape.displacement_mm[axis].astype(np.float32),
-            np.diag(np.full(3, step)),
+            np.diag(step),
             offset,
-            output_shape=head.grid.shape,
+            output_shape=grid.shape,
             order=1,
             mode="nearest",
         )
-        sized_mm = indices[axis] * spacing + origin[axis] + displacement
+        sized_mm = indices[axis] * spacing[axis] + origin[axis] + displacement
         scale, shift = shape.atlas_from_sized[axis, axis], shape.atlas_from_sized[axis, 3]
-        places[axis] = (sized_mm * scale + shift - origin[axis]) / spacing
-    parts = [ndimage.map_coordinates(part, places, order=1, mode="constant") for part in (*head.shares, head.brain)]
-    return Head(np.stack(parts[:-1]), parts[-1], head.grid)
+        places[axis] = (sized_mm * scale + shift - of_atlas.affine[axis, 3]) / of_atlas.spacing_mm[axis]
+    parts = [ndimage.map_coordinates(part, places, order=1, mode="constant") for part in (*atlas.shares, atlas.brain)]
+    return Head(np.stack(parts[:-1]), parts[-1], grid)
 
 
 @lru_cache(maxsize=1)

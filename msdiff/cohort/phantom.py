@@ -14,10 +14,14 @@ space, and so maps head points to scanner points, LPS mm).
 
 Masks hold the voxels that a lesion fills by half or more, or the fullest one where it fills none by half, so that
 every focus of the course leaves a component; see msdiff.cohort.lesion_process for what the masks mean.
+
+`draw_aligned` draws the same on a grid of template space, where a perfect affine registration would bring every
+session: the pose then takes the head's size to the atlas', all sessions share it, and there is no bias field.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 from zlib import crc32
 
@@ -26,7 +30,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from msdiff.cohort.anatomy import TISSUE_LABELS, TISSUES, Head, atlas_head, deform, draw_shape, to_head
+from msdiff.cohort.anatomy import TISSUE_LABELS, TISSUES, Head, Shape, atlas_head, deform, draw_shape, to_head
 from msdiff.cohort.lesion_process import WAVES, Course, draw_course
 from msdiff.cohort.phantom_settings import PhantomSettings, Tissues, session_names
 from msdiff.errors import BadInput
@@ -68,11 +72,66 @@ class Placed(NamedTuple):
     centre_mm: NDArray[np.float64]
 
 
+class Tissue(NamedTuple):
+    """A head in the voxels of a grid (X, Y, Z): brain (bool), labels, and the share that is neither CSF nor outside."""
+
+    brain: NDArray[np.bool_]
+    labels: NDArray[np.uint8]
+    room: NDArray[np.float32]
+
+
+class Signal(NamedTuple):
+    """A contrast of a head without lesions (X, Y, Z), and the share of each voxel that a lesion may change."""
+
+    values: NDArray[np.float32]
+    tissue: NDArray[np.float32]
+
+
+# A box of a grid, and the share in [0, 1] of each of its voxels (x, y, z) that a focus fills at a session.
+Share = tuple[tuple[slice, slice, slice], NDArray[np.float64]]
+Shares = Callable[[int, int], Share]
+
+
 def draw_scans(settings: PhantomSettings, subject: str, contrasts: Sequence[str]) -> Iterator[Scan]:
     """Yield the patient's sessions in order; masks lie on the grid of the first contrast, by custom FLAIR.
 
     A contrast looks the same whichever others are asked for. Raises BadInput for an unknown patient or contrast.
     """
+    number, shape, placed = _patient(settings, subject, contrasts)
+    atlas = atlas_head(settings.anatomy.working_mm)
+    head = deform(atlas, shape, atlas.grid)
+    for index, session in enumerate(session_names(settings)):
+        _tell(subject, session, placed.course, index)
+        yield _scan(settings, number, index, session, contrasts, head, placed)
+
+
+def draw_aligned(settings: PhantomSettings, subject: str, contrasts: Sequence[str], grid: Grid) -> Iterator[Scan]:
+    """Yield the patient's sessions in order, all on one axis-aligned grid of template space, without a bias field.
+
+    As perfect registration and bias correction would leave them: sizes are the atlas', shapes the patient's own. Noise
+    and gain are those of a scanner with voxels as large as the grid's. Raises BadInput as `draw_scans` does.
+    """
+    number, shape, placed = _patient(settings, subject, contrasts)
+    settings = settings.model_copy(update={"scanner": settings.scanner.model_copy(update={"bias_percent": 0.0})})
+    pose = shape.atlas_from_sized
+    atlas = atlas_head(settings.anatomy.working_mm)
+    fine = _fine_grid(grid, _samples(grid, atlas.grid))
+    head = deform(atlas, shape, Grid(fine.shape, np.linalg.inv(pose) @ fine.affine))
+    looks = {contrast: _patients_tissues(settings, number, contrast) for contrast in contrasts}
+    signals = {contrast: _signal(look, head, grid, pose) for contrast, look in looks.items()}
+    tissue, shares = _tissue(head, grid, pose), _shares(settings, placed, grid, pose)
+    for index, session in enumerate(session_names(settings)):
+        _tell(subject, session, placed.course, index)
+        images = {}
+        for contrast, look in looks.items():
+            rng = np.random.default_rng([settings.seed, number, 4, settings.weeks[index], crc32(contrast.encode())])
+            images[contrast] = _image(settings, look, signals[contrast], placed.course, index, grid, shares, rng)
+        masks = _masks(tissue, placed.course, index, grid, shares)
+        yield Scan(session, images, *masks, to_head=dict.fromkeys(contrasts, pose))
+
+
+def _patient(settings: PhantomSettings, subject: str, contrasts: Sequence[str]) -> tuple[int, Shape, Placed]:
+    """A patient's number, shape and lesions in head space; BadInput for an unknown patient or contrast."""
     for contrast in contrasts:
         if contrast not in settings.scanner.tissues:
             known = ", ".join(settings.scanner.tissues)
@@ -82,13 +141,12 @@ def draw_scans(settings: PhantomSettings, subject: str, contrasts: Sequence[str]
     anatomy = settings.anatomy
     rng = np.random.default_rng([settings.seed, number, 2])
     shape = draw_shape(anatomy.warp_mm, anatomy.warp_smoothness_mm, anatomy.size_percent, rng)
-    head = deform(atlas_head(anatomy.working_mm), shape)
-    placed = Placed(course, to_head(shape, course.centre_mm))
-    for index, session in enumerate(session_names(settings)):
-        logger.info(
-            "draw %s %s: %d lesions standing", subject, session, np.unique(course.lesion[course.onset <= index]).size
-        )
-        yield _scan(settings, number, index, session, contrasts, head, placed)
+    return number, shape, Placed(course, to_head(shape, course.centre_mm))
+
+
+def _tell(subject: str, session: str, course: Course, index: int) -> None:
+    standing = np.unique(course.lesion[course.onset <= index]).size
+    logger.info("draw %s %s: %d lesions standing", subject, session, standing)
 
 
 def _scan(
@@ -111,9 +169,11 @@ def _scan(
         poses[contrast] = pose @ _rigid(scanner.movement_degrees, scanner.movement_mm, rng)
         grid = _scanner_grid(transform_points(pose, HEAD_CENTRE_MM[None])[0], tilt, spacing, scanner.field_of_view_mm)
         look = _patients_tissues(settings, number, contrast)
-        images[contrast] = _image(settings, look, head, placed, index, grid, poses[contrast], rng)
+        signal = _signal(look, head, grid, poses[contrast])
+        shares = _shares(settings, placed, grid, poses[contrast])
+        images[contrast] = _image(settings, look, signal, placed.course, index, grid, shares, rng)
         if masks is None:
-            masks = _masks(settings, head, placed, index, grid, poses[contrast])
+            masks = _masks(_tissue(head, grid, poses[contrast]), placed.course, index, grid, shares)
     if masks is None:
         raise BadInput("contrasts: expected at least one")
     return Scan(session, images, *masks, to_head=poses)
@@ -150,33 +210,37 @@ def _patients_tissues(settings: PhantomSettings, number: int, contrast: str) -> 
     return tissues.model_copy(update=own)
 
 
-def _image(
-    settings: PhantomSettings,
-    look: Tissues,
-    head: Head,
-    placed: Placed,
-    index: int,
-    grid: Grid,
-    pose: NDArray[np.float64],
-    rng: np.random.Generator,
-) -> Volume:
-    """One image as the scanner gives it: whole numbers (X, Y, Z), 0 to about 1500."""
-    scanner = settings.scanner
+def _signal(look: Tissues, head: Head, grid: Grid, pose: NDArray[np.float64]) -> Signal:
+    """A contrast of a head before its lesions, averaged over the voxels of a grid."""
     intensities = np.array([getattr(look, name) for name in TISSUES], dtype=np.float32)
     solid = (intensities - np.float32(look.bone)) @ head.shares.reshape(len(TISSUES), -1)
     # Bone fills what is neither tissue nor air; both are dark enough for one value.
     signal = _average(solid.reshape(head.grid.shape).astype(np.float32), head.grid, grid, pose)
-    tissue = 1 - _average(head.shares[TISSUES.index("csf")], head.grid, grid, pose)
     signal += np.float32(look.bone) * _average((head.shares.sum(axis=0) > 0).astype(np.float32), head.grid, grid, pose)
-    course = placed.course
+    return Signal(signal, 1 - _average(head.shares[TISSUES.index("csf")], head.grid, grid, pose))
+
+
+def _image(
+    settings: PhantomSettings,
+    look: Tissues,
+    healthy: Signal,
+    course: Course,
+    index: int,
+    grid: Grid,
+    shares: Shares,
+    rng: np.random.Generator,
+) -> Volume:
+    """One image as the scanner gives it: whole numbers (X, Y, Z), 0 to about 1500."""
+    scanner = settings.scanner
+    signal = healthy.values.copy()
     for focus in np.flatnonzero(course.onset <= index):
-        box, share = _focus_share(settings, placed, int(focus), index, grid, pose)
-        blend = share * tissue[box]
+        box, share = shares(int(focus), index)
+        blend = share * healthy.tissue[box]
         first, last = look.lesion
         value = look.white_matter * (first + (last - first) * course.severity[focus])
         signal[box] += (value - signal[box]) * blend
     gain = np.exp(rng.normal(0.0, scanner.gain_percent / 100))
-    signal *= gain * np.exp(_bias(grid.shape, scanner.bias_percent / 100, rng))
+    signal *= gain * np.exp(_bias(grid.shape, scanner.bias_percent / 100, rng)) if scanner.bias_percent else gain
     noise = np.float32(look.white_matter * scanner.noise_percent / 100 * gain)
     real = signal + noise * rng.standard_normal(grid.shape, dtype=np.float32)
     imaginary = noise * rng.standard_normal(grid.shape, dtype=np.float32)
@@ -184,25 +248,27 @@ def _image(
     return Volume(np.rint(np.clip(magnitude, 0, FULLEST_SIGNAL)).astype(np.int32), grid.affine)
 
 
-def _masks(
-    settings: PhantomSettings, head: Head, placed: Placed, index: int, grid: Grid, pose: NDArray[np.float64]
-) -> tuple[Volume, Volume | None, Volume, Volume, Volume]:
-    """Lesion, change, enhancing and brain masks, and tissue labels, on one grid."""
+def _tissue(head: Head, grid: Grid, pose: NDArray[np.float64]) -> Tissue:
+    """What of a head lies in each voxel of a grid."""
     names = list(TISSUE_LABELS)
     shares = np.stack([_average(head.shares[TISSUES.index(name)], head.grid, grid, pose) for name in names])
     brain = _average(head.brain, head.grid, grid, pose) >= 0.5
-    tissue = np.where(brain, np.array(list(TISSUE_LABELS.values()))[shares.argmax(axis=0)], 0).astype(np.uint8)
-    room = np.where(brain, 1 - shares[names.index("csf")], 0)
-    course = placed.course
+    labels = np.where(brain, np.array(list(TISSUE_LABELS.values()))[shares.argmax(axis=0)], 0).astype(np.uint8)
+    return Tissue(brain, labels, np.where(brain, 1 - shares[names.index("csf")], 0))
 
+
+def _masks(
+    tissue: Tissue, course: Course, index: int, grid: Grid, shares: Shares
+) -> tuple[Volume, Volume | None, Volume, Volume, Volume]:
+    """Lesion, change, enhancing and brain masks, and tissue labels, on one grid."""
     before, lesions, change, enhancing = (np.zeros(grid.shape, dtype=bool) for _ in range(4))
     for focus in np.flatnonzero(course.onset < index):
         for moment, mask in ((index - 1, before), (index, lesions)):
-            box, share = _focus_share(settings, placed, int(focus), moment, grid, pose)
-            mask[box] |= _one_component(share * room[box], np.zeros(share.shape, dtype=bool))
+            box, share = shares(int(focus), moment)
+            mask[box] |= _one_component(share * tissue.room[box], np.zeros(share.shape, dtype=bool))
     for focus in np.flatnonzero(course.onset == index):
-        box, share = _focus_share(settings, placed, int(focus), index, grid, pose)
-        fresh = _one_component(share * room[box], before[box])
+        box, share = shares(int(focus), index)
+        fresh = _one_component(share * tissue.room[box], before[box])
         change[box] |= fresh
         lesions[box] |= fresh
         if course.enhancing[focus, index]:
@@ -211,8 +277,8 @@ def _masks(
         Volume(lesions, grid.affine),
         Volume(change, grid.affine) if index > 0 else None,
         Volume(enhancing, grid.affine),
-        Volume(brain, grid.affine),
-        Volume(tissue, grid.affine),
+        Volume(tissue.brain, grid.affine),
+        Volume(tissue.labels, grid.affine),
     )
 
 
@@ -227,9 +293,19 @@ def _one_component(share: NDArray[np.float64], taken: NDArray[np.bool_]) -> NDAr
     return np.asarray(labels == np.bincount(labels.ravel())[1:].argmax() + 1)
 
 
+def _shares(settings: PhantomSettings, placed: Placed, grid: Grid, pose: NDArray[np.float64]) -> Shares:
+    """A function of focus and session, which reckons each once."""
+
+    @cache
+    def share(focus: int, index: int) -> Share:
+        return _focus_share(settings, placed, focus, index, grid, pose)
+
+    return share
+
+
 def _focus_share(
     settings: PhantomSettings, placed: Placed, focus: int, index: int, grid: Grid, pose: NDArray[np.float64]
-) -> tuple[tuple[slice, slice, slice], NDArray[np.float64]]:
+) -> Share:
     """Share in [0, 1] of each voxel (x, y, z) of a box of the grid that a focus fills at a session."""
     course, edge = placed.course, settings.lesions.edge_mm
     radius, axes = course.radius_mm[focus, index], course.axes[focus]
@@ -261,16 +337,29 @@ def _average(
     values: NDArray[np.float32], head_grid: Grid, grid: Grid, pose: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """Mean over each voxel of the scanner's grid of a map on the head's grid; linear interpolation, 0 outside."""
-    working_mm = head_grid.spacing_mm[0]
-    samples = np.maximum(1, np.rint(grid.spacing_mm / working_mm)).astype(int)
-    fine = np.diag([*(1 / samples), 1.0])
-    fine[:3, 3] = 0.5 / samples - 0.5
-    matrix = np.linalg.inv(head_grid.affine) @ np.linalg.inv(pose) @ grid.affine @ fine
-    shape = tuple(int(size) for size in np.array(grid.shape) * samples)
-    sampled = ndimage.affine_transform(values, matrix[:3, :3], matrix[:3, 3], output_shape=shape, order=1)
+    samples = _samples(grid, head_grid)
+    fine = _fine_grid(grid, samples)
+    matrix = np.linalg.inv(head_grid.affine) @ np.linalg.inv(pose) @ fine.affine
+    if fine.shape == head_grid.shape and np.allclose(matrix, np.eye(4), rtol=0, atol=1e-9):
+        sampled = values
+    else:
+        sampled = ndimage.affine_transform(values, matrix[:3, :3], matrix[:3, 3], output_shape=fine.shape, order=1)
     x, y, z = grid.shape
     blocks = sampled.reshape(x, samples[0], y, samples[1], z, samples[2])
     return np.asarray(blocks.mean(axis=(1, 3, 5), dtype=np.float32))
+
+
+def _samples(grid: Grid, head_grid: Grid) -> NDArray[np.int64]:
+    """Points per voxel of a grid and axis at which a map on the head's grid is looked up."""
+    return np.asarray(np.maximum(1, np.rint(grid.spacing_mm / head_grid.spacing_mm[0])), dtype=np.int64)
+
+
+def _fine_grid(grid: Grid, samples: NDArray[np.int64]) -> Grid:
+    """The grid whose voxels are so many parts of another's, by axis."""
+    part = np.diag([*(1 / samples), 1.0])
+    part[:3, 3] = 0.5 / samples - 0.5
+    x, y, z = (int(size) for size in np.array(grid.shape) * samples)
+    return Grid((x, y, z), np.asarray(grid.affine @ part))
 
 
 def _bias(shape: tuple[int, int, int], strength: float, rng: np.random.Generator) -> NDArray[np.float32]:

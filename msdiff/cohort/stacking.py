@@ -40,11 +40,11 @@ class StackSettings(Settings):
 
 
 class Folders(NamedTuple):
-    """The parents of the patients' folders, by stage; regions lie in batches."""
+    """The parents of the patients' folders, by stage; a patient is in one of them."""
 
-    registered: Path
-    stripped: Path
-    normalised: Path
+    registered: Sequence[Path]
+    stripped: Sequence[Path]
+    normalised: Sequence[Path]
     parcellation: Sequence[Path]
 
 
@@ -80,16 +80,16 @@ def write_stack(
         grid: Grid | None = None
         for row, scan in enumerate(tqdm(list(scans.itertuples()), desc="scans", unit="scan", disable=None)):
             subject, session = str(scan.subject), str(scan.session)
-            brain = load_mask(folders.stripped / subject / "brain_mask.nii.gz", grid)
+            brain = load_mask(_folder(folders.stripped, subject) / "brain_mask.nii.gz", grid)
             inside = np.asarray(brain.data, dtype=np.bool_)
             if grid is None:
                 grid = brain.grid
                 streams = _open_streams(folder, contrasts, len(scans), grid, files)
             baseline = baselines.get((subject, session))
-            masks = _masks(folders.registered / subject, session, baseline, inside, grid, settings)
+            masks = _masks(_folder(folders.registered, subject), session, baseline, inside, grid, settings)
             known = []
             for contrast in contrasts:
-                path = image_path(folders.normalised / subject, session, contrast)
+                path = image_path(_folder(folders.normalised, subject), session, contrast)
                 data = np.full(grid.shape, OUTSIDE, dtype=np.float16)
                 if path.is_file():
                     image = load_image(path)
@@ -97,7 +97,7 @@ def write_stack(
                     data = np.asarray(image.data).astype(np.float16)
                     known.append(contrast)
                 _append(streams[contrast], data)
-            labels = load_labels(_regions(folders.parcellation, subject), grid)
+            labels = load_labels(_folder(folders.parcellation, subject) / "regions.nii.gz", grid)
             _append(streams["brain_mask"], inside)
             _append(streams["lesion_mask"], masks.lesion)
             _append(streams["change_mask"], masks.change)
@@ -235,10 +235,9 @@ def _masks(
     )
 
 
-def _regions(batches: Sequence[Path], subject: str) -> Path:
-    """Where a patient's regions stand, among the batches of patients."""
-    paths = [batch / subject / "regions.nii.gz" for batch in batches]
-    return next((path for path in paths if path.is_file()), paths[0])
+def _folder(parents: Sequence[Path], subject: str) -> Path:
+    """Where a patient's folder stands; below the first of the parents where there is none."""
+    return next((parent / subject for parent in parents if (parent / subject).is_dir()), parents[0] / subject)
 
 
 def _optional_mask(path: Path, grid: Grid) -> NDArray[np.bool_] | None:

@@ -10,20 +10,28 @@ from msdiff.cohort.phantom_settings import PhantomSettings, roster, session_name
 DAYS_PER_WEEK = 7
 
 
-def index_phantom(root: Path, settings: PhantomSettings, contrasts: Sequence[str] | None = None) -> pd.DataFrame:
+def index_phantom(
+    root: Path,
+    settings: PhantomSettings,
+    contrasts: Sequence[str] | None = None,
+    patients_per_folder: int | None = None,
+) -> pd.DataFrame:
     """Scans of the embedded cohort as draw-phantom writes them into `root`/subject; they need not be drawn yet.
 
-    All contrasts that the phantom's scanner has are listed where none are named.
+    With a number of patients per folder, as draw-aligned writes them into `root`/batch/registered/subject, the batches
+    being 000, 001 and so on; these have one brain mask per patient, which is none of the scan's. All contrasts that the
+    phantom's scanner has are listed where none are named.
     """
     rows = []
-    for subject, arm in roster(settings).items():
-        folder = root / subject
+    for number, (subject, arm) in enumerate(roster(settings).items()):
+        batch = None if patients_per_folder is None else f"{number // patients_per_folder:03d}"
+        folder = root / subject if batch is None else root / batch / "registered" / subject
         for week, session in zip(settings.weeks, session_names(settings), strict=True):
             row: dict[str, object] = {"subject": subject, "session": session, "days": week * DAYS_PER_WEEK}
             for contrast in contrasts or list(settings.scanner.tissues):
                 row[contrast] = str(folder / f"{session}_{contrast}.nii.gz")
             for mask in ("lesion_mask", "change_mask", "enhancing_mask", "brain_mask"):
-                there = mask != "change_mask" or week > settings.weeks[0]
+                there = week > settings.weeks[0] if mask == "change_mask" else mask != "brain_mask" or batch is None
                 row[mask] = str(folder / f"{session}_{mask}.nii.gz") if there else ""
             rows.append(row | {"arm": arm, "split": ""})
     return pd.DataFrame(rows)

@@ -42,7 +42,7 @@ def test_tissue_shares_are_shares():
 
 def test_no_warp_changes_nothing():
     head = atlas_head(4)
-    same = deform(head, draw_shape(0.0, 24.0, 0.0, np.random.default_rng(0)))
+    same = deform(head, draw_shape(0.0, 24.0, 0.0, np.random.default_rng(0)), head.grid)
     np.testing.assert_allclose(same.shares, head.shares, atol=2e-3)
 
 
@@ -53,7 +53,7 @@ def test_anatomy_moves_with_its_points():
     indices = np.indices(head.grid.shape).reshape(3, -1).T
     points = indices @ head.grid.affine[:3, :3].T + head.grid.affine[:3, 3]
     blob = np.exp(-((points - centre) ** 2).sum(1) / (2 * 8**2)).reshape(head.grid.shape).astype(np.float32)
-    moved = deform(head._replace(brain=blob), shape).brain.ravel()
+    moved = deform(head._replace(brain=blob), shape, head.grid).brain.ravel()
     found = (points * moved[:, None]).sum(0) / moved.sum()
     np.testing.assert_allclose(found, to_head(shape, centre[None])[0], atol=1.0)
 

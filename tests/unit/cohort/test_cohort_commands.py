@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -41,6 +42,36 @@ def test_from_settings_to_pairs(few_lesions, tmp_path, capsys):
     names = {path.name for path in folder.iterdir()}
     assert "ses-w000_change_mask.nii.gz" not in names
     assert {"ses-w000_t1w.nii.gz", "ses-w048_flair_to_head.txt", "ses-w048_t1w_to_head.txt"} <= names
+
+
+def test_batches_on_the_common_grid_are_what_preprocessing_leaves(few_lesions, tmp_path):
+    few_lesions |= {"arms": {"placebo": 2, "high_efficacy": 1}, "space": "template", "sessions": ["w000", "w048"]}
+    root, sheet = tmp_path / "aligned", tmp_path / "sheet.tsv"
+    listing = ["index-scans", "--source", "phantom", "--root", str(root), "--out", str(sheet), "--contrasts", "flair"]
+    assert main([*listing, "--patients-per-folder", "2", "--settings", json.dumps(few_lesions)]) == 0
+    settings = {
+        "phantom": few_lesions,
+        "grid": {"shape": [48, 56, 20], "spacing_mm": [4.0, 4.0, 8.0], "centre_mm": [0.0, -18.0, 8.0]},
+        "normalisation": {"backend": "zscore", "options": {"gain": "median", "deviations": 5.0}},
+    }
+    for batch, subjects in {"000": ["sub-0001", "sub-0002"], "001": ["sub-0003"]}.items():
+        drawing = ["draw-aligned", "--subjects", *subjects, "--contrasts", "flair", "--out", str(root / batch)]
+        assert main([*drawing, "--settings", json.dumps(settings)]) == 0
+    pairing = ["pair-scans", "--sheet", str(sheet), "--contrasts", "flair"]
+    pairing += ["--scans", str(tmp_path / "scans.tsv"), "--pairs", str(tmp_path / "pairs.tsv")]
+    choices = CHOICES | {"split": {"train": 2, "validation": 0, "test": 1, "seed": 0}}
+    assert main([*pairing, "--settings", json.dumps(choices)]) == 0
+    assert len(pd.read_csv(tmp_path / "pairs.tsv", sep="\t")) == 3
+
+    brain = load_mask(root / "001/stripped/sub-0003/brain_mask.nii.gz")
+    assert brain.grid.shape == (48, 56, 20)
+    for session in ("ses-w000", "ses-w048"):
+        normalised = load_image(root / f"001/normalised/sub-0003/{session}_flair.nii.gz")
+        check_grid(normalised.grid, brain.grid, session)
+        assert (normalised.data[~brain.data] == -1).all()
+        assert np.median(normalised.data[brain.data]) == pytest.approx(0, abs=0.1)
+        assert (np.abs(normalised.data) <= 1).all()
+        load_mask(root / f"001/registered/sub-0003/{session}_enhancing_mask.nii.gz", brain.grid)
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from msdiff.cohort.anatomy import TISSUE_LABELS
+from msdiff.cohort.anatomy import TISSUE_LABELS, atlas_head
 from msdiff.cohort.lesion_process import draw_course
-from msdiff.cohort.phantom import draw_scans
+from msdiff.cohort.phantom import draw_aligned, draw_scans
 from msdiff.cohort.phantom_settings import PhantomSettings, roster
 from msdiff.errors import BadInput
+from msdiff.images import axis_aligned_grid
 from msdiff.settings import check
 from msdiff.spaces import transform_points
 
 EVERY_NEIGHBOUR = np.ones((3, 3, 3))
+COMMON = axis_aligned_grid((64, 64, 24), (3.0, 3.0, 6.0), (0.0, -18.0, 8.0))
 
 
 def components(mask):
@@ -123,3 +125,50 @@ def test_contrasts_look_as_a_radiologist_expects(few_lesions):
 def test_unknown_contrast_is_refused(settings):
     with pytest.raises(BadInput, match="dwi"):
         next(draw_scans(settings, "sub-0001", ["flair", "dwi"]))
+
+
+def test_aligned_masks_hold_as_many_components_as_the_process_says(few_lesions):
+    settings = check(PhantomSettings, few_lesions)
+    seen = 0
+    for subject in roster(settings):
+        course = draw_course(settings, subject)
+        for index, scan in enumerate(draw_aligned(settings, subject, ["flair"], COMMON)):
+            assert components(scan.lesion_mask) == len(np.unique(course.lesion[course.onset <= index]))
+            assert components(scan.enhancing_mask) == course.enhancing[:, index].sum()
+            if index:
+                assert components(scan.change_mask) == (course.onset == index).sum()
+                seen += components(scan.change_mask)
+    assert seen >= 5
+
+
+def test_aligned_sessions_lie_on_each_other_and_on_the_atlas(few_lesions):
+    few_lesions["anatomy"] |= {"warp_mm": 0.0}
+    settings = check(PhantomSettings, few_lesions)
+    scans = list(draw_aligned(settings, "sub-0002", ["flair", "t1w"], COMMON))
+    course = draw_course(settings, "sub-0002")
+    first = scans[0]
+    for scan in scans:
+        for volume in (*scan.images.values(), scan.lesion_mask, scan.enhancing_mask, scan.brain_mask):
+            assert volume.data.shape == COMMON.shape
+            np.testing.assert_array_equal(volume.affine, COMMON.affine)
+        np.testing.assert_array_equal(scan.tissue.data, first.tissue.data)
+    assert not np.array_equal(scans[1].images["flair"].data, first.images["flair"].data)
+    # A head that differs from the atlas by its size alone lies on it, and so do its lesions.
+    atlas = atlas_head(settings.anatomy.working_mm)
+    voxels = np.argwhere(first.brain_mask.data)
+    places = (transform_points(COMMON.affine, voxels) - atlas.grid.affine[:3, 3]) / atlas.grid.spacing_mm
+    assert (ndimage.map_coordinates(atlas.brain, places.T, order=1) > 0.3).mean() > 0.99
+    assert first.brain_mask.data.sum() * 54 == pytest.approx(float(atlas.brain.sum()) * 4**3, rel=0.02)
+    labels, count = ndimage.label(first.lesion_mask.data, EVERY_NEIGHBOUR)
+    middles = transform_points(COMMON.affine, np.array(ndimage.center_of_mass(labels > 0, labels, range(1, count + 1))))
+    for centre in course.centre_mm[course.onset == 0]:
+        assert np.linalg.norm(middles - centre, axis=1).min() < np.linalg.norm([3, 3, 6])
+
+
+def test_aligned_images_have_no_bias_field(few_lesions):
+    few_lesions["scanner"] |= {"noise_percent": 0.0, "bias_percent": 30.0}
+    scan = next(draw_aligned(check(PhantomSettings, few_lesions), "sub-0001", ["flair"], COMMON))
+    white = (scan.tissue.data == TISSUE_LABELS["white_matter"]) & ~scan.lesion_mask.data
+    white = ndimage.binary_erosion(white)
+    left, right = (scan.images["flair"].data[half][white[half]] for half in (slice(0, 32), slice(32, 64)))
+    assert np.median(left) == pytest.approx(np.median(right), rel=0.03)

@@ -50,7 +50,7 @@ def stack(root):
     for name in ("scans", "pairs"):
         arguments += [f"--{name}", str(root / f"{name}.tsv")]
     for name in ("registered", "stripped", "normalised"):
-        arguments += [f"--{name}", str(root / name)]
+        arguments += [f"--{name}", *map(str, sorted(root.glob(f"**/{name}")))]
     arguments += ["--parcellation", str(root / "000"), str(root / "001")]
     return main([*arguments, "--out", str(root / "stack")])
 
@@ -82,6 +82,28 @@ def test_stack_holds_all_scans(cohort):
     assert (opened.array("t1w")[2:] == -1).all()
     assert [opened.array("regions")[row].max() for row in (0, 2)] == [41, 41]
     assert opened.array("brain_mask").sum() == 4 * 7 * 6 * 4
+
+
+def test_patients_may_lie_in_batches(cohort):
+    assert stack(cohort) == 0
+    one = load_stack(cohort / "stack")
+    digest = one.sha256("flair", "lesion_mask")
+    for step in ("registered", "stripped", "normalised"):
+        (cohort / f"aligned/001/{step}").mkdir(parents=True)
+        (cohort / step / "sub-02").rename(cohort / f"aligned/001/{step}/sub-02")
+    assert stack(cohort) == 0
+    assert load_stack(cohort / "stack").sha256("flair", "lesion_mask") == digest
+
+
+def test_enhancing_lesions_are_kept_where_they_are_known(cohort):
+    enhancing = np.zeros(GRID.shape, dtype=bool)
+    enhancing[4, 4, 2] = enhancing[0, 0, 0] = True
+    save(Volume(enhancing, GRID.affine), image_path(cohort / "registered" / "sub-01", "ses-w000", "enhancing_mask"))
+    assert stack(cohort) == 0
+    opened = load_stack(cohort / "stack")
+    assert opened.scans["has_enhancing_mask"].tolist() == [1, 0, 0, 0]
+    assert opened.array("enhancing_mask")[0, 2, 4, 4] == 1
+    assert opened.array("enhancing_mask").sum() == 1
 
 
 def test_change_is_what_is_new_and_large_enough(cohort):

@@ -55,6 +55,16 @@ def test_phantom_is_listed_before_it_is_drawn(values, tmp_path):
     assert scans["change_mask"].tolist()[1].endswith("ses-w048_change_mask.nii.gz")
 
 
+def test_a_phantom_in_batches_is_listed_where_it_will_lie(values, tmp_path):
+    options = {"settings": check(PhantomSettings, values), "contrasts": ["flair"], "patients_per_folder": 4}
+    scans = list_scans("phantom", tmp_path, options)
+    folders = scans.groupby("subject")["flair"].first().str.removeprefix(f"{tmp_path}/").tolist()
+    assert folders[3] == "000/registered/sub-0004/ses-w000_flair.nii.gz"
+    assert folders[4] == "001/registered/sub-0005/ses-w000_flair.nii.gz"
+    assert (scans["brain_mask"] == "").all()
+    assert (scans["enhancing_mask"] != "").all()
+
+
 def test_the_sheet_has_a_column_to_exclude_scans_by(tmp_path, touch):
     touch(tmp_path / "P1", "P1_FLAIR.nii.gz")
     command = ["index-scans", "--source", "mslesseg", "--root", str(tmp_path), "--out", str(tmp_path / "sheet.tsv")]
