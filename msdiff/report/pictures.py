@@ -15,11 +15,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
+from msdiff.images import Grid
 from msdiff.report.colours import BLUE, GREEN, ORANGE, PINK, SKY, VERMILION
 from msdiff.writing import whole_file
 
@@ -76,13 +78,15 @@ def shown_contrast(stack: Stack) -> str:
     return "flair" if "flair" in names else names[0]
 
 
-def panels(n_rows: int, names: Sequence[str], aspect: float, shape: tuple[int, ...]) -> tuple[Figure, Any]:
-    """A figure of image panels, named along the top."""
+def panels(
+    n_rows: int, names: Sequence[str], aspect: float, shape: tuple[int, ...], most: float = 11
+) -> tuple[Figure, Any]:
+    """A figure of image panels, named along the top, 11 inches wide or less where a panel is at `most` so wide."""
     # A difference's colour bar stands beside the panels.
-    width = 10.4 / len(names)
+    width = min(10.4 / len(names), most)
     height = width * shape[0] * aspect / shape[1]
     layout = ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01)
-    figure = Figure(figsize=(11, n_rows * height + 0.35), layout=layout)
+    figure = Figure(figsize=(len(names) * width + 0.6, n_rows * height + 0.35), layout=layout)
     axes = figure.subplots(n_rows, len(names), squeeze=False)
     for axis in axes.ravel():
         axis.set(xticks=[], yticks=[])
@@ -119,15 +123,17 @@ def show_difference(axis: Axes, image: Image, aspect: float) -> None:
     )  # fmt: skip
 
 
-def outline(axis: Axes, mask: Image, colour: str) -> None:
-    """The border of a mask (y, x) along the edges of its voxels."""
+def outline(axis: Axes, mask: Image, colour: str, dotted: bool = False, rim: str = "") -> None:
+    """The border of a mask (y, x) along the edges of its voxels; with a rim it shows on any ground."""
     if not mask.any():
         return
     # Enlarged, so that the line runs around a voxel and not through its centre.
     factor = 5
     fine = np.kron(np.asarray(mask, dtype=float), np.ones((factor, factor)))
     y, x = (np.arange(size) / factor - 0.5 + 0.5 / factor for size in fine.shape)
-    axis.contour(x, y, fine, levels=[0.5], colors=[colour], linewidths=1.0)
+    lines = axis.contour(x, y, fine, levels=[0.5], colors=[colour], linewidths=1.0, linestyles=":" if dotted else "-")
+    if rim:
+        lines.set_path_effects([Stroke(linewidth=2.0, foreground=rim), Normal()])
 
 
 def window_of(mask: Image) -> tuple[slice, slice] | None:
@@ -145,10 +151,10 @@ def window_of(mask: Image) -> tuple[slice, slice] | None:
     return slice(starts[0], starts[0] + sizes[0]), slice(starts[1], starts[1] + sizes[1])
 
 
-def mark_sides(axis: Axes) -> None:
-    """Mark the patient's left and right."""
+def mark_sides(axis: Axes, height: float = 0.5) -> None:
+    """Mark the patient's left and right, so high in the panel (0 to 1)."""
     for place, text, side in ((0.03, "L", "left"), (0.97, "R", "right")):
-        axis.text(place, 0.5, text, transform=axis.transAxes, color="white", ha=side, va="center", fontsize=8)
+        axis.text(place, height, text, transform=axis.transAxes, color="white", ha=side, va="center", fontsize=8)
 
 
 def difference_bar(figure: Figure, axes: Any) -> None:
@@ -160,9 +166,9 @@ def difference_bar(figure: Figure, axes: Any) -> None:
     bar.ax.tick_params(labelsize=8)
 
 
-def aspect_of(stack: Stack) -> float:
-    """Height over width of a pixel."""
-    spacing = stack.grid.spacing_mm
+def aspect_of(grid: Grid) -> float:
+    """Height over width of a pixel of an axial slice."""
+    spacing = grid.spacing_mm
     return float(spacing[1] / spacing[0])
 
 

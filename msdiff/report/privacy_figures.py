@@ -49,7 +49,7 @@ def draw_pairs(
     names = ["Synthetic", "Nearest training follow-up", f"Synthetic {MINUS} nearest", "Own baseline"]
     names.append(f"Synthetic {MINUS} own baseline")
     images = stack.array(contrast)
-    aspect = aspect_of(stack)
+    aspect = aspect_of(stack.grid)
     with mpl.rc_context(STYLE):
         figure, axes = panels(len(chosen), names, aspect, images.shape[-2:])
         for axis, row in zip(axes, chosen.itertuples(), strict=True):

@@ -43,7 +43,7 @@ def draw_follow_ups(stack: Stack, contrast: str, shards: Sequence[Shard], n_pati
     chosen = samples[:n_patients]
     images, brains = stack.array(contrast), stack.array("brain_mask")
     intensity = lesion_intensity(stack, contrast)
-    aspect = aspect_of(stack)
+    aspect = aspect_of(stack.grid)
     with mpl.rc_context(STYLE):
         figure, axes = panels(len(chosen), names, aspect, images.shape[-2:])
         for row, (shard, index, manifest) in zip(axes, chosen, strict=True):
@@ -90,7 +90,7 @@ def draw_preprocessing(stack: Stack, contrast: str, n_patients: int) -> Picture 
     worst = list({pair.subject: (value, pair) for value, pair in reversed(rows)}.values())[::-1]
     worst.sort(key=lambda row: row[0])
     names = ["Baseline, brain", "Follow-up, brain", "Baseline | follow-up", "Change (follow-up)", "Regions"]
-    aspect = aspect_of(stack)
+    aspect = aspect_of(stack.grid)
     chosen = worst[:n_patients]
     with mpl.rc_context(STYLE):
         figure, axes = panels(len(chosen), names, aspect, images.shape[-2:])

@@ -1,0 +1,116 @@
+"""What figures show of forecasts: the drawn masks of a purpose, with what was read out of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from msdiff.errors import BadInput
+from msdiff.forecasting.slabs import Slabs
+from msdiff.tables.layout import read_list
+
+PROBABILITY = "probability.npy"
+
+
+class Shard(NamedTuple):
+    """A shard of forecasts: one row per patient and arm, and masks (row, draw, z, y, ceil(x / 8)), packed along x."""
+
+    forecasts: pd.DataFrame
+    packed: NDArray[np.uint8]
+
+
+class Forecasts(NamedTuple):
+    """The forecasts of a purpose.
+
+    patients     one row per patient and arm: what all draws together say, and the truth where the arm is the patient's
+    draws        one row per draw: lesions counted
+    shards       the drawn masks; none where only scores are shown
+    probability  (row of `patients`, z, y, x), share of draws with a lesion at a voxel; None where it was not kept
+    """
+
+    patients: pd.DataFrame
+    draws: pd.DataFrame
+    shards: Sequence[Shard]
+    probability: NDArray[np.floating] | None
+
+
+class Sources(NamedTuple):
+    """The slabs, and the forecasts made of them by purpose."""
+
+    slabs: Slabs
+    by_purpose: Mapping[str, Forecasts]
+
+
+def read_forecasts(scores: str | Path, shards: Iterable[str | Path] = ()) -> Forecasts:
+    """Read a folder of scores and the shards of the same purpose; BadInput where one cannot be read."""
+    scores = Path(scores)
+    probability = scores / PROBABILITY
+    return Forecasts(
+        read_list(scores / "patients.tsv", ["subject", "arm", "own_arm", "draws", "true_count"]),
+        read_list(scores / "draws.tsv", ["subject", "arm", "draw", "count"]),
+        [_read_shard(Path(folder)) for folder in shards],
+        np.load(probability, mmap_mode="r") if probability.is_file() else None,
+    )
+
+
+def _read_shard(folder: Path) -> Shard:
+    table = read_list(folder / "forecasts.tsv", ["subject", "arm", "draws"])
+    try:
+        return Shard(table, np.load(folder / "masks.npy", mmap_mode="r"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{folder}: expected a shard of forecasts, cannot read it ({error}); draw it again") from error
+
+
+def drawn_masks(forecasts: Forecasts, subject: str, arm: str, width: int) -> NDArray[np.bool_]:
+    """All drawn masks (draw, z, y, x) of a patient under an arm, `width` voxels along x.
+
+    Raises BadInput where no shard holds them.
+    """
+    for shard in forecasts.shards:
+        same = ((shard.forecasts["subject"] == subject) & (shard.forecasts["arm"] == arm)).to_numpy()
+        if same.any():
+            packed = np.asarray(shard.packed[int(np.argmax(same))])
+            return np.unpackbits(packed, axis=-1, count=width).astype(np.bool_)
+    raise BadInput(
+        f"forecasts of {subject} under {arm}: in none of the shards; draw the forecasts and score them again"
+    )
+
+
+def own_arm(forecasts: Forecasts) -> pd.DataFrame:
+    """The patients under their own arm, whose outcome is known, in the order of their names."""
+    patients = forecasts.patients
+    return patients[patients["arm"] == patients["own_arm"]].sort_values("subject", kind="stable")
+
+
+def shown_patients(forecasts: Forecasts, arms: Sequence[str], n: int) -> pd.DataFrame:
+    """Up to n patients to show, chosen by their true outcome alone: active ones by arm, and one without a new lesion.
+
+    Of each arm, in the given order, the active patient with the median number of new lesions (the lower of two), then
+    those next to it; the last row is a patient without one, of the last arm that has such. Among equals the first name.
+    """
+    known = own_arm(forecasts)
+    active = known[known["true_count"] > 0]
+    quiet = known[known["true_count"] == 0]
+    ranked: list[tuple[int, int, int]] = []
+    for place, arm in enumerate(arms):
+        of_arm = active[active["arm"] == arm].sort_values(["true_count", "subject"], kind="stable")
+        middle = (len(of_arm) - 1) // 2
+        nearest = np.argsort(np.abs(np.arange(len(of_arm)) - middle), kind="stable")
+        ranked += [(turn, place, int(index)) for turn, index in enumerate(of_arm.index[nearest])]
+    chosen = [index for _, _, index in sorted(ranked)]
+    calm = [index for arm in reversed(arms) for index in quiet.index[quiet["arm"] == arm]][:1]
+    n_active = n - len(calm) if n > 1 else n
+    kept = known.loc[chosen[:n_active]]
+    # By efficacy, whatever turn they were chosen in.
+    kept = kept.sort_values("arm", key=lambda names: names.map(list(arms).index), kind="stable")
+    return pd.concat([kept, known.loc[calm[: n - len(kept)]]])
+
+
+def lesion_counts(forecasts: Forecasts, subject: str, arm: str) -> NDArray[np.int64]:
+    """Lesions counted in each draw of a patient under an arm, in the order of the draws."""
+    draws = forecasts.draws
+    rows = draws[(draws["subject"] == subject) & (draws["arm"] == arm)].sort_values("draw")
+    return np.asarray(rows["count"], dtype=np.int64)
