@@ -5,7 +5,7 @@ Where a training was repeated, `over_seeds` first averages each patient's values
 resampled, so an interval tells how much the result depends on which patients were tested.
 
 A statistic that would be slow on each resample in turn may take all of them at once, as weights (resample, patient):
-how often each patient stands in each resample (`weighted_bootstrap`). A seed gives the same resamples either way.
+how often each patient stands in each (`resampling_weights`). A seed gives the same resamples either way.
 
 References: Efron & Tibshirani (1993), chapter 13 (percentile bootstrap); Clopper & Pearson (1934); Holm (1979);
 Wilcoxon (1945).
@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, wilcoxon
 
 Statistic = Callable[[NDArray[np.float64]], float]
-# Of weights (resample, patient), one value per resample.
-WeightedStatistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 class Interval(NamedTuple):
@@ -53,7 +51,7 @@ def bootstrap(
     if _patients(values) < 2:
         return Interval(float(statistic(values)), np.nan, np.nan)
     draws = rng.integers(len(values), size=(resamples, patients_per_resample or len(values)))
-    return _percentiles(statistic(values), np.array([statistic(values[draw]) for draw in draws]), level)
+    return percentile_interval(statistic(values), np.array([statistic(values[draw]) for draw in draws]), level)
 
 
 def paired_bootstrap(
@@ -79,29 +77,29 @@ def paired_bootstrap(
         return Interval(statistic(first) - statistic(second), np.nan, np.nan)
     draws = rng.integers(len(first), size=(resamples, patients_per_resample or len(first)))
     differences = np.array([statistic(first[draw]) - statistic(second[draw]) for draw in draws])
-    return _percentiles(statistic(first) - statistic(second), differences, level)
+    return percentile_interval(statistic(first) - statistic(second), differences, level)
 
 
-def weighted_bootstrap(
-    estimate: float,
-    statistic: WeightedStatistic,
-    patients: int,
-    resamples: int,
-    level: float,
-    rng: np.random.Generator,
-    *,
-    patients_per_resample: int | None = None,
-) -> Interval:
-    """Percentile bootstrap over patients of a statistic of weights; `estimate` is its value for each patient once.
-
-    Empty policy as `bootstrap`.
-    """
+def resampling_weights(
+    patients: int, resamples: int, rng: np.random.Generator, *, patients_per_resample: int | None = None
+) -> NDArray[np.float64]:
+    """How often each patient stands in each resample (resample, patient); no resamples of fewer than two patients."""
     if patients < 2:
-        return Interval(float(estimate), np.nan, np.nan)
+        return np.empty((0, patients))
     draws = rng.integers(patients, size=(resamples, patients_per_resample or patients))
     cells = draws + patients * np.arange(resamples)[:, None]
     weights = np.bincount(cells.ravel(), minlength=resamples * patients).reshape(resamples, patients)
-    return _percentiles(estimate, statistic(weights.astype(np.float64)), level)
+    return weights.astype(np.float64)
+
+
+def percentile_interval(estimate: float, resampled: NDArray[np.float64], level: float) -> Interval:
+    """An estimate with the percentile interval of its values over resamples (resample,); NaN ones are left out."""
+    resampled = resampled[~np.isnan(resampled)]
+    if len(resampled) == 0:
+        return Interval(float(estimate), np.nan, np.nan)
+    tail = 100 * (1 - level) / 2
+    lo, hi = np.percentile(resampled, [tail, 100 - tail])
+    return Interval(float(estimate), float(lo), float(hi))
 
 
 def mean(values: NDArray[np.float64]) -> float:
@@ -161,12 +159,3 @@ def clopper_pearson(successes: int, trials: int, level: float) -> Interval:
 def _patients(values: NDArray[np.float64]) -> int:
     """Patients of (patient, ...) who have a value."""
     return int((~np.isnan(values)).reshape(len(values), -1).any(axis=1).sum())
-
-
-def _percentiles(estimate: float, draws: NDArray[np.float64], level: float) -> Interval:
-    draws = draws[~np.isnan(draws)]
-    if len(draws) == 0:
-        return Interval(float(estimate), np.nan, np.nan)
-    tail = 100 * (1 - level) / 2
-    lo, hi = np.percentile(draws, [tail, 100 - tail])
-    return Interval(float(estimate), float(lo), float(hi))

@@ -4,6 +4,8 @@ A patient's count at a session is the number of components of the change mask si
 mean over the arm's patients, and the share of them with at least one.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -17,11 +19,18 @@ PUBLISHED_SESSIONS = ["w048", "w096"]
 ARMS = [row["arm"] for row in published.COHORT if row["arm"] != ALL_ARMS]
 
 
-def cohort_table(slices: pd.DataFrame, cohort: str, settings: TableSettings) -> pd.DataFrame:
-    """One row per arm, and one for all, of a cohort's index of slices (see msdiff.cohort.stacks), and the paper's."""
-    counts = _counts(slices)
-    sessions = sorted({*PUBLISHED_SESSIONS, *counts.columns})
-    rows = [{"cohort": cohort, "arm": arm, **_row(group, sessions, settings)} for arm, group in _arms(counts)]
+def cohort_table(slices: Mapping[str, pd.DataFrame], settings: TableSettings) -> pd.DataFrame:
+    """One row per arm, and one for all, of each cohort's index of slices (see msdiff.cohort.stacks), and the paper's.
+
+    `slices` holds them by the cohort's name.
+    """
+    counts = {cohort: _counts(index) for cohort, index in slices.items()}
+    sessions = sorted({*PUBLISHED_SESSIONS, *(session for table in counts.values() for session in table.columns)})
+    rows = [
+        {"cohort": cohort, "arm": arm, **_row(group, sessions, settings)}
+        for cohort, table in counts.items()
+        for arm, group in _arms(table)
+    ]
     return assemble(rows, published.COHORT, columns(sessions))
 
 

@@ -3,7 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from msdiff.metrics.intervals import Interval, Statistic, bootstrap, mean, paired_bootstrap
+from msdiff.metrics.intervals import (
+    Interval,
+    Statistic,
+    bootstrap,
+    mean,
+    paired_bootstrap,
+    percentile_interval,
+    resampling_weights,
+)
 from msdiff.tables.layout import TableSettings
 
 
@@ -46,6 +54,21 @@ def difference(
         patients_per_resample=settings.patients_per_resample,
     )
     return _columns(name, interval)
+
+
+def weights(patients: int, settings: TableSettings) -> NDArray[np.float64]:
+    """How often each patient stands in each resample (resample, patient): the resamples that `estimate` draws, too."""
+    return resampling_weights(
+        patients,
+        settings.bootstrap_resamples,
+        np.random.default_rng([settings.bootstrap_seed]),
+        patients_per_resample=settings.patients_per_resample,
+    )
+
+
+def resampled(name: str, value: float, values: NDArray[np.float64], settings: TableSettings) -> dict[str, float]:
+    """The same columns of an estimate and its values over the resamples (resample,) of `weights`."""
+    return _columns(name, percentile_interval(value, values, settings.confidence_level))
 
 
 def _columns(name: str, interval: Interval) -> dict[str, float]:

@@ -11,8 +11,9 @@ from msdiff.metrics.intervals import (
     mean,
     over_seeds,
     paired_bootstrap,
+    percentile_interval,
     pooled,
-    weighted_bootstrap,
+    resampling_weights,
     wilcoxon_paired,
 )
 
@@ -62,22 +63,23 @@ def test_fewer_patients_per_resample_widen_the_interval():
     assert (of_ten.lo, of_ten.hi) == (ten.lo, ten.hi)
 
 
-def test_weights_are_resamples():
+@pytest.mark.parametrize("size", [None, 10])
+def test_weights_are_the_resamples_of_the_bootstrap(size):
     """A statistic of weights has the interval of the same statistic on each resample in turn."""
     values = np.random.default_rng(6).normal(size=30)
+    by_one = bootstrap(values, mean, 300, 0.95, np.random.default_rng(0), patients_per_resample=size)
+    weights = resampling_weights(30, 300, np.random.default_rng(0), patients_per_resample=size)
+    assert (weights.sum(axis=1) == (size or 30)).all()
+    at_once = percentile_interval(values.mean(), weights @ values / weights.sum(axis=1), 0.95)
+    assert at_once == pytest.approx(by_one)
 
-    def weighted_mean(weights):
-        return weights @ values / weights.sum(axis=1)
 
-    for size in (None, 10):
-        by_one = bootstrap(values, mean, 300, 0.95, np.random.default_rng(0), patients_per_resample=size)
-        at_once = weighted_bootstrap(
-            values.mean(), weighted_mean, 30, 300, 0.95, np.random.default_rng(0), patients_per_resample=size
-        )
-        assert at_once == pytest.approx(by_one)
-    one = weighted_bootstrap(0.5, weighted_mean, 1, 300, 0.95, np.random.default_rng(0))
-    assert one.estimate == 0.5
-    assert math.isnan(one.lo)
+def test_one_patient_has_no_resamples():
+    weights = resampling_weights(1, 300, np.random.default_rng(0))
+    assert weights.shape == (0, 1)
+    interval = percentile_interval(0.5, weights @ [0.5], 0.95)
+    assert interval.estimate == 0.5
+    assert math.isnan(interval.lo)
 
 
 def test_a_seed_decides_the_interval():

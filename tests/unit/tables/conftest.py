@@ -1,9 +1,12 @@
 import itertools
+import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from msdiff import settings
+from msdiff.metrics.regional import REGIONS
 from msdiff.tables.layout import TableSettings
 
 COLUMNS = [
@@ -85,3 +88,104 @@ def table_settings():
         "quality_pictures": 2,
     }
     return settings.check(TableSettings, values)
+
+
+ARMS = ["placebo", "mild_efficacy", "high_efficacy"]
+ACTIVE_SHARES = {"placebo": 0.6, "mild_efficacy": 0.35, "high_efficacy": 0.1}
+SLAB = {"shape": [4, 3, 2], "affine": np.eye(4).tolist(), "sessions": ["w000", "w048", "w096"], "channels": []}
+
+
+@pytest.fixture
+def patients():
+    """The patients of slabs: 40 of each arm to train on, 10 to validate, 20 to test."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for arm, split in itertools.product(ARMS, ["train"] * 40 + ["validation"] * 10 + ["test"] * 20):
+        count = int(rng.integers(1, 6)) if rng.random() < ACTIVE_SHARES[arm] else 0
+        regions = (int(count > 0), int(count > 0 and rng.random() < 0.4))
+        rows.append((len(rows), f"sub-{len(rows) + 1:04d}", arm, split, 0, count, *regions))
+    return pd.DataFrame(rows, columns=["row", "subject", "arm", "split", "count_before", "count", *REGIONS])
+
+
+def forecasts_of(patients, split, draws=20):
+    """Scores under each patient's own arm, partly right."""
+    rng = np.random.default_rng(1)
+    rows = []
+    for patient in patients[patients["split"] == split].itertuples():
+        probability = rng.binomial(draws, 0.6 if patient.count else 0.3) / draws
+        row = {"subject": patient.subject, "arm": patient.arm, "own_arm": patient.arm, "split": split, "draws": draws}
+        row |= {"activity_probability": probability, "count_mean": probability * 2}
+        row |= {"true_count": patient.count, "true_active": int(patient.count > 0)}
+        for region in REGIONS:
+            chance = 0.5 if getattr(patient, region) else 0.2
+            row |= {f"{region}_{score}": rng.binomial(draws, chance) / draws for score in ("score", "share")}
+            row |= {f"true_{region}": getattr(patient, region)}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def training(patients):
+    return patients[patients["split"] == "train"]
+
+
+@pytest.fixture
+def validation(patients):
+    return forecasts_of(patients, "validation")
+
+
+@pytest.fixture
+def tested(patients):
+    return forecasts_of(patients, "test")
+
+
+@pytest.fixture
+def every_arm(tested):
+    """The same patients under all arms: half and a third of the lesions under the later ones, no truth under others."""
+    rows = []
+    for patient, (number, arm) in itertools.product(tested.to_dict("records"), enumerate(ARMS, start=1)):
+        predicted = {name: patient[name] / number for name in ("activity_probability", "count_mean")}
+        unknown = {} if arm == patient["own_arm"] else {name: None for name in patient if name.startswith("true_")}
+        rows.append(patient | {"arm": arm} | predicted | unknown)
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def voxels(tested):
+    """Brain voxels by level of probability: 90 at 0, 10 at a half, of which lesions are in active patients only."""
+    rows = []
+    for patient in tested.itertuples():
+        rows.append((patient.subject, patient.arm, 0.0, 90, int(patient.true_count > 3)))
+        rows.append((patient.subject, patient.arm, 0.5, 10, min(patient.true_count, 4)))
+    return pd.DataFrame(rows, columns=["subject", "arm", "probability", "voxels", "positive_voxels"])
+
+
+@pytest.fixture
+def slabs_folder(patients, tmp_path):
+    """Slabs of 2 x 3 x 4 voxels, of which 20 are brain; a lesion is one voxel, and the last patient has one outside."""
+    folder = tmp_path / "slabs"
+    folder.mkdir()
+    patients.to_csv(folder / "patients.tsv", sep="\t", index=False)
+    (folder / "slab.json").write_text(json.dumps(SLAB | {"arms": ARMS}))
+    voxel = np.arange(24)
+    net2 = voxel < patients["count"].to_numpy()[:, None]
+    net2[-1, 23] = True
+    brain = np.tile(voxel < 20, (len(patients), 1))
+    for name, mask in (("net2", net2), ("brain_mask", brain)):
+        np.save(folder / f"{name}.npy", mask.reshape(-1, 2, 3, 4).astype(np.uint8))
+    return folder
+
+
+@pytest.fixture
+def scores_folder(tmp_path):
+    """A function that writes a folder of scores."""
+
+    def write(name, forecasts, voxels=None):
+        folder = tmp_path / name / "scores"
+        folder.mkdir(parents=True)
+        forecasts.to_csv(folder / "patients.tsv", sep="\t", index=False)
+        if voxels is not None:
+            voxels.to_csv(folder / "voxels.tsv", sep="\t", index=False)
+        return folder
+
+    return write

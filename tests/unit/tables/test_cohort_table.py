@@ -25,12 +25,12 @@ def slices():
 
 
 def test_columns_are_those_promised(slices, table_settings):
-    table = cohort_table(slices, "phantom", table_settings)
+    table = cohort_table({"phantom": slices}, table_settings)
     assert [column for column in table.columns if not column.endswith(("_lo", "_hi"))] == PROMISED
 
 
 def test_known_answers(slices, table_settings):
-    table = cohort_table(slices, "phantom", table_settings)
+    table = cohort_table({"phantom": slices}, table_settings)
     ours = table[table["source"] == "msdiff"].set_index("arm")
     assert ours.index.tolist() == ["placebo", "high_efficacy", "all"]
     assert ours["n"].tolist() == [2, 2, 5]
@@ -41,7 +41,7 @@ def test_known_answers(slices, table_settings):
 
 
 def test_papers_rows_stand_beside(slices, table_settings):
-    table = cohort_table(slices, "phantom", table_settings)
+    table = cohort_table({"phantom": slices}, table_settings)
     paper = table[table["source"] == "paper"].set_index("arm")
     assert paper.loc["placebo", "mean_net2_w048"] == 4.60
     assert paper.loc["all", "n"] == 1702
@@ -50,7 +50,7 @@ def test_papers_rows_stand_beside(slices, table_settings):
 
 def test_columns_follow_the_sessions_that_exist(slices, table_settings):
     later = slices.assign(follow_up_session="ses-w024", scan_change_count=1)
-    table = cohort_table(pd.concat([slices, later]), "phantom", table_settings)
+    table = cohort_table({"phantom": pd.concat([slices, later])}, table_settings)
     assert "mean_net2_w024" in table.columns
     ours = table[table["source"] == "msdiff"].set_index("arm")
     assert ours.loc["all", "mean_net2_w024"] == 1
@@ -60,12 +60,23 @@ def test_columns_follow_the_sessions_that_exist(slices, table_settings):
 def test_order_of_slices_does_not_matter(slices, table_settings):
     shuffled = slices.sample(frac=1, random_state=3)
     pd.testing.assert_frame_equal(
-        cohort_table(slices, "phantom", table_settings), cohort_table(shuffled, "phantom", table_settings)
+        cohort_table({"phantom": slices}, table_settings), cohort_table({"phantom": shuffled}, table_settings)
     )
 
 
 def test_a_cohort_without_arms_has_one_row(slices, table_settings):
-    table = cohort_table(slices.assign(arm=""), "open_ms", table_settings)
+    table = cohort_table({"open_ms": slices.assign(arm="")}, table_settings)
     assert table[table["source"] == "msdiff"]["arm"].tolist() == ["all"]
-    missing = cohort_table(slices.assign(arm=np.nan), "open_ms", table_settings)
+    missing = cohort_table({"open_ms": slices.assign(arm=np.nan)}, table_settings)
     pd.testing.assert_frame_equal(table, missing)
+
+
+def test_every_cohort_has_its_rows(slices, table_settings):
+    """The second cohort's session is a column of the first, too, where it is empty."""
+    later = slices.assign(follow_up_session="ses-w096")
+    table = cohort_table({"phantom": slices, "trials": later}, table_settings)
+    ours = table[table["source"] == "msdiff"].set_index(["cohort", "arm"])
+    assert [name for name, _ in ours.index] == ["phantom"] * 3 + ["trials"] * 3
+    assert ours.loc[("trials", "all"), "mean_net2_w096"] == ours.loc[("phantom", "all"), "mean_net2_w048"] == 2
+    assert ours.loc["phantom"]["mean_net2_w096"].isna().all()
+    assert (table["source"] == "paper").sum() == 7
