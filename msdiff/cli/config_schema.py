@@ -317,7 +317,8 @@ def _segmentation() -> Schema:
 def _forecasting() -> Schema:
     from msdiff.diffusion.noise import SCHEDULES
     from msdiff.diffusion.objective import WEIGHTS
-    from msdiff.forecasting.options import ForecastingSettings, NetworkOptions, ObjectiveSettings, PriorSettings
+    from msdiff.forecasting.options import ForecastingSettings, ObjectiveSettings, PriorSettings
+    from msdiff.networks.pseudo_2d import Pseudo2DSettings
 
     objective = section(
         ObjectiveSettings,
@@ -326,7 +327,7 @@ def _forecasting() -> Schema:
     )
     return section(
         ForecastingSettings,
-        network=pluggable(favero_589m=NetworkOptions, demo=NetworkOptions),
+        network=pluggable(favero_589m=Pseudo2DSettings, demo=Pseudo2DSettings),
         prior=section(PriorSettings, objective=objective),
         sampler=_sampler(),
     )

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from msdiff.cli.trained import add_training_arguments, write_trained
+from msdiff.cli.trained import add_compile_argument, add_training_arguments, write_trained
 
 log = logging.getLogger(__name__)
 
@@ -17,12 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
     parser.add_argument("--auxiliary", type=Path, required=True, help="weights of the frozen detector in the loss")
     add_training_arguments(parser)
-    parser.add_argument(
-        "--compile",
-        choices=("never", "accelerator", "always"),
-        default="never",
-        help="compile the network: never, where an accelerator trains, or on the CPU too; changes rounding only",
-    )
+    add_compile_argument(parser)
     parser.add_argument("--previews", type=Path, help="folder to write, of pictures of samples while it trained")
     parser.add_argument("--settings", required=True, help='JSON: {"generator": name, ...}')
 

@@ -29,6 +29,16 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_compile_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare --compile."""
+    parser.add_argument(
+        "--compile",
+        choices=("never", "accelerator", "always"),
+        default="never",
+        help="compile the network: never, where an accelerator trains, or on the CPU too; changes rounding only",
+    )
+
+
 def write_trained(
     arguments: argparse.Namespace, tensors: "dict[str, Tensor]", description: dict[str, Any], history: "pd.DataFrame"
 ) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from msdiff.forecasting.slabs import SlabSettings
+from msdiff.forecasting.slabs import NET2, SlabSettings
 from msdiff.metrics.regional import ReadoutSettings
 from msdiff.settings import Choice, Settings
 from msdiff.training import TrainingSettings
@@ -15,56 +15,41 @@ Session = Annotated[str, Field(pattern="^[A-Za-z0-9]+$")]
 Names = Annotated[tuple[Name, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
 
 
-class NetworkOptions(Settings):
-    """Sizes of UNet and ControlNet, which slices enter as channels.
-
-    channels            of each level; every level but the last halves the image
-    residual_blocks     per level
-    attention           whether each level has attention
-    head_channels       of one attention head
-    norm_groups         of the group normalisation
-    cross_attention     width of the arm's token that transformer blocks attend to, or null for plain self-attention
-    transformer_layers  per block with attention; without meaning where cross_attention is null
-    condition_channels  of the convolutions that read the ControlNet's images
-    """
-
-    channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-    residual_blocks: PositiveInt
-    attention: tuple[bool, ...]
-    head_channels: PositiveInt
-    norm_groups: PositiveInt
-    cross_attention: PositiveInt | None
-    transformer_layers: PositiveInt
-    condition_channels: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
-
-
 class ObjectiveSettings(Settings):
     """The loss of both stages.
 
     prediction          what the network predicts: eps, x or v
     schedule            of the noise
     weight              of a sample's loss by its noise
-    lesion_weight       how many times a voxel of a NET2 lesion counts
+    lesion_factor       how many times a voxel of a true NET2 lesion counts; 1 is none
     """
 
     prediction: Literal["eps", "x", "v"]
     schedule: Choice
     weight: Choice
-    lesion_weight: PositiveFloat
+    lesion_factor: PositiveFloat
 
 
 class PriorSettings(Settings):
     """Section `forecasting.prior`, stage 1: the distribution of NET2 masks under each treatment.
 
-    generates           channels that are drawn together: net2, or an image of the last session and net2
+    generates           channels of the last session that are drawn together: net2, or images and net2
     treatment_dropout   probability that the arm is the null arm
+    flip                probability of a flip between left and right
     """
 
     seed: NonNegativeInt
     generates: Names
     treatment_dropout: Probability
+    flip: Probability
     objective: ObjectiveSettings
     training: TrainingSettings
+
+    @model_validator(mode="after")
+    def _draws_lesions(self) -> Self:
+        if NET2 not in self.generates:
+            raise ValueError(f"generates: expected {NET2} among them, got {', '.join(self.generates)}")
+        return self
 
 
 class ControlDropout(Settings):
@@ -77,12 +62,15 @@ class ControlDropout(Settings):
 class ControlSettings(Settings):
     """Section `forecasting.control`, stage 2: what a patient's images say beside the treatment.
 
-    balanced            active and inactive patients as often: a subset of the more frequent ones, weights, or none
+    balanced            active and inactive patients as often: by a subset of the more frequent ones that the seed
+                        chooses, by weights, or none
+    flip                probability of a flip between left and right
     """
 
     seed: NonNegativeInt
     dropout: ControlDropout
     balanced: Literal["subset", "weights", "none"]
+    flip: Probability
     training: TrainingSettings
 
 
@@ -90,6 +78,20 @@ class ModelSettings(Settings):
     """A model of `forecasting.models`: the sessions whose channels it is given."""
 
     sessions: Annotated[tuple[Session, ...], Field(min_length=1, max_length=2)]
+
+
+class TrainPriorSettings(Settings):
+    """What the command `train-prior` takes."""
+
+    network: Choice
+    prior: PriorSettings
+
+
+class TrainControlSettings(Settings):
+    """What the command `train-control` takes; network and objective are the prior's."""
+
+    control: ControlSettings
+    model: ModelSettings
 
 
 class DrawSettings(Settings):

@@ -18,6 +18,9 @@ from torch import Tensor
 from msdiff.errors import BadInput
 from msdiff.writing import whole_file
 
+# Commands that write a kind of weights, where these are not train-{kind}.
+TRAINED_BY = {"lesion_prior": "train-prior", "forecaster": "train-control"}
+
 
 def save_weights(tensors: dict[str, Tensor], description: dict[str, Any], path: str | Path) -> None:
     """Write named tensors and their description."""
@@ -33,13 +36,13 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def load_weights_of(kind: str, path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """As `load_weights`, of a detector, an embedding or a generator; BadInput where they are of something else."""
+    """As `load_weights`, of a kind such as detector or generator; BadInput where they are of something else."""
     tensors, description = load_weights(path)
     if description.get("kind") != kind:
         article, found = "an" if kind[0] in "aeiou" else "a", description.get("kind", "something else")
         raise BadInput(
             f"{path}: expected {article} {kind}'s weights, got those of a {found!r}; give the weights that "
-            f"train-{kind} wrote"
+            f"{TRAINED_BY.get(kind, f'train-{kind}')} wrote"
         )
     return tensors, description
 
