@@ -2,6 +2,7 @@
 
 Reads   config[cohort], the scan sheet
 Writes  results/cohorts/{cohort}/sheet.tsv and raw/ (phantom only), scans.tsv, pairs.tsv
+        results/preprocessed/{cohort}/aligned/{batch}/ (phantom on the common grid only)
 """
 
 
@@ -14,14 +15,18 @@ rule index_phantom:
     conda:
         "../../envs/imaging.yaml"
     params:
-        root="results/cohorts/{cohort}/raw",
+        root=phantom_folder,
+        # Aligned patients lie in folders of so many.
+        batches=lambda wildcards: (
+            ["--patients-per-folder", PER_JOB] if wildcards.cohort in ALIGNED else []
+        ),
         contrasts=contrasts,
         settings=settings("cohort/{cohort}/phantom"),
     shell:
         r"""
         python -m msdiff index-scans \
             --source phantom \
-            --root {params.root:q} \
+            --root {params.root:q} {params.batches} \
             --contrasts {params.contrasts:q} \
             --out {output.sheet:q} \
             --settings {params.settings:q} >{log:q} 2>&1
@@ -51,6 +56,39 @@ rule draw_phantom:
             --subject {wildcards.subject:q} \
             --contrasts {params.contrasts:q} \
             --out {output.scans:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+# A cohort of the space `template`: what imaging would make of a batch of patients, were it perfect.
+rule draw_aligned:
+    output:
+        aligned=directory("results/preprocessed/{cohort}/aligned/{batch}"),
+    log:
+        "results/logs/draw_aligned/{cohort}/{batch}.log",
+    benchmark:
+        "results/benchmarks/draw_aligned/{cohort}/{batch}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(
+            lambda wildcards: 2 * len(BATCHES[wildcards.cohort][wildcards.batch])
+        ),
+    params:
+        subjects=lambda wildcards: BATCHES[wildcards.cohort][wildcards.batch],
+        contrasts=contrasts,
+        settings=settings(
+            phantom="cohort/{cohort}/phantom",
+            grid="preprocess/grid",
+            normalisation="preprocess/normalisation",
+        ),
+    shell:
+        r"""
+        python -m msdiff draw-aligned \
+            --subjects {params.subjects:q} \
+            --contrasts {params.contrasts:q} \
+            --out {output.aligned:q} \
             --settings {params.settings:q} >{log:q} 2>&1
         """
 

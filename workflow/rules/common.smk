@@ -82,12 +82,13 @@ def without_excluded(scans):
 def phantom_scans(cohort):
     """The rows of the embedded cohort; its images are drawn by a rule."""
     numbers = config["cohort"][cohort]["phantom"]
-    subjects = [f"sub-{i + 1:04d}" for i in range(sum(numbers["arms"].values()))]
+    arms = [arm for arm, count in numbers["arms"].items() for _ in range(count)]
     rows = []
-    for subject in subjects:
+    for patient, arm in enumerate(arms, start=1):
+        subject = f"sub-{patient:04d}"
         folder = f"results/cohorts/{cohort}/raw/{subject}"
         for number, session in enumerate(numbers["sessions"]):
-            row = {"subject": subject, "session": f"ses-{session}"}
+            row = {"subject": subject, "session": f"ses-{session}", "arm": arm}
             row |= {
                 image: f"{folder}/ses-{session}_{image}.nii.gz"
                 for image in [
@@ -139,6 +140,7 @@ ABLATED = {
     for variant in ABLATION["variants"]
     for seed in ABLATION["seeds"]
 }
+DRAWS = config["forecasting"]["draws"]
 SHARDS = {
     purpose: [f"{shard:03d}" for shard in range(count)]
     for purpose, count in config["synthesis"]["shards"].items()
@@ -160,7 +162,7 @@ ALIGNED = [
 ]
 if STUDY in ALIGNED:
     stop(
-        f"cohort.{STUDY}.phantom.space: expected scanner for the cohort of the study, which is preprocessed, got template"
+        f"cohort.{STUDY}.phantom.space: expected scanner for the study itself, whose scans are preprocessed, got template"
     )
 PARCELLATOR = config["parcellation"]["backend"]
 # The environment of a parcellation backend, and what it needs: memory in MB, minutes per patient.
@@ -178,7 +180,8 @@ wildcard_constraints:
     cohort="|".join(COHORTS),
     subject=r"sub-[A-Za-z0-9]+",
     generator="|".join([*GENERATORS, *ABLATED]),
-    purpose="|".join(SHARDS),
+    purpose="|".join([*SHARDS, *DRAWS]),
+    model="|".join(config["forecasting"]["models"]),
     shard=r"\d{3}",
     batch=r"\d{3}",
     architecture="|".join(ARCHITECTURES),
@@ -250,7 +253,7 @@ def step_folders(step):
 
 
 def made_folders(*steps):
-    """A function of the wildcards: what a rule takes as input where it reads these steps of a batch, or of all patients."""
+    """A function of the wildcards: the inputs of a rule that reads these steps of a batch, or of all patients."""
 
     def folders(wildcards):
         cohort = wildcards.cohort
@@ -291,6 +294,13 @@ def region_folder(wildcards):
     return f"{region_batch(wildcards)}/{wildcards.subject}"
 
 
+def phantom_folder(wildcards):
+    """Where the phantom of a cohort is drawn."""
+    if wildcards.cohort in ALIGNED:
+        return f"results/preprocessed/{wildcards.cohort}/aligned"
+    return f"results/cohorts/{wildcards.cohort}/raw"
+
+
 def images_of_all_patients(wildcards):
     """What a sheet points to: its files are checked before anything is computed from them."""
     cohort = wildcards.cohort
@@ -298,7 +308,43 @@ def images_of_all_patients(wildcards):
         return []
     if cohort in ALIGNED:
         return made_folders()(wildcards)
-    return [f"results/cohorts/{cohort}/raw/{subject}" for subject in SUBJECTS[cohort]]
+    return [f"{phantom_folder(wildcards)}/{subject}" for subject in SUBJECTS[cohort]]
+
+
+def lacking_for_forecasts(cohort):
+    """Why there are no forecasts of a cohort, in one line; empty where there are.
+
+    They take a treatment arm, the images that slabs are cut from, true masks, and patients with all three sessions.
+    """
+    if cohort is None:
+        return f"{STUDY} forecasts nothing: name the cohort whose future is forecast, forecasting.cohorts.{STUDY}"
+    slabs, arms = config["forecasting"]["slabs"], config["forecasting"]["arms"]
+    scans = SCANS[cohort]
+    filled = {column for column in scans if (scans[column] != "").any()}
+    lacking = [
+        f"column {column}"
+        for column in ["arm", *slabs["images"]]
+        if column not in filled
+    ]
+    if not filled & {"lesion_mask", "change_mask"}:
+        lacking.append("column change_mask or lesion_mask")
+    wanted = {f"ses-{session}" for session in slabs["sessions"]}
+    sessions = scans.groupby("subject")["session"].agg(set)
+    if not any(wanted <= there for there in sessions):
+        lacking.append(
+            f"a patient with the sessions {', '.join(sorted(wanted))} (forecasting.slabs.sessions), "
+            f"it has {', '.join(sorted(set(scans['session'])))}"
+        )
+    if "arm" in filled and not set(scans["arm"]) & set(arms):
+        lacking.append(
+            f"a patient of the arms {', '.join(arms)} (forecasting.arms), it has {', '.join(sorted(set(scans['arm'])))}"
+        )
+    if not lacking:
+        return ""
+    where = (
+        config["cohort"][cohort]["sheet"] or f"cohort.{cohort}.phantom of the config"
+    )
+    return f"{where}: no forecasts can be made, for it lacks {'; '.join(lacking)}"
 
 
 def sheet(wildcards):

@@ -1,0 +1,183 @@
+"""Forecast new lesions under a treatment: slabs, two stages of training, draws in shards, what is read out of them.
+
+Reads   results/preprocessed/{cohort}/stack/
+Writes  results/forecasting/{cohort}/slabs/
+        results/forecasting/{cohort}/prior/             stage 1: weights, history
+        results/forecasting/{cohort}/{model}/           stage 2: weights, history
+        results/forecasting/{cohort}/forecasts/{purpose}/{shards/{shard},scores}/
+"""
+
+FORECAST_SHARDS = {
+    purpose: [
+        f"results/forecasting/{FORECAST}/forecasts/{purpose}/shards/{shard:03d}"
+        for shard in range(draws["shards"])
+    ]
+    for purpose, draws in DRAWS.items()
+}
+FORECAST_SCORES = {
+    purpose: f"results/forecasting/{FORECAST}/forecasts/{purpose}/scores"
+    for purpose in DRAWS
+}
+# Whether the study has forecasts; why it has none, who asks for one by name is told.
+FORECASTS = not lacking_for_forecasts(FORECAST)
+SLABS = f"results/forecasting/{FORECAST}/slabs"
+FORECASTERS = dict.fromkeys(draws["model"] for draws in DRAWS.values())
+FORECAST_WEIGHTS = {
+    "lesion_prior": f"results/forecasting/{FORECAST}/prior/weights.safetensors",
+    **{
+        model: f"results/forecasting/{FORECAST}/{model}/weights.safetensors"
+        for model in FORECASTERS
+    },
+}
+FORECAST_HISTORIES = {
+    name: f"{os.path.dirname(path)}/history.csv"
+    for name, path in FORECAST_WEIGHTS.items()
+}
+
+
+def forecastable_stack(wildcards):
+    """The stack of a cohort that forecasts can be made on."""
+    if lacking := lacking_for_forecasts(wildcards.cohort):
+        stop(lacking)
+    return f"results/preprocessed/{wildcards.cohort}/stack"
+
+
+rule cut_slabs:
+    input:
+        stack=forecastable_stack,
+    output:
+        slabs=directory("results/forecasting/{cohort}/slabs"),
+    log:
+        "results/logs/cut_slabs/{cohort}.log",
+    benchmark:
+        "results/benchmarks/cut_slabs/{cohort}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=memory(8000),
+        runtime=minutes(120),
+    params:
+        settings=settings(
+            slabs="forecasting/slabs",
+            arms="forecasting/arms",
+            readout="forecasting/readout",
+        ),
+    shell:
+        r"""
+        python -m msdiff cut-slabs \
+            --stack {input.stack:q} \
+            --out {output.slabs:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule train_prior:
+    input:
+        slabs="results/forecasting/{cohort}/slabs",
+    output:
+        weights="results/forecasting/{cohort}/prior/weights.safetensors",
+        history="results/forecasting/{cohort}/prior/history.csv",
+    log:
+        "results/logs/train_prior/{cohort}.log",
+    benchmark:
+        "results/benchmarks/train_prior/{cohort}.tsv"
+    # The longest chain of the forecasts' jobs goes through it.
+    priority: 1
+    retries: TRAINING_RETRIES
+    conda:
+        "../../envs/torch.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        gpu_model=GPU_MODEL,
+        nodes=1,
+        mem_mb=memory(64000, GPU_NODE, times=2),
+        runtime=min(1440, TRAINING_LIMIT),
+        slurm_extra=STOP_SIGNAL,
+    params:
+        # Not an output: Snakemake deletes a job's outputs before every attempt.
+        checkpoints="results/forecasting/{cohort}/prior/checkpoints",
+        settings=settings(network="forecasting/network", prior="forecasting/prior"),
+    shell:
+        r"""
+        exec python -m msdiff train-prior \
+            --slabs {input.slabs:q} \
+            --checkpoints {params.checkpoints:q} \
+            --weights {output.weights:q} \
+            --history {output.history:q} \
+            --compile accelerator \
+            --minutes {resources.runtime} \
+            --threads {threads} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule train_control:
+    input:
+        slabs="results/forecasting/{cohort}/slabs",
+        prior="results/forecasting/{cohort}/prior/weights.safetensors",
+    output:
+        weights="results/forecasting/{cohort}/{model}/weights.safetensors",
+        history="results/forecasting/{cohort}/{model}/history.csv",
+    log:
+        "results/logs/train_control/{cohort}/{model}.log",
+    benchmark:
+        "results/benchmarks/train_control/{cohort}/{model}.tsv"
+    priority: 1
+    retries: TRAINING_RETRIES
+    conda:
+        "../../envs/torch.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        gpu_model=GPU_MODEL,
+        nodes=1,
+        mem_mb=memory(64000, GPU_NODE, times=2),
+        runtime=min(1440, TRAINING_LIMIT),
+        slurm_extra=STOP_SIGNAL,
+    params:
+        checkpoints="results/forecasting/{cohort}/{model}/checkpoints",
+        settings=settings(
+            control="forecasting/control", model="forecasting/models/{model}"
+        ),
+    shell:
+        r"""
+        exec python -m msdiff train-control \
+            --slabs {input.slabs:q} \
+            --prior {input.prior:q} \
+            --model {wildcards.model} \
+            --checkpoints {params.checkpoints:q} \
+            --weights {output.weights:q} \
+            --history {output.history:q} \
+            --compile accelerator \
+            --minutes {resources.runtime} \
+            --threads {threads} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule score_forecasts:
+    input:
+        slabs="results/forecasting/{cohort}/slabs",
+        shards=lambda wildcards: FORECAST_SHARDS[wildcards.purpose],
+    output:
+        scores=directory("results/forecasting/{cohort}/forecasts/{purpose}/scores"),
+    log:
+        "results/logs/score_forecasts/{cohort}/{purpose}.log",
+    benchmark:
+        "results/benchmarks/score_forecasts/{cohort}/{purpose}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=memory(8000),
+        runtime=minutes(240),
+    params:
+        settings=settings("forecasting/readout"),
+    shell:
+        r"""
+        python -m msdiff score-forecasts \
+            --slabs {input.slabs:q} \
+            --shards {input.shards:q} \
+            --out {output.scores:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
