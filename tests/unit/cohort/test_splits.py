@@ -1,5 +1,7 @@
+import hypothesis
 import pandas as pd
 import pytest
+from hypothesis import strategies
 
 from msdiff.cohort.splits import SplitSettings, assign_splits
 from msdiff.errors import BadSettings
@@ -31,10 +33,44 @@ def test_six_arms_keep_their_shares():
     arms = dict(zip("abcdef", (327, 237, 271, 529, 193, 574), strict=True))
     cohort = patients(**arms)
     splits = assign_splits(cohort, settings(0.8, 0.1, 0.1))
+    assert sizes(splits) == {"train": 1705, "validation": 213, "test": 213}
     for arm, count in arms.items():
         of_arm = sizes(splits[cohort["arm"] == arm])
-        assert abs(of_arm["train"] - 0.8 * count) <= 1
-        assert abs(of_arm["test"] - 0.1 * count) <= 1
+        for name, share in {"train": 0.8, "validation": 0.1, "test": 0.1}.items():
+            assert abs(of_arm[name] - share * count) < 1
+
+
+@hypothesis.settings(deadline=None, max_examples=40)
+@hypothesis.given(
+    counts=strategies.lists(strategies.integers(1, 40), min_size=1, max_size=7),
+    parts=strategies.tuples(strategies.integers(1, 9), strategies.integers(0, 3), strategies.integers(0, 3)),
+    seed=strategies.integers(0, 5),
+)
+def test_every_arm_has_its_share_of_every_set(counts, parts, seed):
+    shares = [part / sum(parts) for part in parts]
+    cohort = patients(**{f"arm{number}": count for number, count in enumerate(counts)})
+    splits = assign_splits(cohort, settings(*shares, seed=seed))
+    for part, arm in [(cohort["subject"] != "", None), *((cohort["arm"] == arm, arm) for arm in set(cohort["arm"]))]:
+        for (name, size), share in zip(sizes(splits[part]).items(), shares, strict=True):
+            assert abs(size - share * part.sum()) < 1, (arm, name)
+
+
+@hypothesis.settings(deadline=None, max_examples=40)
+@hypothesis.given(
+    counts=strategies.lists(strategies.integers(1, 30), min_size=1, max_size=6),
+    parts=strategies.tuples(strategies.integers(1, 9), strategies.integers(0, 5), strategies.integers(0, 5)),
+)
+def test_whole_numbers_are_met_and_spread(counts, parts):
+    total = sum(counts)
+    sets = [total * part // sum(parts) for part in parts]
+    sets[0] += total - sum(sets)
+    hypothesis.assume(abs(sum(sets) - 1) > 1e-6)
+    cohort = patients(**{f"arm{number}": count for number, count in enumerate(counts)})
+    splits = assign_splits(cohort, settings(*sets))
+    assert list(sizes(splits).values()) == sets
+    for number, count in enumerate(counts):
+        of_arm = sizes(splits[cohort["arm"] == f"arm{number}"]).values()
+        assert all(abs(size - of_set * count / total) < 1 for size, of_set in zip(of_arm, sets, strict=True))
 
 
 @pytest.mark.parametrize("shares", [(0.65, 0.18, 0.17), (2, 0, 1), (0.7, 0.0, 0.3), (0.8, 0.1, 0.1)])
