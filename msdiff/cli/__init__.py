@@ -19,6 +19,7 @@ COMMANDS = {
     "export-parcellator": ("msdiff.cli.export_parcellator", "write the trained SynthSeg network as a Keras file"),
     "stack-scans": ("msdiff.cli.stack_scans", "one memory-mapped array per contrast, and an index of slices"),
     "cut-slabs": ("msdiff.cli.cut_slabs", "middle slices of three sessions, ready for the networks that forecast"),
+    "draw-forecasts": ("msdiff.cli.draw_forecasts", "draw one shard of a purpose's forecasts"),
     "score-forecasts": ("msdiff.cli.score_forecasts", "count and place the lesions of a purpose's forecasts"),
     "train-generator": ("msdiff.cli.train_generator", "train a generator of follow-up scans"),
     "plan-samples": ("msdiff.cli.plan_samples", "list what to generate: baseline, change mask, seed"),
