@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from msdiff.forecasting.judging import CalibrationSettings, MonteCarloSettings, RegionalSettings
 from msdiff.forecasting.slabs import NET2, SlabSettings
 from msdiff.metrics.regional import ReadoutSettings
 from msdiff.settings import Choice, Settings
@@ -115,24 +116,6 @@ class DrawSettings(Settings):
     shards: Annotated[int, Field(ge=1, le=999)]
 
 
-class RegionalSettings(Settings):
-    """Section `forecasting.regional`: when a patient counts as predicted to have a lesion in a region.
-
-    predict             ensemble: by the map of voxel probabilities; draws: by the share of draws with a lesion there
-    threshold           on it; tuned: of the best balanced accuracy on validation patients, mean over the regions
-    """
-
-    predict: Literal["ensemble", "draws"]
-    threshold: Literal["tuned"] | Probability
-
-
-class MonteCarloSettings(Settings):
-    """Section `forecasting.monte_carlo`: runs of the baseline that draws outcomes from the training set's shares."""
-
-    runs: PositiveInt
-    seed: NonNegativeInt
-
-
 class ForecastingSettings(Settings):
     """Section `forecasting`, as in config.yaml; the commands read its parts.
 
@@ -158,6 +141,7 @@ class ForecastingSettings(Settings):
     readout: ReadoutSettings
     regional: RegionalSettings
     monte_carlo: MonteCarloSettings
+    calibration: CalibrationSettings
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
