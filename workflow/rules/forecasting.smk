@@ -156,6 +156,55 @@ rule train_control:
         """
 
 
+rule draw_forecasts:
+    input:
+        slabs="results/forecasting/{cohort}/slabs",
+        weights=lambda wildcards: (
+            f"results/forecasting/{wildcards.cohort}/{DRAWS[wildcards.purpose]['model']}/weights.safetensors"
+        ),
+    output:
+        shard=directory(
+            "results/forecasting/{cohort}/forecasts/{purpose}/shards/{shard}"
+        ),
+    log:
+        "results/logs/draw_forecasts/{cohort}/{purpose}_{shard}.log",
+    benchmark:
+        "results/benchmarks/draw_forecasts/{cohort}/{purpose}_{shard}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 4
+    resources:
+        gpu=1,
+        gpu_model=GPU_MODEL,
+        nodes=1,
+        mem_mb=memory(32000, GPU_NODE),
+        runtime=minutes(120, GPU_NODE),
+        # What fits the accelerator's memory. Not a param: a draw stays the same, and another batch draws nothing anew.
+        draw_batch=config["forecasting"]["draw_batch"],
+    params:
+        shards=lambda wildcards: DRAWS[wildcards.purpose]["shards"],
+        settings=settings(
+            seed="forecasting/seed",
+            voxel_threshold="forecasting/voxel_threshold",
+            sampler="forecasting/sampler",
+            draws="forecasting/draws/{purpose}",
+        ),
+    shell:
+        r"""
+        python -m msdiff draw-forecasts \
+            --slabs {input.slabs:q} \
+            --weights {input.weights:q} \
+            --purpose {wildcards.purpose} \
+            --shard {wildcards.shard} \
+            --shards {params.shards} \
+            --batch {resources.draw_batch} \
+            --threads {threads} \
+            --compile accelerator \
+            --out {output.shard:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
 rule score_forecasts:
     input:
         slabs="results/forecasting/{cohort}/slabs",
