@@ -12,23 +12,22 @@ that neither the number of shards nor the batch changes it.
 """
 
 import logging
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt
-from torch import Tensor
 from tqdm import tqdm
 
 from msdiff import __version__
 from msdiff.cohort.stacking import open_array
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import BadInput
+from msdiff.forecasting.forecaster import Forecaster
 from msdiff.forecasting.options import DrawSettings
 from msdiff.forecasting.plan import plan_forecasts, rows_of_shard
 from msdiff.forecasting.seeds import draw_seed
@@ -53,26 +52,6 @@ class DrawingSettings(Settings):
     draws: DrawSettings
     sampler: SamplerSettings
     voxel_threshold: Annotated[float, Field(ge=0, le=1)]
-
-
-class Forecaster(Protocol):
-    """Trained weights, ready to draw.
-
-    channels            it is given, by the slabs' names
-    arms                in the order of their numbers
-    shape               (z, y, x) of its slab
-    sha256              of its file
-    description         of its file: `model`, its name, and `patients` whom it was trained on
-    """
-
-    channels: tuple[str, ...]
-    arms: tuple[str, ...]
-    shape: tuple[int, int, int]
-    sha256: str
-    description: dict[str, Any]
-
-    def __call__(self, images: Tensor, arms: Tensor, seeds: Sequence[int], sampler: SamplerSettings) -> Tensor:
-        """Draws (B, z, y, x), about -1 to 1, from images (B, channel, z, y, x) in [-1, 1], arms (B,) and seeds."""
 
 
 class Shard(NamedTuple):

@@ -1,17 +1,25 @@
 """Slabs of a few made-up patients, and a forecaster whose denoiser is known in closed form."""
 
+import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from torch import Tensor
 
 from msdiff.diffusion.noise import alpha, expand, load_schedule, sigma
 from msdiff.diffusion.sampler import SamplerSettings, noise_like, sample
+from msdiff.forecasting.control import train_control
+from msdiff.forecasting.options import TrainControlSettings, TrainPriorSettings
+from msdiff.forecasting.prior import train_prior
 from msdiff.forecasting.slabs import Slabs, load_slabs
+from msdiff.networks.weights import save_weights
+from msdiff.settings import check
 
 SHAPE = (3, 12, 20)  # z, y, x; 20 are two and a half bytes
 ARMS = ["placebo", "mild_efficacy", "high_efficacy"]
@@ -82,7 +90,7 @@ class GaussianForecaster:
         self.noises: list[Tensor] = []
 
     def __call__(self, images: Tensor, arms: Tensor, seeds: Sequence[int], sampler: SamplerSettings) -> Tensor:
-        """See msdiff.forecasting.drawing.Forecaster."""
+        """See msdiff.forecasting.forecaster.Forecaster."""
         mean = images[:, 0] - expand(arms.float(), images[:, 0]) / 3
 
         def denoise(z: Tensor, logsnr: Tensor) -> Tensor:
@@ -128,3 +136,153 @@ def drawing_options() -> dict[str, object]:
             "shards": 1,
         },
     }
+
+
+STAGE_SESSIONS = ["w000", "w048", "w096"]
+STAGE_CHANNELS = [f"{image}@{session}" for session in STAGE_SESSIONS for image in ("flair", "lesion_mask")]
+TRAINING = {
+    "steps": 4,
+    "batch_size": 4,
+    "micro_batches": 1,
+    "learning_rate": 0.003,
+    "weight_decay": 0.0,
+    "warm_up_steps": 1,
+    "decay": "none",
+    "ema_decay": 0.9,
+    "clip_norm": 1.0,
+    "precision": "fp32",
+    "log_every": 2,
+    "checkpoint_every": 2,
+    "validate_every": 0,
+    "keep": "last",
+}
+STAGES = {
+    "prior": {
+        "network": {
+            "backend": "demo",
+            "options": {
+                "channels": [8, 8],
+                "residual_blocks": 1,
+                "attention": [False, False],
+                "head_channels": 8,
+                "norm_groups": 4,
+                "cross_attention": None,
+                "transformer_layers": 1,
+                "condition_channels": 4,
+            },
+        },
+        "prior": {
+            "seed": 0,
+            "generates": ["net2"],
+            "treatment_dropout": 0.1,
+            "flip": 0.0,
+            "objective": {
+                "prediction": "v",
+                "schedule": {
+                    "backend": "interpolated_cosine",
+                    "options": {
+                        "noise_d_low": 4.0,
+                        "noise_d_high": 12.0,
+                        "image_d": 12.0,
+                        "logsnr_min": -15.0,
+                        "logsnr_max": 15.0,
+                    },
+                },
+                "weight": {"backend": "min_snr", "options": {"gamma": 5.0}},
+                "lesion_factor": 10.0,
+            },
+            "training": TRAINING,
+        },
+    },
+    "control": {
+        "control": {
+            "seed": 0,
+            "dropout": {"treatment": 0.1, "images": 0.1},
+            "balanced": "subset",
+            "flip": 0.0,
+            "training": TRAINING,
+        },
+        "model": {"sessions": ["w000", "w048"]},
+    },
+}
+
+
+def write_stage_slabs(folder: Path) -> Slabs:
+    """Slabs (2, 8, 12) of three arms: lesions come where the second session is bright, under the last arm never."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    rows = [{"subject": f"sub-{row:02d}", "arm": ARMS[row % 3], "split": "train"} for row in range(18)]
+    rows[-2]["split"], rows[-1]["split"] = "validation", "test"
+    channels = rng.uniform(-1, 1, (len(rows), len(STAGE_CHANNELS) + 2, 2, 8, 12)).astype(np.float16)
+    net2 = np.zeros((2, len(rows), 2, 8, 12), np.uint8)
+    for row in rows:
+        place = int(row["subject"][-2:])
+        bright = place % 3 < 2 and place % 2
+        left = 1 + place % 7
+        if bright:
+            channels[place, STAGE_CHANNELS.index("flair@w048"), :, 2:6, left : left + 4] = 1
+            net2[1, place, :, 2:6, left : left + 4] = 1
+        row |= {"row": place, "count_before": 0, "count": int(bright), "cerebral_white_matter": 0, "cerebral_cortex": 0}
+    channels[:, -2:] = net2.transpose(1, 0, 2, 3, 4) * 2.0 - 1
+    names = [*STAGE_CHANNELS, "net2@w048", "net2@w096"]
+    ones = np.ones_like(net2[0])
+    for name, array in {
+        "channels": channels, "net2": net2[1], "net2_before": net2[0], "brain_mask": ones, "regions": 2 * ones,
+    }.items():  # fmt: skip
+        np.save(folder / f"{name}.npy", array)
+    pd.DataFrame(rows).to_csv(folder / "patients.tsv", sep="\t", index=False)
+    slab = {
+        "shape": [12, 8, 2],
+        "affine": np.eye(4).tolist(),
+        "sessions": STAGE_SESSIONS,
+        "channels": names,
+        "arms": ARMS,
+    }
+    (folder / "slab.json").write_text(json.dumps(slab))
+    return load_slabs(folder)
+
+
+@pytest.fixture(scope="session")
+def stage_slabs(tmp_path_factory: pytest.TempPathFactory) -> Slabs:
+    """Slabs that both stages train on in a second."""
+    return write_stage_slabs(tmp_path_factory.mktemp("stages") / "slabs")
+
+
+@pytest.fixture(scope="session")
+def stage_options() -> Callable[..., dict[str, Any]]:
+    """Settings of a stage, with changes: stage_options("prior", prior__flip=1.0)."""
+
+    def options(stage: str, **changes: object) -> dict[str, Any]:
+        settings = copy.deepcopy(STAGES[stage])
+        for path, value in changes.items():
+            *above, last = path.split("__")
+            section: Any = settings
+            for key in above:
+                section = section[key]
+            section[last] = value
+        return settings
+
+    return options
+
+
+@pytest.fixture(scope="session")
+def prior_path(tmp_path_factory: pytest.TempPathFactory, stage_slabs: Slabs, stage_options: Any) -> Path:
+    """Weights of a prior, trained for a few steps."""
+    folder = tmp_path_factory.mktemp("prior")
+    settings = check(TrainPriorSettings, stage_options("prior"))
+    trained = train_prior(stage_slabs, settings, folder / "checkpoints", None, torch.device("cpu"))
+    save_weights(trained.tensors, trained.description, folder / "weights.safetensors")
+    return folder / "weights.safetensors"
+
+
+@pytest.fixture(scope="session")
+def forecaster_path(
+    tmp_path_factory: pytest.TempPathFactory, stage_slabs: Slabs, stage_options: Any, prior_path: Path
+) -> Path:
+    """Weights of a forecaster, trained for a few steps."""
+    folder = tmp_path_factory.mktemp("forecaster")
+    settings = check(TrainControlSettings, stage_options("control"))
+    cpu = torch.device("cpu")
+    trained = train_control(stage_slabs, settings, "two_sessions", prior_path, folder / "checkpoints", None, cpu)
+    save_weights(trained.tensors, trained.description, folder / "weights.safetensors")
+    return folder / "weights.safetensors"

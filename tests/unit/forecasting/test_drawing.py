@@ -1,12 +1,14 @@
-"""Draws by a denoiser in closed form: what they depend on, what is written, and what is refused."""
+"""Draws by a denoiser in closed form, and by the commands from trained weights."""
 
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from msdiff.__main__ import main
 from msdiff.errors import BadInput
 from msdiff.forecasting.drawing import DrawingSettings, Shard, draw_shard, load_shard
 from msdiff.settings import check
@@ -117,3 +119,42 @@ def test_weights_that_do_not_belong_are_refused(draw, gaussian):
 def test_what_is_no_shard_is_told(tmp_path: Path):
     with pytest.raises(BadInput, match=r"expected a shard of forecasts.*draw-forecasts"):
         load_shard(tmp_path)
+
+
+@pytest.fixture
+def command(stage_slabs, forecaster_path, drawing_options, tmp_path):
+    """Run draw-forecasts: command(out, shard, shards, batch, weights); its exit code."""
+
+    def run(out: str, shard: int, shards: int, batch: int, weights=forecaster_path) -> int:
+        options = copy.deepcopy(drawing_options) | {"seed": 1}
+        options["sampler"] |= {"steps": 2, "guidance_weight": 1.0}
+        options["draws"] |= {"split": "train", "draws": 3, "patients": 5}
+        named = {"slabs": stage_slabs.folder, "weights": weights, "purpose": "test", "shard": shard, "shards": shards}
+        named |= {"batch": batch, "threads": 1, "out": tmp_path / out, "settings": json.dumps(options)}
+        return main(["draw-forecasts", *(f"--{name}={value}" for name, value in named.items())])
+
+    return run
+
+
+def test_trained_weights_draw_the_same_in_any_batch_and_shard(command, stage_slabs, tmp_path):
+    assert command("whole", 0, 1, 15) == 0
+    assert [command(f"{shard:03d}", shard, 2, 4 + shard) for shard in range(2)] == [0, 0]
+    whole = load_shard(tmp_path / "whole")
+    assert whole.packed.any()
+    for shard in range(2):
+        np.testing.assert_array_equal(load_shard(tmp_path / f"{shard:03d}").packed, whole.packed[shard::2])
+
+    readout = {"opening_voxels": [1, 1, 1], "connectivity": 26, "min_lesion_volume_mm3": 0.0}
+    readout |= {"region_overlap_voxels": 1, "region_rule": "overlap"}
+    score = ["score-forecasts", "--slabs", str(stage_slabs.folder), "--settings", json.dumps(readout)]
+    shards = [str(tmp_path / name) for name in ("000", "001")]
+    assert main([*score, "--out", str(tmp_path / "scores"), "--shards", *shards]) == 0
+    assert len(pd.read_csv(tmp_path / "scores" / "draws.tsv", sep="\t")) == 15
+    assert main([*score, "--out", str(tmp_path / "none"), "--shards", shards[0]]) == 2
+    assert not (tmp_path / "none").exists()
+
+
+def test_weights_of_another_kind_end_with_one_line(command, prior_path, capsys):
+    assert command("out", 0, 1, 4, weights=prior_path) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "expected a forecaster's weights" in line
