@@ -1,4 +1,4 @@
-"""Draw the figures of the report: follow-ups, preprocessing, detection, image quality, loss curves."""
+"""Draw the figures of the report: follow-ups, forecasts, preprocessing, detection, image quality, loss curves."""
 
 import argparse
 import logging
@@ -20,6 +20,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--histories", nargs="*", default=[], metavar="NAME=CSV", help="training histories; unet/1-2/seed-0=... groups"
     )
     parser.add_argument("--previews", type=Path, help="folder of the pictures that a generator's training wrote")
+    parser.add_argument("--slabs", type=Path, help="slabs that forecasts were made of")
+    parser.add_argument(
+        "--forecasts", nargs="*", default=[], metavar="PURPOSE=SCORES", help="folders that score-forecasts wrote"
+    )
+    parser.add_argument(
+        "--forecast-shards", nargs="*", default=[], metavar="PURPOSE=SHARD", help="folders that draw-forecasts wrote"
+    )
     parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--out", type=Path, required=True, help="folder to write PNG files to")
     parser.add_argument("--settings", required=True, help="section tables of the config, as JSON")
@@ -31,7 +38,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     from msdiff.cohort.samples import load_shard
     from msdiff.cohort.stacks import load_stack
+    from msdiff.forecasting.slabs import load_slabs
     from msdiff.report.figures import Sources, draw
+    from msdiff.report.forecasts import read_forecasts
     from msdiff.report.pictures import save_picture, shown_contrast
     from msdiff.tables.layout import read_tables
     from msdiff.writing import whole_folder
@@ -39,12 +48,12 @@ def run(arguments: argparse.Namespace) -> None:
     n_patients = settings.read(TableSettings, arguments.settings, "tables").figure_patients
     stack = load_stack(arguments.stack)
     shards = [load_shard(folder) for folder in arguments.held_out]
-    histories = {}
-    for entry in arguments.histories:
-        name, equals, path = entry.partition("=")
-        if not equals:
-            raise BadInput(f"--histories: expected NAME=CSV, got {entry!r}")
-        histories[name] = pd.read_csv(path)
+    histories = {name: pd.read_csv(path) for name, path in named("--histories", "NAME=CSV", arguments.histories)}
+    forecast_shards = named("--forecast-shards", "PURPOSE=SHARD", arguments.forecast_shards)
+    forecasts = {
+        purpose: read_forecasts(scores, [shard for name, shard in forecast_shards if name == purpose])
+        for purpose, scores in named("--forecasts", "PURPOSE=SCORES", arguments.forecasts)
+    }
     logger.info("drawing figures of %d shards and %d trainings", len(shards), len(histories))
     sources = Sources(
         stack=stack,
@@ -54,8 +63,19 @@ def run(arguments: argparse.Namespace) -> None:
         tables=read_tables(arguments.tables),
         previews=sorted(arguments.previews.glob("*.png")) if arguments.previews is not None else [],
         n_patients=n_patients,
+        slabs=None if arguments.slabs is None else load_slabs(arguments.slabs),
+        forecasts=forecasts,
     )
     with whole_folder(arguments.out) as folder:
         for name, picture in draw(sources):
             save_picture(picture, folder / f"{name}.png")
             logger.info("wrote %s: %s", arguments.out / f"{name}.png", picture.title)
+
+
+def named(option: str, form: str, entries: list[str]) -> list[tuple[str, Path]]:
+    """Name and path of each entry NAME=PATH of an option; BadInput for another form."""
+    parts = [entry.partition("=") for entry in entries]
+    for entry, (_, equals, _) in zip(entries, parts, strict=True):
+        if not equals:
+            raise BadInput(f"{option}: expected {form}, got {entry!r}")
+    return [(name, Path(path)) for name, _, path in parts]

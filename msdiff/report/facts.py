@@ -7,7 +7,13 @@ import pandas as pd
 
 from msdiff.report.provenance import find
 from msdiff.report.scans import ScanParts
-from msdiff.report.sentences.data import about_excluded_scans, about_flagged_scans, patients_with_pairs
+from msdiff.report.sentences.data import (
+    about_excluded_scans,
+    about_flagged_scans,
+    patients_of,
+    patients_with_pairs,
+)
+from msdiff.report.sentences.forecasts import forecast_cohort
 from msdiff.report.sentences.phrases import Run, count
 
 # Settings that say what was counted, wherever they stand in the config.
@@ -22,10 +28,13 @@ def facts(run: Run, provenance: Mapping[str, Any], scans: ScanParts | None) -> l
     if git is not None:
         code += f", commit {git['commit'][:10]}" + (" with uncommitted changes" if git["dirty"] else "")
     found = []
-    patients, cohorts = patients_with_pairs(run), run.ours("cohort")
+    patients = patients_with_pairs(run)
     if patients is not None:
-        names = ", ".join(cohorts["cohort"].unique())
-        found.append(("Cohort", f"{names}: {count(patients, 'patient')} with a follow-up"))
+        found.append(("Cohort", f"{run.setting('study')}: {count(patients, 'patient')} with a follow-up"))
+    cohort = forecast_cohort(run)
+    forecast = None if cohort is None else patients_of(run, cohort)
+    if cohort != run.setting("study") and forecast is not None:
+        found.append(("Cohort of forecasts", f"{cohort}: {count(forecast, 'patient')} with a follow-up"))
     if run.splits:
         found.append(("Patients", ", ".join(f"{n} {split}" for split, n in run.splits.items())))
     if scans is not None:

@@ -2,18 +2,33 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import pandas as pd
 
 from msdiff.cohort.samples import Shard
 from msdiff.cohort.stacks import Stack
-from msdiff.report import ablation_figures, chart_figures, detection_figures, preview_figures, slice_figures
+from msdiff.forecasting.slabs import Slabs
+from msdiff.report import (
+    ablation_figures,
+    chart_figures,
+    detection_figures,
+    forecast_charts,
+    forecast_figures,
+    preview_figures,
+    slice_figures,
+)
+from msdiff.report.forecasts import Forecasts
 from msdiff.report.pictures import Picture
 
 
 class Sources(NamedTuple):
-    """What figures are drawn from: the stack, the contrast shown, held-out shards, histories, tables, previews."""
+    """What figures are drawn from.
+
+    That is the stack, the contrast shown, held-out shards, histories, tables, previews; and where a run forecasts, the
+    slabs and the forecasts by purpose.
+    """
 
     stack: Stack
     contrast: str
@@ -22,6 +37,21 @@ class Sources(NamedTuple):
     tables: Mapping[str, pd.DataFrame]
     previews: Sequence[Path]
     n_patients: int
+    slabs: Slabs | None = None
+    forecasts: Mapping[str, Forecasts] = MappingProxyType({})
+
+
+def _of_forecasts(
+    purpose: str, function: Callable[[Slabs, Forecasts, int], Picture | None]
+) -> Callable[[Sources], Picture | None]:
+    """The figure of the forecasts of a purpose; None where the run has none."""
+
+    def drawn(run: Sources) -> Picture | None:
+        if run.slabs is None or purpose not in run.forecasts:
+            return None
+        return function(run.slabs, run.forecasts[purpose], run.n_patients)
+
+    return drawn
 
 
 # A figure whose sources a run does not have is None, or asks for a table that is not there.
@@ -31,12 +61,26 @@ FIGURES: dict[str, Callable[[Sources], Picture | None]] = {
     "ablation": lambda run: ablation_figures.draw_ablation(run.tables["ablation"]),
     "augmentation": lambda run: detection_figures.draw_augmentation(run.tables["augmentation"]),
     "lesion_sizes": lambda run: detection_figures.draw_lesion_sizes(run.tables["lesion_sizes"]),
+    "forecasts": _of_forecasts("test", forecast_figures.draw_forecasts),
+    "heat_maps": _of_forecasts("heat_maps", forecast_figures.draw_heat_maps),
+    "one_patient": _of_forecasts(
+        "counterfactuals", lambda slabs, forecasts, _: forecast_figures.draw_one_patient(slabs, forecasts)
+    ),
+    "activity_prediction": lambda run: forecast_charts.draw_activity(run.tables["activity_prediction"]),
+    "counterfactuals": lambda run: forecast_charts.draw_counterfactuals(run.tables["counterfactuals"]),
+    "calibration": lambda run: forecast_charts.draw_calibration(run.tables["calibration"]),
     "preprocessing": lambda run: slice_figures.draw_preprocessing(run.stack, run.contrast, run.n_patients),
     "losses": lambda run: chart_figures.draw_histories(run.histories),
     "previews": lambda run: preview_figures.draw_previews(run.previews),
 }
 # The table that a figure needs; the others need none.
-NEEDS = {name: name for name in ("image_quality", "ablation", "augmentation", "lesion_sizes")}
+NEEDS = {
+    name: name
+    for name in (
+        *("image_quality", "ablation", "augmentation", "lesion_sizes"),
+        *("activity_prediction", "counterfactuals", "calibration"),
+    )
+}
 
 
 def draw(run: Sources) -> Iterator[tuple[str, Picture]]:

@@ -20,6 +20,7 @@ MINUS = "\N{MINUS SIGN}"
 EMPTY = EN_DASH
 COUNTS = {
     *("n", "seeds", "jobs", "n_real", "n_synthetic", "n_training", "n_lesions", "correct", "false_positives"),
+    *("n_positive", "n_voxels", "n_positive_voxels"),
     *(
         "false_negatives",
         "flagged",
@@ -32,7 +33,10 @@ COUNTS = {
     ),
 }
 # What a row is about: a paper's row stands under ours with the same.
-KEYS = ("architecture", "real_synthetic", "arm", "region", "rule", "variant", "measure", "size", "metric", "kind")
+KEYS = (
+    *("architecture", "real_synthetic", "arm", "region", "rule", "variant", "measure", "size", "metric", "kind"),
+    *("method", "quantity", "bin"),
+)
 # Keys that are told once where all rows share them.
 SHARED_KEYS = ("cohort", "generator", "architecture")
 

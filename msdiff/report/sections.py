@@ -26,6 +26,11 @@ SECTIONS = (
         ("lesions",),
     ),
     Section(
+        "Forecasts of new lesions under treatment",
+        ("activity_prediction", "regional_accuracy", "lesion_count", "calibration", "counterfactuals"),
+        ("forecasts", "heat_maps", "activity_prediction", "calibration", "one_patient", "counterfactuals"),
+    ),
+    Section(
         "Privacy", ("privacy",), ("privacy_similarities", "privacy_pairs_pixel_correlation", "privacy_pairs_embedding")
     ),
     Section("Reader study", ("reader_study",), ("reader_study",)),
@@ -42,24 +47,35 @@ LISTS = tuple(name for section in SECTIONS for name in section.lists)
 
 TITLES = {
     "ablation": "What each idea of the method buys",
+    "activity_prediction": "Who will have new lesions, by treatment arm",
     "augmentation": "Detectors by the ratio of real to synthetic slices",
     "augmentation_tests": "Differences from real slices alone, tested",
+    "calibration": "Whether forecast probabilities hold",
     "cohort": "New lesions by treatment arm",
     "compute": "Hours and memory by rule",
+    "counterfactuals": "The same patients under every treatment",
     "image_quality": "Generated against real follow-ups",
+    "lesion_count": "How many new lesions, by treatment arm",
     "lesion_sizes": "Detection by size of the lesion",
     "lesions": "every true and predicted lesion",
     "privacy": "Follow-ups against training scans of other patients",
     "quality": "Quality control of the scans",
     "reader_study": "What readers thought of the follow-ups",
+    "regional_accuracy": "In which regions new lesions come",
 }
 FIGURE_SENTENCES = {
     "ablation": "A variant matters where its interval leaves 0, and only if it would again in another training.",
+    "activity_prediction": "Within an arm the treatment helps no forecast; few active patients make a wide interval.",
     "augmentation": "A rise with the ratio shows a benefit only where the intervals separate.",
+    "calibration": "A point far from the line with a wide interval shows nothing but its few patients.",
+    "counterfactuals": "Forecasts that fall with efficacy show what the network learned of arms, not what a drug does.",
     "follow_ups": "Pictures show whether a lesion is where it was asked for; a few slices do not say how often it is.",
+    "forecasts": "Forecasts are drawn, and each may be right in its way; a few do not say how often they are.",
+    "heat_maps": "A true lesion on a likely place is one case; how often that is so, the tables tell.",
     "image_quality": "A copy has little error outside the lesions, too; the lesion panels tell generators from copies.",
     "lesion_sizes": "Few lesions of a size make a wide interval.",
     "losses": "A loss that falls shows that a network learned something, not that it learned what a reader wants.",
+    "one_patient": "One patient: an illustration of what the network learned, which nothing can confirm.",
     "preprocessing": "The worst by one measure: a fault that both scans of a patient share does not show here.",
     "previews": "Drawn during the training from few patients; they show that it works, not how well.",
     "privacy_pairs_embedding": "Heads look alike; a copy shares the course of single gyri and old lesions.",

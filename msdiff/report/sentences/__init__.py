@@ -5,7 +5,7 @@ A sentence is computed from the rows of this run, never from a paper's; the pape
 
 from collections.abc import Callable
 
-from msdiff.report.sentences import data, detection, images, privacy, readers
+from msdiff.report.sentences import data, detection, forecasts, images, privacy, readers
 from msdiff.report.sentences.phrases import FEW_PATIENTS, Run
 from msdiff.report.sentences.summary import Paragraph, summary, warning
 
@@ -18,6 +18,11 @@ SENTENCES: dict[str, Callable[[Run], str]] = {
     "augmentation": detection.about_augmentation,
     "augmentation_tests": detection.about_augmentation_tests,
     "lesion_sizes": detection.about_lesion_sizes,
+    "activity_prediction": forecasts.about_activity_prediction,
+    "regional_accuracy": forecasts.about_regional_accuracy,
+    "lesion_count": forecasts.about_lesion_count,
+    "counterfactuals": forecasts.about_counterfactuals,
+    "calibration": forecasts.about_calibration,
     "privacy": privacy.about_privacy,
     "reader_study": readers.about_reader_study,
     "quality": data.about_quality,

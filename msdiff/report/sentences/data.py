@@ -11,17 +11,29 @@ from msdiff.report.words import write
 def about_cohort(run: Run) -> str:
     """How much there is to learn from."""
     ours = run.ours("cohort")
-    total = ours[ours["arm"] == "all"].iloc[0]
+    totals = ours[ours["arm"] == "all"]
+    several = len(totals) > 1
+    found = [
+        _about_patients(total, f"In {write(str(total['cohort']))} " if several else "")
+        for _, total in totals.iterrows()
+    ]
+    if ours["arm"].nunique() > 2:
+        found.append(
+            "Arms are compared as they are in the data: a difference between them is no effect of a treatment."
+        )
+    return " ".join(text for text in found if text)
+
+
+def _about_patients(total: pd.Series, of_whom: str) -> str:
     counts = [
         f"{estimate(total, column)} new lesions at {column.removeprefix('mean_net2_')}"
-        for column in ours.columns
+        for column in total.index
         if column.startswith("mean_net2_") and not column.endswith(("_lo", "_hi")) and not np.isnan(total[column])
     ]
     n = int(total["n"])
-    found = f"{count(n, 'patient')} {'has' if n == 1 else 'have'} {listed(counts)} on average. " if counts else ""
-    if ours["arm"].nunique() < 3:
-        return found.strip()
-    return f"{found}Arms are compared as they are in the data: a difference between them is no effect of a treatment."
+    return (
+        f"{of_whom}{count(n, 'patient')} {'has' if n == 1 else 'have'} {listed(counts)} on average." if counts else ""
+    )
 
 
 def about_compute(run: Run) -> str:
@@ -66,7 +78,14 @@ def duration(hours: float) -> str:
 
 
 def patients_with_pairs(run: Run) -> int | None:
-    """Patients with a follow-up, of all splits; None where there is no table of the cohort."""
+    """Patients of the study with a follow-up, of all splits; None where there is no table of the cohort."""
+    return patients_of(run, str(run.setting("study")))
+
+
+def patients_of(run: Run, cohort: str) -> int | None:
+    """Patients of a cohort with a follow-up, of all splits; None where no table counts them."""
     ours = run.ours("cohort")
-    totals: pd.Series = ours.loc[ours["arm"] == "all", "n"] if len(ours) else pd.Series(dtype=float)
-    return int(totals.sum()) if len(totals) else None
+    if ours.empty:
+        return None
+    totals = ours.loc[(ours["arm"] == "all") & (ours["cohort"] == cohort), "n"]
+    return int(totals.iloc[0]) if len(totals) else None

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from msdiff.report.sentences import detection, images, privacy
-from msdiff.report.sentences.data import patients_with_pairs
+from msdiff.report.sentences import detection, forecasts, images, privacy
+from msdiff.report.sentences.data import patients_of, patients_with_pairs
 from msdiff.report.sentences.phrases import (
     FEW_PATIENTS,
     Run,
@@ -35,6 +35,8 @@ class Paragraph(NamedTuple):
 def warning(run: Run) -> str:
     """What the size of the test set forbids to conclude; empty where it is large enough to conclude something."""
     sizes = {what: int(run.ours(name)["n"].min()) for name, what in HELD_OUT.items() if len(run.ours(name))}
+    if (forecast := _forecast_patients(run)) is not None:
+        sizes["forecast test"] = forecast
     small = [count(n, f"{what} patient") for what, n in sizes.items() if n < FEW_PATIENTS]
     if not small:
         return ""
@@ -51,6 +53,7 @@ def summary(run: Run) -> list[Paragraph]:
         ("What was run", about_run(run)),
         ("Generated follow-ups", " ".join(_about_images(run))),
         ("Detection", " ".join(_about_detection(run))),
+        ("Forecasts", " ".join([*forecasts.about_activity(run), *forecasts.about_trend(run)])),
         ("Privacy", " ".join(_about_privacy(run))),
         ("What this does not show", " ".join(_about_limits(run))),
     ]
@@ -77,6 +80,7 @@ def about_run(run: Run) -> str:
             f"{listed(generators)} {were} trained on the training patients and drew "
             f"{count(follow_ups, 'new follow-up')}{each} of them."
         )
+    sentences += _about_forecasters(run)
     ours = run.ours("augmentation")
     if len(ours):
         networks = [write(str(name)) for name in ours["architecture"].unique()]
@@ -90,10 +94,30 @@ def about_run(run: Run) -> str:
     return " ".join(sentences)
 
 
-def simulated(run: Run) -> bool:
-    """Whether the run's scans are those of the embedded cohort."""
-    study = run.setting("study")
-    return run.setting(f"cohort.{study}") is not None and run.setting(f"cohort.{study}.sheet") is None
+def simulated(run: Run, cohort: str | None = None) -> bool:
+    """Whether the scans of a cohort, without a name the study's, are simulated."""
+    name = cohort or run.setting("study")
+    return run.setting(f"cohort.{name}") is not None and run.setting(f"cohort.{name}.sheet") is None
+
+
+def _forecast_patients(run: Run) -> int | None:
+    """Test patients of the forecasts, all arms together; None without forecasts."""
+    ours = run.ours("activity_prediction")
+    return int(ours["n"].max()) if len(ours) else None
+
+
+def _about_forecasters(run: Run) -> Iterator[str]:
+    """On whom forecasts were learned, and how many were drawn of whom."""
+    cohort, tested, draws = forecasts.forecast_cohort(run), _forecast_patients(run), run.setting("forecasting.draws")
+    if cohort is None or tested is None or draws is None:
+        return
+    patients = patients_of(run, cohort)
+    of_whom = "" if patients is None else f" ({count(patients, 'patient')})"
+    kind = "simulated cohort" if simulated(run, cohort) else "cohort"
+    yield (
+        f"A forecaster of new lesions was trained on the {kind} {cohort}{of_whom} and drew "
+        f"{count(draws['test']['draws'], 'forecast')} for each of {count(tested, 'test patient')}, under the own arm."
+    )
 
 
 def _about_images(run: Run) -> Iterator[str]:
@@ -162,6 +186,8 @@ def _about_limits(run: Run) -> Iterator[str]:
         yield f"{few}: one that leaves 0 is no evidence."
     if seeds == 1:
         yield "Each detector was trained once, so that differences between ratios may be differences between trainings."
+    if len(run.ours("counterfactuals")):
+        yield "What a patient would have had under another treatment is not known, so no forecast of it is checked."
     if simulated(run):
         yield "Numbers on simulated scans say nothing about patients."
     yield "Nothing here was judged for clinical use."

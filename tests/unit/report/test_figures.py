@@ -1,10 +1,26 @@
 import argparse
 import json
 
+import forecast_cases
+import forecast_tables
 import pytest
 from PIL import Image
 
 from msdiff.cli import draw_figures as command
+from msdiff.errors import BadInput
+from msdiff.tables.layout import write_table
+
+SETTINGS = {
+    "confidence_level": 0.95,
+    "bootstrap_resamples": 10,
+    "bootstrap_seed": 0,
+    "patients_per_resample": None,
+    "expected_cost": dict.fromkeys(["cost_false_positive", "cost_false_negative"], 1)
+    | dict.fromkeys(["prior_negative", "prior_positive"], 0.5),
+    "lesion_size_edges_mm3": [14.0],
+    "figure_patients": 4,
+    "quality_pictures": 2,
+}
 
 
 def draw(parser_of, *arguments):
@@ -22,22 +38,11 @@ def figures_folder(stack_folder, shards, histories, tables_folder, tmp_path_fact
         save_shard(shard, folder / f"{number:03d}")
     for name, history in histories.items():
         history.to_csv(folder / f"{name.replace('/', '_')}.csv", index=False)
-    settings = {
-        "confidence_level": 0.95,
-        "bootstrap_resamples": 10,
-        "bootstrap_seed": 0,
-        "patients_per_resample": None,
-        "expected_cost": dict.fromkeys(["cost_false_positive", "cost_false_negative"], 1)
-        | dict.fromkeys(["prior_negative", "prior_positive"], 0.5),
-        "lesion_size_edges_mm3": [14.0],
-        "figure_patients": 4,
-        "quality_pictures": 2,
-    }
     draw(
         command,
         *("--stack", stack_folder, "--held-out", folder / "000", folder / "001", "--histories"),
         *(f"{name}={folder / name.replace('/', '_')}.csv" for name in histories),
-        *("--tables", tables_folder, "--out", folder / "figures", "--settings", json.dumps(settings)),
+        *("--tables", tables_folder, "--out", folder / "figures", "--settings", json.dumps(SETTINGS)),
     )
     return folder / "figures"
 
@@ -52,3 +57,32 @@ def test_a_figure_carries_its_caption(figures_folder):
     with Image.open(figures_folder / "follow_ups.png") as image:
         assert image.text["Title"] == "Generated follow-ups of held-out patients"
         assert "anterior up" in image.text["Description"]
+
+
+def test_forecasts_are_drawn_where_a_run_has_some(stack_folder, tmp_path):
+    forecast_cases.write_slabs(tmp_path / "slabs")
+    for purpose in ("test", "heat_maps", "counterfactuals"):
+        forecast_cases.write_forecasts(
+            tmp_path / purpose, every_arm=purpose == "counterfactuals", with_probability=purpose == "heat_maps"
+        )
+    for name, table in forecast_tables.all_tables().items():
+        write_table(table, tmp_path / "tables" / f"{name}.csv")
+    shards = [
+        f"{purpose}={tmp_path / purpose / 'shards' / number}"
+        for purpose in ("test", "counterfactuals")
+        for number in ("000", "001")
+    ]
+    draw(
+        command,
+        *("--stack", stack_folder, "--tables", tmp_path / "tables", "--slabs", tmp_path / "slabs", "--forecasts"),
+        *(f"{purpose}={tmp_path / purpose / 'scores'}" for purpose in ("test", "heat_maps", "counterfactuals")),
+        *("--forecast-shards", *shards, "--out", tmp_path / "figures", "--settings", json.dumps(SETTINGS)),
+    )
+    drawn = {path.stem for path in (tmp_path / "figures").iterdir()}
+    names = {"forecasts", "heat_maps", "one_patient", "activity_prediction", "counterfactuals", "calibration"}
+    assert drawn == names | {"preprocessing"}
+
+
+def test_a_purpose_without_a_folder_is_refused():
+    with pytest.raises(BadInput, match="--forecasts: expected PURPOSE=SCORES, got 'scores'"):
+        command.named("--forecasts", "PURPOSE=SCORES", ["scores"])

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
+import forecast_tables
 import pandas as pd
 import pytest
 import yaml
@@ -16,12 +17,14 @@ from msdiff.errors import BadInput
 from msdiff.preprocess.quality import MEASURES
 from msdiff.report.chart_figures import draw_histories, draw_image_quality
 from msdiff.report.detection_figures import draw_augmentation
+from msdiff.report.forecast_charts import draw_activity
 from msdiff.report.page import Beside, report_page
 from msdiff.report.page_tables import render_caption, shared_keys, table_rows
 from msdiff.report.pictures import save_picture
 from msdiff.report.provenance import record
 from msdiff.report.scans import ScanPart, ScanParts
 from msdiff.report.slice_figures import draw_follow_ups, draw_preprocessing
+from msdiff.report.words import write
 from msdiff.tables.layout import assemble, read_tables, write_table
 
 CONFIG = {
@@ -225,8 +228,8 @@ def test_markup_in_data_is_text(tables, pictures):
 
 def test_a_further_table_is_shown_too(tables, pictures):
     further = pd.DataFrame({"source": ["msdiff"], "cohort": ["phantom"], "flagged": [2]})
-    html = report_page({**tables, "counterfactuals": further}, pictures, record(CONFIG), {})
-    assert "table-counterfactuals" in Page(html).ids
+    html = report_page({**tables, "horoscope": further}, pictures, record(CONFIG), {})
+    assert "table-horoscope" in Page(html).ids
     assert "8 Further results" not in html
     assert "6 Further results" in html
 
@@ -338,3 +341,37 @@ def test_a_generators_pictures_want_its_name(tables_folder, pictures, tmp_path):
 def test_a_folder_without_tables_is_an_error(tmp_path):
     with pytest.raises(BadInput, match="expected tables in CSV"):
         read_tables(tmp_path)
+
+
+def test_forecasts_have_a_section_of_their_own(tables, pictures, tmp_path):
+    """A run without forecasts has a whole page (the other tests); with them the section stands before privacy."""
+    made = forecast_tables.all_tables()
+    pages = tmp_path / "activity_prediction.png"
+    save_picture(draw_activity(made["activity_prediction"]), pages)
+    config = {**CONFIG, "forecasting": {"cohorts": {"phantom": "trials"}}}
+    html = report_page({**tables, **made}, {**pictures, "activity_prediction": pages}, record(config), {})
+    page = Page(html)
+    assert {f"table-{name}" for name in made} | {"figure-activity_prediction"} <= page.ids
+    assert "Forecasts of new lesions under treatment</h2>" in html
+    assert "Further results" not in html
+    assert page.open == []
+
+
+def test_the_papers_forecasts_stand_under_ours():
+    heads, rows = table_rows(forecast_tables.activity())
+    place = [heads.index(name) for name in ("arm", "method")]
+    marks = [(*(row.cells[i].text for i in place), row.is_paper) for row in rows[:4]]
+    net2, chance = write("net2"), write("monte_carlo")
+    assert marks == [
+        *(("placebo", method, paper) for method in (net2, chance) for paper in (False, True)),
+    ]
+
+
+def test_patients_of_two_cohorts_are_not_added_up(tables, pictures):
+    cohort = tables["cohort"]
+    other = cohort[cohort["source"] == "msdiff"].assign(cohort="trials", n=30)
+    config = {**CONFIG, "forecasting": {"cohorts": {"phantom": "trials"}}}
+    html = report_page({**tables, "cohort": pd.concat([cohort, other])}, pictures, record(config), {})
+    assert "phantom: 18 patients with a follow-up" in html
+    assert "trials: 30 patients with a follow-up" in html
+    assert "In phantom 18 patients have" in html

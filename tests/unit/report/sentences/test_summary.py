@@ -64,4 +64,4 @@ def test_a_table_without_our_rows_says_nothing(tables, name, run_of):
 
 
 def test_an_unknown_table_says_nothing(tables, run_of):
-    assert say("counterfactuals", run_of({"counterfactuals": tables["compute"]})) == ""
+    assert say("horoscope", run_of({"horoscope": tables["compute"]})) == ""
