@@ -81,7 +81,7 @@ def by_own_arm(own_arms: pd.Series, of_training: pd.Series) -> NDArray[np.float6
 
 def monte_carlo(probability: NDArray[np.float64], settings: MonteCarloSettings, stream: int = 0) -> NDArray[np.bool_]:
     """Outcomes (run, patient), each drawn with its patient's probability (patient,); `stream` numbers the outcomes."""
-    chance = np.random.default_rng([settings.seed, stream]).random((settings.runs, len(probability)))
+    chance = np.random.default_rng([settings.seed, stream + 1]).random((settings.runs, len(probability)))
     return np.asarray(chance < probability)
 
 
