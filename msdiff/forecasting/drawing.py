@@ -1,25 +1,17 @@
 """Draw NET2 masks of patients under treatments, shard by shard.
 
-A shard is a folder:
-
-    forecasts.tsv      one row per patient and arm, columns below
-    masks.npy          uint8 (row, draw, z, y, ceil(x / 8)): drawn masks inside the brain, bits packed along x
-
-Columns of forecasts.tsv: row (number among those of all shards), subject, arm, own_arm, split, rows (in all shards
-together), purpose, draws, seed, shared_noise, voxel_threshold, model, weights_sha256, sampler, steps, guidance_weight,
-msdiff_version. Shard s of N holds rows s, s + N, s + 2 N ... Each draw has its own seed (msdiff.forecasting.seeds), so
-that neither the number of shards nor the batch changes it.
+Each draw has its own seed (msdiff.forecasting.seeds), so that neither the number of shards nor the batch changes it. A
+shard is written as msdiff.forecasting.shards reads it.
 """
 
 import logging
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt
 from tqdm import tqdm
 
@@ -52,18 +44,6 @@ class DrawingSettings(Settings):
     draws: DrawSettings
     sampler: SamplerSettings
     voxel_threshold: Annotated[float, Field(ge=0, le=1)]
-
-
-class Shard(NamedTuple):
-    """A shard as it lies on disk: its table, and masks that are mapped and not read."""
-
-    folder: Path
-    forecasts: pd.DataFrame
-    packed: NDArray[np.uint8]
-
-    def draws(self, place: int, width: int) -> NDArray[np.bool_]:
-        """The masks (draw, z, y, x) of the row at a place, `width` voxels along x."""
-        return np.unpackbits(self.packed[place], axis=-1, count=width).view(np.bool_)
 
 
 def draw_shard(
@@ -134,20 +114,6 @@ def check_forecaster(slabs: Slabs, forecaster: Forecaster, model: str) -> None:
                 "train on these slabs, or give the weights of this cohort"
             )
     slabs.places(*forecaster.channels)
-
-
-def load_shard(folder: str | Path) -> Shard:
-    """Open a shard without reading its masks; BadInput where the folder is none."""
-    folder = Path(folder)
-    try:
-        forecasts = pd.read_csv(folder / "forecasts.tsv", sep="\t", keep_default_na=False, dtype={"subject": str})
-        # A file without elements cannot be mapped.
-        packed = np.load(folder / "masks.npy", mmap_mode="r" if len(forecasts) else None)
-    except (OSError, ValueError) as error:
-        raise BadInput(
-            f"{folder}: expected a shard of forecasts, cannot read it ({error}); make it by draw-forecasts"
-        ) from error
-    return Shard(folder, forecasts, packed)
 
 
 def _check_unseen(plan: pd.DataFrame, forecaster: Forecaster) -> None:

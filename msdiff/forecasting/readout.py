@@ -29,27 +29,13 @@ from tqdm import tqdm
 
 from msdiff.cohort.stacking import open_array
 from msdiff.errors import BadInput
-from msdiff.forecasting.drawing import Shard
+from msdiff.forecasting.shards import Shard, joined
 from msdiff.forecasting.slabs import Slabs
 from msdiff.metrics.regional import REGIONS, ReadoutSettings, opened, read_out
 from msdiff.writing import whole_folder
 
 log = logging.getLogger(__name__)
 
-# Columns that all rows of a purpose share.
-COMMON = [
-    "rows",
-    "purpose",
-    "draws",
-    "seed",
-    "shared_noise",
-    "voxel_threshold",
-    "model",
-    "weights_sha256",
-    "sampler",
-    "steps",
-    "guidance_weight",
-]
 KEYS = ["subject", "arm", "own_arm", "split"]
 
 DRAWS = [*KEYS, "draw", "count", "volume_mm3", *REGIONS]
@@ -109,35 +95,6 @@ def score_forecasts(slabs: Slabs, shards: Sequence[Shard], settings: ReadoutSett
         _write(of_voxels, VOXELS, folder / "voxels.tsv")
     log.info("%d rows of %d patients, %d draws", len(rows), rows["subject"].nunique(), len(of_draws))
     return len(rows)
-
-
-def joined(shards: Sequence[Shard]) -> pd.DataFrame:
-    """The rows of all shards in order, with the columns shard and place, where each is found.
-
-    Raises BadInput where they are not the shards of one run, each once.
-    """
-    tables = [
-        shard.forecasts.assign(shard=number, place=range(len(shard.forecasts))) for number, shard in enumerate(shards)
-    ]
-    rows = pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
-    if rows.empty:
-        raise BadInput(f"{shards[0].folder}: expected forecasts, got shards without any; draw them again")
-    for column in COMMON:
-        found = rows[column].unique()
-        if len(found) > 1:
-            first, other = (shards[rows.loc[rows[column] == value, "shard"].iloc[0]].folder for value in found[:2])
-            raise BadInput(
-                f"{other}: expected the {column} of {first}, {found[0]}, got {found[1]}; draw all shards alike"
-            )
-    expected = int(rows["rows"].iloc[0])
-    if rows["row"].tolist() != list(range(expected)):
-        missing = sorted(set(range(expected)) - set(rows["row"]))
-        fault = f"row {missing[0]} is missing" if missing else f"got {len(rows)}, some twice"
-        raise BadInput(
-            f"{shards[0].folder.parent}: expected all {expected} rows of {rows['purpose'].iloc[0]}, each once; {fault}"
-            "; give every shard once"
-        )
-    return rows
 
 
 def read_draws(

@@ -10,7 +10,8 @@ import pytest
 
 from msdiff.__main__ import main
 from msdiff.errors import BadInput
-from msdiff.forecasting.drawing import DrawingSettings, Shard, draw_shard, load_shard
+from msdiff.forecasting.drawing import DrawingSettings, draw_shard
+from msdiff.forecasting.shards import Shard, load_shard
 from msdiff.settings import check
 
 

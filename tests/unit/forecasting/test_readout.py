@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from msdiff.errors import BadInput
-from msdiff.forecasting.drawing import DrawingSettings, draw_shard, load_shard
-from msdiff.forecasting.readout import joined, levels, read_draws, read_ensemble, score_forecasts, summed_up
+from msdiff.forecasting.drawing import DrawingSettings, draw_shard
+from msdiff.forecasting.readout import levels, read_draws, read_ensemble, score_forecasts, summed_up
+from msdiff.forecasting.shards import joined, load_shard
 from msdiff.metrics.lesion import components
 from msdiff.metrics.regional import REGIONS, ReadoutSettings, lesions_in, opened
 from msdiff.settings import check
