@@ -100,7 +100,7 @@ def test_sizes_that_do_not_fit_are_refused(change, message):
 def test_paper_size_trains_a_step():
     network = build(PAPER)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
-    z, condition = torch.randn(1, 1, 256, 256), torch.randn(1, 5, 256, 256)
+    z, condition = torch.randn(1, 1, 64, 64), torch.randn(1, 5, 64, 64)
     before = network(z, torch.zeros(1), condition)
     before.sub(1).square().mean().backward()
     optimiser.step()
