@@ -213,7 +213,7 @@ def write_stage_slabs(folder: Path) -> Slabs:
     rng = np.random.default_rng(0)
     rows = [{"subject": f"sub-{row:02d}", "arm": ARMS[row % 3], "split": "train"} for row in range(18)]
     rows[-2]["split"], rows[-1]["split"] = "validation", "test"
-    channels = rng.uniform(-1, 1, (len(rows), len(STAGE_CHANNELS) + 2, 2, 8, 12)).astype(np.float16)
+    channels = rng.normal(-0.5, 0.1, (len(rows), len(STAGE_CHANNELS) + 2, 2, 8, 12)).astype(np.float16)
     net2 = np.zeros((2, len(rows), 2, 8, 12), np.uint8)
     for row in rows:
         place = int(row["subject"][-2:])
@@ -267,9 +267,10 @@ def stage_options() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def prior_path(tmp_path_factory: pytest.TempPathFactory, stage_slabs: Slabs, stage_options: Any) -> Path:
-    """Weights of a prior, trained for a few steps."""
+    """Weights of a prior that has learnt where lesions are."""
     folder = tmp_path_factory.mktemp("prior")
-    settings = check(TrainPriorSettings, stage_options("prior"))
+    longer = stage_options("prior", prior__training__steps=60, prior__training__learning_rate=0.01)
+    settings = check(TrainPriorSettings, longer)
     trained = train_prior(stage_slabs, settings, folder / "checkpoints", None, torch.device("cpu"))
     save_weights(trained.tensors, trained.description, folder / "weights.safetensors")
     return folder / "weights.safetensors"
