@@ -27,6 +27,9 @@ from msdiff.networks.pseudo_2d import ControlledUNet
 from msdiff.networks.weights import load_weights_of, sha256
 from msdiff.settings import check
 
+# Rows of the networks' batches on a CPU, where smaller ones cost more each and larger ones no less.
+CPU_BATCH = 8
+
 
 def load(path: str | Path, device: torch.device, compile_when: When = "never") -> "Forecaster":
     """The forecaster of a weights file; BadInput where it is none's, or does not hold what it describes."""
@@ -93,7 +96,7 @@ class Forecaster:
                 f"{sampler.guidance_weight}; set it to 0, or train with dropout above 0"
             )
         images, arms = moved(images, self.device), moved(arms, self.device)
-        size = batch_size(self.device)
+        size = batch_size(self.device, CPU_BATCH)
 
         def estimate(z: Tensor, logsnr: Tensor, arm: Tensor, embedded: Tensor) -> Tensor:
             call = self.compiled or self.network

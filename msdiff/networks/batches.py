@@ -13,13 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Rows of a batch on a CPU.
-CPU_BATCH = 4
 
-
-def batch_size(device: torch.device) -> int | None:
-    """The size of all batches that samples are drawn in, None where a batch may be of any size: on an accelerator."""
-    return CPU_BATCH if device.type == "cpu" else None
+def batch_size(device: torch.device, of_cpu: int) -> int | None:
+    """The size of all batches that samples are drawn in: `of_cpu` there, None, which is any, on an accelerator."""
+    return of_cpu if device.type == "cpu" else None
 
 
 def in_batches(function: Callable[..., Tensor], size: int, *inputs: Tensor) -> Tensor:

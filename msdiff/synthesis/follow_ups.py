@@ -18,6 +18,9 @@ from msdiff.synthesis.conditions import CHANNELS, Statistics, channels, standard
 from msdiff.synthesis.denoiser import Denoiser
 from msdiff.synthesis.options import LongMSDiffSettings
 
+# Rows of the network's batches on a CPU.
+CPU_BATCH = 4
+
 
 def load_generator(
     tensors: dict[str, Tensor], description: dict[str, Any], device: torch.device, compile_when: When = "never"
@@ -76,7 +79,7 @@ class Draw:
         baseline, change_mask, values = (moved(part, self.device) for part in (baseline, change_mask, values))
         condition = channels(baseline, change_mask, values, given)
         null = channels(baseline, torch.zeros_like(change_mask), torch.zeros_like(values), given)
-        size = batch_size(self.device)
+        size = batch_size(self.device, CPU_BATCH)
 
         def estimate(z: Tensor, logsnr: Tensor, condition: Tensor) -> Tensor | tuple[Tensor, Tensor]:
             _, x_hat, fraction = self.denoiser(z, logsnr, condition, size)
