@@ -5,12 +5,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msdiff.cli.draw_figures import named
 from msdiff.errors import BadInput
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from msdiff.report.cards.record import Record
+    from msdiff.report.cards.record import Record, Weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--stack", type=Path, required=True, help="the cohort's stack of scans")
     parser.add_argument("--weights", nargs="*", default=[], metavar="NAME=PATH", help="weights of the generators")
+    parser.add_argument("--forecasters", nargs="*", default=[], metavar="NAME=PATH", help="weights of the forecasters")
+    parser.add_argument("--slabs", type=Path, help="slabs that forecasters learned from")
+    parser.add_argument(
+        "--forecast-shards", nargs="*", default=[], metavar="PURPOSE=SHARD", help="folders that draw-forecasts wrote"
+    )
     parser.add_argument("--shards", type=Path, nargs="*", default=[], help="shards of synthetic follow-ups")
     parser.add_argument("--out", type=Path, required=True, help="Markdown to write")
 
@@ -29,8 +35,9 @@ def read_record(arguments: argparse.Namespace) -> "Record":
 
     from msdiff.cohort.samples import map_shard
     from msdiff.cohort.stacks import load_stack
-    from msdiff.networks.weights import load_weights, sha256
-    from msdiff.report.cards.record import Record, Weights
+    from msdiff.forecasting.shards import load_shard
+    from msdiff.forecasting.slabs import load_slabs
+    from msdiff.report.cards.record import Record
     from msdiff.report.sentences import Run
     from msdiff.tables.layout import read_tables
 
@@ -39,22 +46,33 @@ def read_record(arguments: argparse.Namespace) -> "Record":
     except (OSError, json.JSONDecodeError) as error:
         raise BadInput(f"{arguments.provenance}: expected the record of a run, cannot read it ({error})") from error
     scans = load_stack(arguments.stack).scans
-    generators = {}
-    for entry in arguments.weights:
-        name, equals, path = entry.partition("=")
-        if not equals:
-            raise BadInput(f"--weights: expected NAME=PATH, got {entry!r}")
-        tensors, description = load_weights(path)
-        generators[name] = Weights(description, sum(tensor.numel() for tensor in tensors.values()), sha256(path))
+    forecasts: dict[str, list[pd.DataFrame]] = {}
+    for purpose, folder in named("--forecast-shards", "PURPOSE=SHARD", arguments.forecast_shards):
+        forecasts.setdefault(purpose, []).append(load_shard(folder).forecasts)
     rows = [map_shard(folder).manifest for folder in arguments.shards]
     manifest = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"generator": []})
     return Record(
         run=Run(read_tables(arguments.tables), provenance["config"], patients_by_split(scans)),
         provenance=provenance,
         scans=scans,
-        generators=generators,
+        generators=read_weights("--weights", arguments.weights),
         manifests={str(name): group for name, group in manifest.groupby("generator", sort=False)},
+        forecasters=read_weights("--forecasters", arguments.forecasters),
+        slabs=None if arguments.slabs is None else load_slabs(arguments.slabs),
+        forecasts={purpose: pd.concat(tables, ignore_index=True) for purpose, tables in forecasts.items()},
     )
+
+
+def read_weights(option: str, entries: list[str]) -> "dict[str, Weights]":
+    """The weights of each NAME=PATH by name, as the cards tell of them."""
+    from msdiff.networks.weights import load_weights, sha256
+    from msdiff.report.cards.record import Weights
+
+    found = {}
+    for name, path in named(option, "NAME=PATH", entries):
+        tensors, description = load_weights(path)
+        found[name] = Weights(description, sum(tensor.numel() for tensor in tensors.values()), sha256(path))
+    return found
 
 
 def patients_by_split(scans: "pd.DataFrame") -> dict[str, int]:

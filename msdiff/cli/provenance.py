@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--config", required=True, help="the whole config, as JSON")
     parser.add_argument("--stack", type=Path, help="the cohort's stack of scans")
+    parser.add_argument("--slabs", type=Path, help="slabs that forecasts learned from")
     parser.add_argument("--sheet", type=Path, help="the cohort's scan sheet")
     parser.add_argument("--weights", nargs="*", default=[], metavar="NAME=PATH", help="trained weights")
     parser.add_argument("--tables", type=Path, nargs="*", default=[], help="tables in CSV")
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Collect the record, write it."""
     from msdiff.cohort.stacks import load_stack
+    from msdiff.forecasting.slabs import load_slabs
     from msdiff.report.provenance import record
     from msdiff.writing import whole_file
 
@@ -37,11 +39,15 @@ def run(arguments: argparse.Namespace) -> None:
         "weights": dict(named(entry) for entry in arguments.weights),
         "tables": {path.stem: path for path in arguments.tables},
     }
-    stack = None
-    if arguments.stack is not None:
-        opened = load_stack(arguments.stack)
-        stack = opened.sha256(*sorted(path.stem for path in opened.folder.glob("*.npy")))
-    entry = record(config, files, stack)
+    arrays = {
+        name: opened.sha256(*sorted(path.stem for path in opened.folder.glob("*.npy")))
+        for name, opened in (
+            ("stack", None if arguments.stack is None else load_stack(arguments.stack)),
+            ("slabs", None if arguments.slabs is None else load_slabs(arguments.slabs)),
+        )
+        if opened is not None
+    }
+    entry = record(config, files, **arrays)
     with whole_file(arguments.out) as temporary:
         temporary.write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
     logger.info("wrote %s: msdiff %s on %s", arguments.out, entry["msdiff"], entry["device"])

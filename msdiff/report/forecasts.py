@@ -1,6 +1,6 @@
 """What figures show of forecasts: the drawn masks of a purpose, with what was read out of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,17 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
-from msdiff.forecasting.slabs import Slabs
+from msdiff.forecasting.shards import Shard, load_shard
 from msdiff.tables.layout import read_list
 
 PROBABILITY = "probability.npy"
-
-
-class Shard(NamedTuple):
-    """A shard of forecasts: one row per patient and arm, and masks (row, draw, z, y, ceil(x / 8)), packed along x."""
-
-    forecasts: pd.DataFrame
-    packed: NDArray[np.uint8]
 
 
 class Forecasts(NamedTuple):
@@ -37,13 +30,6 @@ class Forecasts(NamedTuple):
     probability: NDArray[np.floating] | None
 
 
-class Sources(NamedTuple):
-    """The slabs, and the forecasts made of them by purpose."""
-
-    slabs: Slabs
-    by_purpose: Mapping[str, Forecasts]
-
-
 def read_forecasts(scores: str | Path, shards: Iterable[str | Path] = ()) -> Forecasts:
     """Read a folder of scores and the shards of the same purpose; BadInput where one cannot be read."""
     scores = Path(scores)
@@ -51,17 +37,9 @@ def read_forecasts(scores: str | Path, shards: Iterable[str | Path] = ()) -> For
     return Forecasts(
         read_list(scores / "patients.tsv", ["subject", "arm", "own_arm", "draws", "true_count"]),
         read_list(scores / "draws.tsv", ["subject", "arm", "draw", "count"]),
-        [_read_shard(Path(folder)) for folder in shards],
+        [load_shard(folder) for folder in shards],
         np.load(probability, mmap_mode="r") if probability.is_file() else None,
     )
-
-
-def _read_shard(folder: Path) -> Shard:
-    table = read_list(folder / "forecasts.tsv", ["subject", "arm", "draws"])
-    try:
-        return Shard(table, np.load(folder / "masks.npy", mmap_mode="r"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{folder}: expected a shard of forecasts, cannot read it ({error}); draw it again") from error
 
 
 def drawn_masks(forecasts: Forecasts, subject: str, arm: str, width: int) -> NDArray[np.bool_]:
@@ -72,8 +50,7 @@ def drawn_masks(forecasts: Forecasts, subject: str, arm: str, width: int) -> NDA
     for shard in forecasts.shards:
         same = ((shard.forecasts["subject"] == subject) & (shard.forecasts["arm"] == arm)).to_numpy()
         if same.any():
-            packed = np.asarray(shard.packed[int(np.argmax(same))])
-            return np.unpackbits(packed, axis=-1, count=width).astype(np.bool_)
+            return shard.draws(int(np.argmax(same)), width)
     raise BadInput(
         f"forecasts of {subject} under {arm}: in none of the shards; draw the forecasts and score them again"
     )

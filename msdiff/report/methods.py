@@ -15,6 +15,8 @@ from msdiff.report.words import write
 PLACE = re.compile(r"\{([\w.]+)(?::(\w+))?\}")
 
 TIMES = "\N{MULTIPLICATION SIGN}"
+# Parts that are left out where the run has no such table.
+NEEDS = {"Forecasts": "activity_prediction"}
 TEXT = Path(__file__).with_name("methods.txt")
 
 
@@ -24,6 +26,8 @@ def methods(run: Run) -> list[tuple[str, str]]:
     written = []
     for paragraph in TEXT.read_text(encoding="utf-8").strip().split("\n\n"):
         title, *templates = paragraph.split("\n")
+        if title in NEEDS and run.ours(NEEDS[title]).empty:
+            continue
         filled = [fill(template, run, str(generators[0])) for template in templates]
         written.append((title, " ".join(sentence for sentence in filled if sentence)))
     return [(title, text) for title, text in written if text]
@@ -64,5 +68,10 @@ FORMS: dict[str, Callable[[Any], str]] = {
     "seeds": _seeds,
     "ratios": lambda value: ", ".join(mix.replace("-", ":") for mix in value),
     "donor": lambda value: {"other_patient": "another training patient", "same_patient": "the same patient"}[value],
+    "balanced": lambda value: {
+        "subset": "patients, as many active as inactive ones",
+        "weights": "patients, active and inactive ones weighted alike",
+        "none": "patients",
+    }[value],
     "mode": lambda value: {"add": "join the", "replace": "take the place of"}.get(value, value),
 }

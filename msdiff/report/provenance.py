@@ -22,12 +22,12 @@ GIT_SECONDS = 10
 
 
 def record(
-    config: dict[str, Any], files: Mapping[str, Mapping[str, Path]] | None = None, stack: str | None = None
+    config: dict[str, Any], files: Mapping[str, Mapping[str, Path]] | None = None, **arrays: str | None
 ) -> dict[str, Any]:
     """The record of a run with this config, made on the machine and in the environment of the call.
 
-    `files` by kind (sheet, weights, tables) and name are recorded by their digests; `stack` is the digest of the
-    preprocessed scans, where there are any.
+    `files` by kind (sheet, weights, tables) and name are recorded by their digests; `arrays` are digests by name, of
+    the preprocessed scans (stack) and of what forecasts learned from (slabs), None where there are none.
     """
     digests: dict[str, Any] = {
         kind: {name: _sha256(path) for name, path in sorted(named.items())} for kind, named in (files or {}).items()
@@ -42,7 +42,7 @@ def record(
         "packages": packages(),
         "seeds": dict(find(config, lambda key: key in ("seed", "seeds") or key.endswith("_seed"))),
         "config_sha256": digest(config),
-        "sha256": digests | ({} if stack is None else {"stack": stack}),
+        "sha256": digests | {name: value for name, value in arrays.items() if value is not None},
         "config": config,
     }
 

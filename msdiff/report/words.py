@@ -30,6 +30,7 @@ WORDS = {
     "f1": "F1",
     "favero_589m": "589 M of Favero et al.",
     "fewer_lesions_share": "share with fewer lesions than under placebo",
+    "flair": "FLAIR",
     "follow_up_similarity_median": "similarity to own real follow-up, median",
     "false_positives_per_patient": "false positives per patient",
     "flagged_share": "share flagged",

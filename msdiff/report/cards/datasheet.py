@@ -1,5 +1,6 @@
 """The datasheet of a run's synthetic follow-ups, under the headings of Gebru et al., Datasheets for Datasets, 2021."""
 
+from msdiff.report.cards import forecaster
 from msdiff.report.cards.model_card import NO_USE, USE
 from msdiff.report.cards.record import Item, Part, Record, code, markdown, seeds
 from msdiff.report.methods import methods
@@ -57,6 +58,7 @@ def _composition(record: Record) -> Part:
         )
     items += [
         Item("Whose baselines and masks are they?", _splits(record)),
+        *forecaster.about_set(record),
         Item(
             "Is the set a sample of a larger one?",
             "Of all pairs of baselines and masks that the plan could have drawn, at random by its seed.",
@@ -154,6 +156,7 @@ def _uses(record: Record) -> Part:
                 "Studies of generative models, and of what detectors learn from them.",
             ),
             Item("What should it not be used for?", NO_USE),
+            *([Item("What should forecasts not be used for?", forecaster.NO_USE)] if record.forecasts else []),
             Item(
                 "What may do harm?",
                 "A detector that trains on it learns this generator's idea of a lesion; a scan taken for real that "

@@ -7,6 +7,7 @@ questions are its items in our words.
 
 import numpy as np
 
+from msdiff.report.cards import forecaster
 from msdiff.report.cards.record import Item, Part, Record, Weights, code, grid, markdown, seeds
 from msdiff.report.methods import methods
 from msdiff.report.sentences import say
@@ -31,8 +32,10 @@ NO_USE = (
 
 
 def model_card(record: Record) -> str:
-    """The card as Markdown; one for all generators of the run."""
-    names = listed([write(name) for name in record.generators])
+    """The card as Markdown; one for all generators and forecasters of the run."""
+    names = listed(
+        [write(name) for name in record.generators] + ["forecasters of new lesions"] * bool(record.forecasters)
+    )
     parts = (_model, _study_design, _resources, _performance, _examination, _reproducibility)
     return markdown(f"Model card: {names}", OPENING, [part(record) for part in parts])
 
@@ -43,6 +46,7 @@ def _model(record: Record) -> Part:
         Item("Intended use.", USE),
         Item("Not intended.", NO_USE),
         Item("Known limits.", _limits(record)),
+        *forecaster.about_weights(record),
         Item("Licence.", "The code is under the Apache License 2.0. That of the weights is not in the run's record."),
         Item("Who made and who answers for the weights."),
     ]
@@ -101,6 +105,7 @@ def _study_design(record: Record) -> Part:
                 "that also trains on them finds more new lesions of real test patients.",
             ),
             Item("Cohort and its selection.", " ".join(cohort)),
+            *forecaster.about_cohort(record),
             Item("Patients by use.", f"{listed(by_split)}; a patient is in one set only." if by_split else ""),
             Item("Characteristics.", say("cohort", run), grid(arms, ["arm", "n"], metrics) if len(arms) else ""),
             Item("Age, sex, disease course, scanners."),
@@ -149,6 +154,7 @@ def _resources(record: Record) -> Part:
             ),
             Item("Model and training.", parts.get("Generator", "")),
             Item("Drawing of follow-ups.", parts.get("Follow-ups", "")),
+            *forecaster.about_training(record),
             Item(
                 "Baselines.",
                 "A copy of the baseline, a blurred one, and one with the mask painted in; for detectors, real "
@@ -209,6 +215,7 @@ def _performance(record: Record) -> Part:
             ),
             Item("Tests against real slices alone.", say("augmentation_tests", run)),
             Item("By size of the lesion.", say("lesion_sizes", run)),
+            *forecaster.about_performance(record),
             Item(
                 "Human evaluation.",
                 say("reader_study", run) or "No reader's answers are among this run's tables.",
@@ -233,6 +240,7 @@ def _examination(record: Record) -> Part:
                 grid(ablation, ["variant", "n", "seeds"], metrics) if len(ablation) else "",
             ),
             Item("Privacy and memorisation.", say("privacy", run)),
+            *forecaster.about_treatments(record),
             Item(
                 "Failures to expect.",
                 "Lesions at places or of shapes that disease does not make, because masks are moved; change where "
@@ -249,8 +257,8 @@ def _reproducibility(record: Record) -> Part:
     provenance = record.provenance
     digests = provenance.get("sha256", {})
     held: list[str] = []
-    if "stack" in digests:
-        held.append(f"preprocessed scans `{digests['stack']}`")
+    names = {"stack": "preprocessed scans", "slabs": "slabs of the forecasts"}
+    held += [f"{name} `{digests[array]}`" for array, name in names.items() if array in digests]
     for kind in ("sheet", "weights", "tables"):
         held += [f"{kind} {name} `{value}`" for name, value in digests.get(kind, {}).items()]
     return Part(

@@ -1,11 +1,13 @@
 """What the cards are written from, and how they are written: Markdown, a heading per part and a line per question."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from msdiff.forecasting.slabs import Slabs
 from msdiff.report.facts import text
 from msdiff.report.sentences.phrases import Run, estimate, number
 from msdiff.report.words import write
@@ -30,6 +32,9 @@ class Record(NamedTuple):
     scans        the stack's list of scans
     generators   weights of each generator by name
     manifests    rows of the synthetic follow-ups of each generator by name
+    forecasters  weights of each forecaster by name; empty where the run has none
+    slabs        what they learned from; None without forecasts
+    forecasts    rows of the forecasts by purpose
     """
 
     run: Run
@@ -37,6 +42,9 @@ class Record(NamedTuple):
     scans: pd.DataFrame
     generators: Mapping[str, Weights]
     manifests: Mapping[str, pd.DataFrame]
+    forecasters: Mapping[str, Weights] = MappingProxyType({})
+    slabs: Slabs | None = None
+    forecasts: Mapping[str, pd.DataFrame] = MappingProxyType({})
 
 
 class Item(NamedTuple):

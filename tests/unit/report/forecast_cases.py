@@ -70,7 +70,10 @@ def write_forecasts(folder, every_arm, with_probability):
             masks.append(drawn)
             rows.append((number, f"sub-{number + 1:04d}", arm, own, max(n, 1), n if arm == own else np.nan))
     names = ["row", "subject", "arm", "own_arm", "drawn", "true_count"]
-    table = pd.DataFrame(rows, columns=names).assign(split="test", draws=DRAWS, weights_sha256="a" * 64)
+    table = pd.DataFrame(rows, columns=names).assign(
+        split="test", draws=DRAWS, weights_sha256="a" * 64, model="two_sessions", sampler="ddim", steps=10,
+        guidance_weight=1.0,
+    )  # fmt: skip
     packed = np.packbits(np.stack(masks), axis=-1)
     for shard in range(2):
         (folder / "shards" / f"{shard:03d}").mkdir(parents=True)

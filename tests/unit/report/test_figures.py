@@ -76,7 +76,8 @@ def test_forecasts_are_drawn_where_a_run_has_some(stack_folder, tmp_path):
         command,
         *("--stack", stack_folder, "--tables", tmp_path / "tables", "--slabs", tmp_path / "slabs", "--forecasts"),
         *(f"{purpose}={tmp_path / purpose / 'scores'}" for purpose in ("test", "heat_maps", "counterfactuals")),
-        *("--forecast-shards", *shards, "--out", tmp_path / "figures", "--settings", json.dumps(SETTINGS)),
+        *("--forecast-shards", *shards, "--out", tmp_path / "figures"),
+        *("--settings", json.dumps({**SETTINGS, "figure_patients": 1})),
     )
     drawn = {path.stem for path in (tmp_path / "figures").iterdir()}
     names = {"forecasts", "heat_maps", "one_patient", "activity_prediction", "counterfactuals", "calibration"}

@@ -1,6 +1,7 @@
 import re
 from pathlib import Path
 
+import forecast_tables
 import pytest
 import yaml
 
@@ -19,11 +20,13 @@ def test_every_setting_that_is_named_is_in_the_config():
 
 
 def test_settings_stand_in_the_sentences():
-    parts = dict(methods(Run({}, CONFIG, {})))
+    parts = dict(methods(Run({"activity_prediction": forecast_tables.activity()}, CONFIG, {})))
     training = CONFIG["synthesis"]["long_ms_diff"]["training"]
     assert f"{training['steps']} steps of {training['batch_size']} slices" in parts["Generator"]
     assert f"{CONFIG['synthesis']['plan']['mass']['count']} follow-ups" in parts["Follow-ups"]
     assert "with 3 seeds on mixes" in parts["Detection"]
+    steps = CONFIG["forecasting"]["control"]["training"]["steps"]
+    assert f"in {steps} steps of 16 patients, as many active as inactive ones" in parts["Forecasts"]
     assert "bootstraps over patients at 95 %" in parts["Statistics"]
     assert not re.search(r"[{}]|GENERATOR|None", " ".join(parts.values()))
 
@@ -34,3 +37,7 @@ def test_what_a_run_lacks_is_left_out(key):
     titles = [title for title, _ in methods(Run({}, config, {}))]
     assert ("Statistics" in titles) == (key != "tables")
     assert ("Detection" in titles) == (key != "segmentation")
+
+
+def test_a_run_without_forecasts_tells_no_method_of_them():
+    assert "Forecasts" not in dict(methods(Run({}, CONFIG, {})))

@@ -3,6 +3,7 @@ import hashlib
 import json
 import subprocess
 
+import forecast_cases
 import numpy as np
 import pytest
 
@@ -69,6 +70,18 @@ def test_data_weights_and_tables_are_known_by_their_digests(stack_folder, tables
     second = json.loads((tmp_path / "second.json").read_text())["sha256"]
     assert second["tables"] != first["tables"]
     assert (second["stack"], second["weights"]) == (first["stack"], first["weights"])
+
+
+def test_slabs_and_forecasters_are_recorded_where_a_run_has_some(tmp_path):
+    forecast_cases.write_slabs(tmp_path / "slabs")
+    (tmp_path / "weights").write_bytes(b"weights")
+    options = ["--config", "{}", "--weights", f"two_sessions={tmp_path / 'weights'}"]
+    run(*options, "--slabs", tmp_path / "slabs", "--out", tmp_path / "with.json")
+    digests = json.loads((tmp_path / "with.json").read_text())["sha256"]
+    assert len(digests["slabs"]) == 64
+    assert set(digests["weights"]) == {"two_sessions"}
+    run(*options, "--out", tmp_path / "without.json")
+    assert "slabs" not in json.loads((tmp_path / "without.json").read_text())["sha256"]
 
 
 def test_what_is_not_there_is_not_recorded(tmp_path):

@@ -2,11 +2,14 @@ import argparse
 import json
 import re
 
+import forecast_cases
 import numpy as np
+import pandas as pd
 
 from msdiff.cli import datasheet as datasheet_command
 from msdiff.cli import model_card as model_card_command
 from msdiff.cohort.samples import Shard, save_shard
+from msdiff.forecasting.shards import load_shard
 from msdiff.report.cards.datasheet import datasheet
 from msdiff.report.cards.record import UNANSWERED
 from msdiff.tables.layout import write_table
@@ -68,6 +71,19 @@ def test_no_patient_is_named(tables, privacy, record_of):
     assert not re.search(r"sub-\w+|ses-\w+", datasheet(record_of({**tables, "privacy": privacy})))
 
 
+def test_forecasts_are_counted_from_their_shards(tables, record_of, tmp_path):
+    assert not re.search(r"^\*\*[^*]*orecast", datasheet(record_of(tables)), re.MULTILINE)
+    forecast_cases.write_forecasts(tmp_path / "test", every_arm=True, with_probability=False)
+    rows = pd.concat(load_shard(tmp_path / "test" / "shards" / shard).forecasts for shard in ("000", "001"))
+    rows = rows.assign(model="pre_treatment", sampler="ddim", steps=50, guidance_weight=1.5)
+    sheet = datasheet(record_of(tables)._replace(forecasts={"counterfactuals": rows}))
+    assert "8 masks of new lesions for each of 7 patients for testing, under 3 arms" in sheet
+    assert f"weights SHA-256 `{'a' * 64}`; sampler DDIM, 50 steps, guidance weight 1.5." in sheet
+    assert "No clinical use of any kind" in sheet
+    assert re.findall(r"^## (.*)$", sheet, re.MULTILINE) == HEADINGS
+    assert not re.search(r"sub-\w+|ses-\w+", sheet)
+
+
 def test_commands_write_the_cards(tables, privacy, record_of, manifest, stack_folder, tmp_path):
     import torch
 
@@ -79,6 +95,8 @@ def test_commands_write_the_cards(tables, privacy, record_of, manifest, stack_fo
     images = np.zeros((3, 4, 8), dtype=np.float32)
     save_shard(Shard(images, images > 0, manifest), tmp_path / "000")
     (tmp_path / "provenance.json").write_text(json.dumps(record.provenance))
+    forecast_cases.write_slabs(tmp_path / "slabs")
+    forecast_cases.write_forecasts(tmp_path / "test", every_arm=False, with_probability=False)
     for name, table in {**tables, "privacy": privacy}.items():
         write_table(table, tmp_path / "tables" / f"{name}.csv")
     for command in (model_card_command, datasheet_command):
@@ -93,10 +111,14 @@ def test_commands_write_the_cards(tables, privacy, record_of, manifest, stack_fo
             stack_folder,
         ]
         options += ["--weights", f"long_ms_diff={weights}", "--shards", tmp_path / "000"]
+        options += ["--forecasters", f"two_sessions={weights}", "--slabs", tmp_path / "slabs"]
+        options += ["--forecast-shards", f"test={tmp_path / 'test' / 'shards' / '000'}"]
         command.run(parser.parse_args([str(option) for option in [*options, "--out", tmp_path / "card.md"]]))
         card = (tmp_path / "card.md").read_text()
         if command is model_card_command:
             assert f"15 parameters, weights SHA-256 {sha256(weights)}" in card
             assert "2 for training, 1 for validation and 1 for testing" in card
+            assert "Forecaster (two sessions)." in card
         else:
             assert "3 follow-ups, 3 of them with change" in card
+            assert "Which forecasts are there (test)?" in card

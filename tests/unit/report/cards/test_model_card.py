@@ -1,9 +1,12 @@
 import re
 
+import forecast_cases
+import forecast_tables
 import pytest
 
+from msdiff.forecasting.slabs import load_slabs
 from msdiff.report.cards.model_card import model_card
-from msdiff.report.cards.record import UNANSWERED
+from msdiff.report.cards.record import UNANSWERED, Weights
 from msdiff.report.sentences.phrases import estimate
 
 # The parts of MI-CLAIM-GEN, after what a model card begins with.
@@ -91,3 +94,37 @@ def test_no_patient_is_named(all_tables, record_of, stack):
     card = model_card(record_of(all_tables))
     assert not re.search(r"sub-\w+|ses-\w+", card)
     assert not any(subject in card for subject in stack.scans["subject"])
+
+
+@pytest.fixture
+def with_forecasts(record_of, tables, tmp_path):
+    """A record with forecasters, and all tables of forecasts."""
+    forecast_cases.write_slabs(tmp_path / "slabs")
+    run = record_of({**tables, **forecast_tables.all_tables()})
+    arms, channels = forecast_cases.ARMS, ["flair@w000", "lesion_mask@w000"]
+    prior = {"sessions": forecast_cases.SESSIONS, "shape": list(forecast_cases.SHAPE), "arms": arms}
+    weights = Weights({"model": "two_sessions", "channels": channels, "prior": prior}, 4321, "d" * 64)
+    return run._replace(forecasters={"two_sessions": weights}, slabs=load_slabs(tmp_path / "slabs"))
+
+
+def test_a_forecaster_is_told_with_its_patients_and_limits(with_forecasts):
+    card = model_card(with_forecasts)
+    assert re.findall(r"^## (.*)$", card, re.MULTILINE) == HEADINGS
+    about = answer(card, "Forecaster (two sessions).")
+    assert "from w048 to w096 in a slab of 48 x 56 x 5 voxels, under one of 3 treatments" in about
+    assert "FLAIR at w000 and lesion mask at w000" in about
+    assert f"4321 parameters, weights SHA-256 {'d' * 64}." in about
+    assert "No clinical use of any kind" in answer(card, "Not intended for forecasts.")
+    assert "simulated patients" in answer(card, "Known limits of forecasts.")
+    assert "The cohort trials. It is simulated" in answer(card, "Forecasts: patients.")
+    assert "at w096: 4 of 7 for testing" in answer(card, "Forecasts: patients.")
+    assert "| placebo | 3 |" in card
+    assert "an AUC of 0.8 [0.65, 0.95]" in answer(card, "Forecasts: who becomes active.")
+    assert "no number here is the effect" in answer(card, "Forecasts of the same patients under every treatment.")
+    assert not re.search(r"sub-\w+|ses-\w+", card)
+
+
+def test_a_run_without_forecasts_has_a_whole_card(tables, record_of):
+    card = model_card(record_of(tables))
+    assert re.findall(r"^## (.*)$", card, re.MULTILINE) == HEADINGS
+    assert not re.search(r"^\*\*[^*]*orecast", card, re.MULTILINE)
