@@ -50,7 +50,8 @@ def load_shard(folder: str | Path) -> Shard:
     """Open a shard without reading its masks; BadInput where the folder is none."""
     folder = Path(folder)
     try:
-        forecasts = pd.read_csv(folder / "forecasts.tsv", sep="\t", keep_default_na=False, dtype={"subject": str})
+        names = dict.fromkeys(("subject", "arm", "own_arm"), str)
+        forecasts = pd.read_csv(folder / "forecasts.tsv", sep="\t", keep_default_na=False, dtype=names)
         # A file without elements cannot be mapped.
         packed = np.load(folder / "masks.npy", mmap_mode="r" if len(forecasts) else None)
     except (OSError, ValueError) as error:
