@@ -126,7 +126,10 @@ def _voxels(
         }
         if len(by_patient):
             row |= {"predicted": float(total["expected"] / total["voxels"])}
-            row |= _share("observed", by_patient, "positive_voxels", settings)
+            observed = _share("observed", by_patient, "positive_voxels", settings)
+            # Resamples of voxels that are all alike would claim certainty.
+            alike = total["positive_voxels"] in (0, total["voxels"])
+            row |= {"observed": observed["observed"]} if alike else observed
         if not number:
             error, baseline = (by_patient[[column, "voxels"]].to_numpy(np.float64) for column in ("error", "baseline"))
             row |= _share("brier", by_patient, "error", settings) | _share(

@@ -81,6 +81,16 @@ def test_voxels_by_hand(table, tested, voxels, shares):
     assert rows.loc["0.8-1.0", "n"] == 0
 
 
+def test_a_bin_without_lesion_voxels_has_no_interval(training, tested, voxels, shares, table_settings):
+    """No resample of zeros is anything but zero, which is no certainty."""
+    none = voxels.assign(positive_voxels=voxels["positive_voxels"].where(voxels["probability"] > 0, 0))
+    table = calibration_table(training, tested, none, shares, "trials", CALIBRATION, table_settings)
+    rows = table[table["quantity"] == "voxel"].set_index("bin")
+    assert rows.loc["0.0-0.2", ["n", "n_positive", "observed"]].tolist() == [60, 0, 0]
+    assert np.isnan(rows.loc["0.0-0.2", "observed_hi"])
+    assert rows.loc["0.4-0.6", "observed_hi"] > rows.loc["0.4-0.6", "observed"]
+
+
 def test_training_shares_are_those_of_the_brain(shares, patients):
     """A lesion is one of 20 voxels; what lies outside the brain does not count."""
     training = patients[patients["split"] == "train"]
