@@ -200,3 +200,23 @@ def test_the_threshold_keeps_the_volume_of_lesions_under_the_label_blur():
                 kept[threshold] += ((blurred(ball, blur) + 1) / 2 >= threshold).sum()
         assert kept[forecasting["voxel_threshold"]] / true == pytest.approx(1, abs=0.2)
         assert kept[0.5] / true < 0.85
+
+
+def test_draws_that_are_the_truth_say_the_truth(made_slabs, shards, tmp_path):
+    """Both are counted by one rule where nothing is opened, and the voxels' probabilities are certain and right."""
+    [shard] = shards(1)
+    places = made_slabs.patients.set_index("subject").loc[shard.forecasts["subject"], "row"]
+    true = np.packbits(made_slabs.array("net2")[places.to_numpy()], axis=-1)
+    perfect = shard._replace(packed=np.repeat(true[:, None], 5, axis=1))
+    score_forecasts(made_slabs, [perfect], READOUT.model_copy(update={"opening_voxels": (1, 1, 1)}), tmp_path / "out")
+    patients, voxels = (read(tmp_path / "out", name) for name in ("patients.tsv", "voxels.tsv"))
+    # A lesion of the made-up slabs is one square, whatever number their table states.
+    assert patients["count_mean"].tolist() == patients["ensemble_count"].tolist() == [0, 1] * 3
+    for predicted, found in [
+        ("activity_probability", "true_active"),
+        ("cerebral_white_matter_score", "true_cerebral_white_matter"),
+        ("cerebral_white_matter_share", "true_cerebral_white_matter"),
+        ("cerebral_cortex_score", "true_cerebral_cortex"),
+    ]:
+        assert (patients[predicted] == patients[found]).all()
+    assert (voxels["positive_voxels"] == voxels["voxels"] * voxels["probability"]).all()
