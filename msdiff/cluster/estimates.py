@@ -25,30 +25,52 @@ PEAK_TFLOPS = {"v100": 125, "a30": 165, "a40": 150, "a100": 312, "l40s": 362, "h
 CORE_TFLOPS = 0.05
 # What the paper-scale run has, where the dry-run does not tell.
 GRID = (256, 256, 60)
-IMAGES_PER_PATIENT = 6
-PATIENTS = 170
-TEST_PATIENTS = 30
-SAMPLES = {"mass": 15000, "held_out": 480}
-
-
-# Rules that train a generator.
+MASS_SAMPLES = 15000
+SLICES_PER_PAIR = 16
+ARMS = 6
+# Rules that train a generator, and those with the networks of the forecasts.
 GENERATING = ("train_generator", "train_ablation")
+FORECASTING = ("train_prior", "train_control", "draw_forecasts")
+
+
+class Cohort(NamedTuple):
+    """Who is in a cohort.
+
+    images          of a patient: contrasts of all sessions
+    sets            patients of train, validation and test
+    """
+
+    patients: float
+    images: float
+    sets: Mapping[str, float]
+
+
+PAPER = Cohort(patients=170, images=6, sets={"train": 110, "validation": 30, "test": 30})
 
 
 class Scale(NamedTuple):
     """What a job's own command does not tell of its work.
 
-    images          of a patient: contrasts of all sessions
+    cohorts         by name; of a job that names none, the study's
     shape           voxels of the common grid (x, y, z)
-    samples         of a plan, by purpose
-    widths          channels of each generator's first level
+    mass            samples for the detectors
+    slices_per_pair drawn of held-out pairs
+    arms            treatments of the forecasts
+    draws           settings of the forecasts' draws, by purpose
+    widths          channels of the first level: of each generator, and of the networks of the forecasts
     """
 
-    images: float
+    cohorts: Mapping[str, Cohort]
     shape: tuple[int, ...]
-    test_patients: float
-    samples: Mapping[str, float]
+    mass: float
+    slices_per_pair: float
+    arms: int
+    draws: Mapping[str, Mapping[str, Any]]
     widths: Mapping[str, float]
+
+    def cohort(self, job: Job) -> Cohort:
+        """The job's cohort."""
+        return self.cohorts[job.wildcards.get("cohort", "")]
 
 
 class Estimate(NamedTuple):
@@ -65,27 +87,44 @@ def scale_of(jobs: Iterable[Job]) -> Scale:
     told = {job.rule: settings_of(job) for job in jobs}
     # The record of provenance is given the whole config.
     config: Any = next((json.loads(job.options["config"][0]) for job in jobs if "config" in job.options), {})
-    grid = told.get("register", {}).get("grid") or _within(config, "preprocess", "grid")
-    split = told.get("pair_scans", {}).get("split") or _within(config, "cohort", config.get("study"), "split")
+    imaging = told.get("register") or told.get("draw_aligned") or {}
+    grid = imaging.get("grid") or _within(config, "preprocess", "grid")
     plan = told.get("plan_samples") or _within(config, "synthesis", "plan")
-    patients = {job.options["patient"]: job.options["contrasts"] for job in jobs if "patient" in job.options}
-    images = [_images(rows[0], contrasts) for rows, contrasts in patients.items()]
-    test_patients = split.get("test", TEST_PATIENTS)
-    if isinstance(test_patients, float):
-        test_patients *= len(patients) or PATIENTS
-    mass, held_out = plan.get("mass", {}).get("count"), plan.get("held_out", {}).get("slices_per_pair")
-    synthesis = _within(config, "synthesis")
+    synthesis, forecasting = _within(config, "synthesis"), _within(config, "forecasting")
     generators = {name: _within(synthesis, name) for name in synthesis.get("generators", [])}
     generators |= {job.wildcards["generator"]: settings_of(job) for job in jobs if job.rule in GENERATING}
+    generators["forecasts"] = told.get("train_prior") or forecasting
+    names = {"", *(job.wildcards["cohort"] for job in jobs if "cohort" in job.wildcards)}
     return Scale(
-        images=sum(images) / len(images) if images else IMAGES_PER_PATIENT,
+        cohorts={name: _cohort(name, jobs, config) for name in names},
         shape=tuple(grid.get("shape", GRID)),
-        test_patients=test_patients,
-        samples={
-            "mass": mass or SAMPLES["mass"],
-            "held_out": held_out * test_patients if held_out else SAMPLES["held_out"],
-        },
+        mass=plan.get("mass", {}).get("count", MASS_SAMPLES),
+        slices_per_pair=plan.get("held_out", {}).get("slices_per_pair", SLICES_PER_PAIR),
+        arms=len((told.get("cut_slabs") or forecasting).get("arms", ())) or ARMS,
+        draws=forecasting.get("draws", {})
+        | {job.wildcards["purpose"]: settings_of(job)["draws"] for job in jobs if job.rule == "draw_forecasts"},
         widths={name: width for name, settings in generators.items() if (width := _width(settings))},
+    )
+
+
+def _cohort(name: str, jobs: Iterable[Job], config: Any) -> Cohort:
+    """A cohort as its jobs and the config tell of it; the study's where the name is empty."""
+    own = [job for job in jobs if job.wildcards.get("cohort", "") == name]
+    section = _within(config, "cohort", name or config.get("study"))
+    split = next((settings_of(job)["split"] for job in own if job.rule == "pair_scans"), section.get("split"))
+    rows = {job.options["patient"]: job.options["contrasts"] for job in own if "patient" in job.options}
+    images = [_images(patient[0], contrasts) for patient, contrasts in rows.items()]
+    # Batches of patients who are drawn on the common grid.
+    for job in own:
+        if job.rule == "draw_aligned":
+            sessions = settings_of(job)["phantom"]["sessions"]
+            images += [len(sessions) * len(job.options["contrasts"])] * len(job.options["subjects"])
+    patients = sum(_within(section, "phantom", "arms").values()) or len(images) or PAPER.patients
+    sets = {kind: split.get(kind, 0) for kind in PAPER.sets} if split else PAPER.sets
+    return Cohort(
+        patients=patients,
+        images=sum(images) / len(images) if images else PAPER.images,
+        sets={kind: count * patients if isinstance(count, float) else count for kind, count in sets.items()},
     )
 
 
@@ -99,7 +138,8 @@ def estimate(job: Job, scale: Scale) -> Estimate:
     line = next((line for line in table() if line["rule"] == job.rule and line["variant"] in variants), None)
     if line is None:
         return Estimate(limit_hours(job), 0.0, "no estimate: its time limit")
-    width = _width(settings) or scale.widths.get(job.wildcards.get("generator", ""))
+    network = "forecasts" if job.rule in FORECASTING else job.wildcards.get("generator", "")
+    width = _width(settings) or scale.widths.get(network)
     relative = (width / float(line["width"])) ** 2 if width and line["width"] else 1.0
     speed = 1000 * job.threads * CORE_TFLOPS
     if job.gpus:
@@ -136,26 +176,59 @@ def settings_of(job: Job) -> dict[str, Any]:
 
 
 def _of_patient(job: Job, scale: Scale) -> float:
-    """Images of a job's patient, relative to the voxels of the paper-scale grid."""
+    """Images of a job's patients, relative to the voxels of the paper-scale grid."""
     rows = job.options.get("patient")
-    return _voxels(scale) * (_images(rows[0], job.options["contrasts"]) if rows else scale.images)
+    images = _images(rows[0], job.options["contrasts"]) if rows else scale.cohort(job).images
+    return _voxels(scale) * images * len(job.options.get("subjects", "1"))
+
+
+def _of_cohort(job: Job, scale: Scale) -> float:
+    """Images of all patients of a job's cohort, likewise."""
+    cohort = scale.cohort(job)
+    return _voxels(scale) * cohort.images * (sum("/normalised/" in path for path in job.inputs) or cohort.patients)
+
+
+def _stacked_volumes(job: Job, scale: Scale) -> float:
+    """Volumes of a stack of half precision; five masks of a session, of a byte a voxel, are two and a half of them."""
+    return _of_cohort(job, scale) * (1 + 2.5 / len(job.options["contrasts"]))
 
 
 def _trained_slices(job: Job, scale: Scale) -> float:
-    training = settings_of(job)["training"]
+    """Slices, or slabs whose slices are channels, that a training sees."""
+    settings = settings_of(job)
+    parts = [settings, *(part for part in settings.values() if isinstance(part, dict))]
+    training = next(part["training"] for part in parts if "training" in part)
     return float(training["steps"] * training["batch_size"]) * _pixels(scale)
 
 
 def _drawn_slices(job: Job, scale: Scale) -> float:
-    sampler = settings_of(job)
-    passes = sampler["steps"] * (2 if sampler["guidance_weight"] > 0 else 1)
-    return _samples(job, scale) * float(passes) * _pixels(scale)
+    return _samples(job, scale) * _passes(settings_of(job)) * _pixels(scale)
+
+
+def _forecasts(job: Job, scale: Scale) -> float:
+    """Draws of a shard, or of all shards of a purpose."""
+    draws = scale.draws[job.wildcards["purpose"]]
+    patients = scale.cohort(job).sets[draws["split"]]
+    rows = min(patients, draws["patients"] or patients) * (scale.arms if draws["arms"] == "all" else 1)
+    shards = int(job.options["shards"][0]) if "shard" in job.options else 1
+    return float(rows * draws["draws"]) / shards * _pixels(scale)
+
+
+def _denoised_forecasts(job: Job, scale: Scale) -> float:
+    return _forecasts(job, scale) * _passes(settings_of(job)["sampler"])
+
+
+def _passes(sampler: Mapping[str, Any]) -> float:
+    """How often the network is asked for a sample."""
+    return float(sampler["steps"] * (2 if sampler["guidance_weight"] > 0 else 1))
 
 
 def _samples(job: Job, scale: Scale) -> float:
     """Samples of a shard, or of a plan; those held out where the job has no purpose."""
     shards = int(job.options["shards"][0]) if "shard" in job.options else 1
-    return scale.samples[job.wildcards.get("purpose", "held_out")] / shards
+    if job.wildcards.get("purpose") == "mass":
+        return scale.mass / shards
+    return scale.slices_per_pair * scale.cohort(job).sets["test"] / shards
 
 
 def _voxels(scale: Scale) -> float:
@@ -170,12 +243,14 @@ UNITS: Mapping[str, Callable[[Job, Scale], float]] = {
     "job": lambda job, scale: 1.0,
     "image": _of_patient,
     "patient": lambda job, scale: _voxels(scale) * len(job.options.get("normalised", "1")),
-    "cohort image": lambda job, scale: (
-        _voxels(scale) * scale.images * sum("/normalised/" in path for path in job.inputs)
-    ),
-    "test slice": lambda job, scale: _pixels(scale) * scale.shape[2] * scale.test_patients,
+    "cohort image": _of_cohort,
+    "stacked volume": _stacked_volumes,
+    "cohort slab": lambda job, scale: _pixels(scale) * scale.cohort(job).patients,
+    "test slice": lambda job, scale: _pixels(scale) * scale.shape[2] * scale.cohort(job).sets["test"],
     "trained slice": _trained_slices,
     "drawn slice": _drawn_slices,
+    "denoised forecast": _denoised_forecasts,
+    "forecast": _forecasts,
     "sample": _samples,
     "sample slice": lambda job, scale: _pixels(scale) * _samples(job, scale),
 }
@@ -188,8 +263,10 @@ def _images(rows: str, contrasts: Iterable[str]) -> int:
 
 
 def _width(settings: Mapping[str, Any]) -> float | None:
-    """Channels of the first level of a network."""
+    """Channels of the first level of a network, which may be one of several presets."""
     network = settings.get("network", {})
+    if "backend" in network:
+        network = network.get("options") or network.get(network["backend"], {})
     # A detector's `channels` are those of its tokens.
     sizes = network.get("widths") or network.get("channels")
     return float(sizes[0]) if sizes else None

@@ -12,11 +12,14 @@ TABLES = [
     "image_quality",
     "privacy",
     "ablation",
+    *(FORECAST_TABLES if FORECASTS else []),
     "cohort",
     "quality",
     "compute",
 ]
 STACK = f"results/preprocessed/{STUDY}/stack"
+# The cohorts that something was learned on.
+LEARNED_ON = [STUDY, FORECAST] if FORECASTS and FORECAST != STUDY else [STUDY]
 SHEET = config["cohort"][STUDY]["sheet"] or f"results/cohorts/{STUDY}/sheet.tsv"
 QUALITY = expand(
     "results/preprocessed/{cohort}/quality/{subject}",
@@ -77,7 +80,7 @@ HISTORIES = {
 # What was trained and drawn, and what it was trained on. `all` asks for it by name: when a run is killed while it makes one
 # of these anew, the old one is gone, and Snakemake does not miss what lies behind results that exist.
 MADE = [
-    STACK,
+    *expand("results/preprocessed/{cohort}/stack", cohort=LEARNED_ON),
     f"results/privacy/{STUDY}/embedding/weights.safetensors",
     *expand(
         "results/synthesis/{cohort}/{trained}/weights.safetensors",
@@ -101,6 +104,7 @@ MADE = [
     *SCORES,
     *IMAGE_SCORES,
     *ABLATION_SCORES,
+    *(FORECAST_MADE if FORECASTS else []),
 ]
 
 
@@ -296,7 +300,7 @@ rule ablation:
 
 rule cohort:
     input:
-        stack=STACK,
+        stacks=expand("results/preprocessed/{cohort}/stack", cohort=LEARNED_ON),
     output:
         table=report(
             "results/tables/cohort.csv",
@@ -313,13 +317,13 @@ rule cohort:
         mem_mb=memory(4000),
         runtime=minutes(15),
     params:
-        cohort=STUDY,
+        cohorts=LEARNED_ON,
         settings=settings("tables"),
     shell:
         r"""
         python -m msdiff cohort \
-            --cohort {params.cohort:q} \
-            --stack {input.stack:q} \
+            --cohort {params.cohorts:q} \
+            --stack {input.stacks:q} \
             --out {output.table:q} \
             --settings {params.settings:q} >{log:q} 2>&1
         """

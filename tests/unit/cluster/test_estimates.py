@@ -103,6 +103,58 @@ def test_test_patients_may_be_a_share(job):
     assert work_hours(detect, splits[0]) == pytest.approx(work_hours(detect, splits[1]))
 
 
+def forecasts(job, shards, scored=False, **changes):
+    """A shard of the paper-scale counterfactuals, or what reads them all out."""
+    draws = {"split": "test", "arms": "all", "draws": 20, "patients": None} | changes
+    settings = {"draws": draws, "sampler": {"steps": 50, "guidance_weight": 1.0}}
+    wildcards = {"cohort": "trials", "purpose": "counterfactuals"}
+    rule, options = ("score_forecasts", {}) if scored else ("draw_forecasts", {"shard": ("000",), "shards": (shards,)})
+    return job(rule, settings=settings, options=options, wildcards=wildcards, resources={"gpu": "01"[not scored]})
+
+
+def trials(job, patients=2130):
+    """A cohort that is drawn on the common grid, in batches of ten."""
+    phantom = {"phantom": {"sessions": ["w000", "w048", "w096"]}, "grid": {"shape": [256, 256, 60]}}
+    options = {"subjects": ("sub",) * 10, "contrasts": ("flair",)}
+    batch = job("draw_aligned", settings=phantom, options=options, wildcards={"cohort": "trials"})
+    split = {"split": {"train": 0.8, "validation": 0.1, "test": 0.1}}
+    return [batch] * (patients // 10) + [job("pair_scans", settings=split, wildcards={"cohort": "trials"})]
+
+
+def test_paper_scale_counterfactuals_are_1_8_exaflop(job):
+    """213 patients under six arms, 20 draws of 50 guided steps each, at 16 % of an A100's 312 TFLOP/s, in 48 shards."""
+    hours = work_hours(forecasts(job, "48"), *trials(job))
+    assert 48 * hours * 3600 * 0.16 * 312e12 == pytest.approx(213 * 6 * 20 * 50 * 2 * 714e9, rel=0.01)
+    assert work_hours(forecasts(job, "24"), *trials(job)) == pytest.approx(2 * hours)
+    assert work_hours(forecasts(job, "48", arms="own"), *trials(job)) == pytest.approx(hours / 6)
+    assert work_hours(forecasts(job, "48", patients=71), *trials(job)) == pytest.approx(hours / 3)
+
+
+def test_what_reads_forecasts_out_takes_by_their_draws(job):
+    shard, scoring = forecasts(job, "48"), forecasts(job, "48", scored=True)
+    hours = work_hours(scoring, shard, *trials(job))
+    assert work_hours(scoring, shard, *trials(job, patients=1000)) == pytest.approx(hours * 1000 / 2130)
+
+
+def test_two_cohorts_are_sized_apart(job):
+    """Splits, patients and images of one say nothing of the other."""
+    rows = json.dumps([dict.fromkeys(["flair", "t1w"], "x")] * 2)
+    options = {"patient": (rows,), "contrasts": ("flair", "t1w")}
+    register = job("register", options=options, wildcards={"cohort": "phantom"})
+    split = job("pair_scans", settings={"split": {"test": 30}}, wildcards={"cohort": "phantom"})
+    scale = scale_of([register, split, *trials(job)])
+    assert (scale.cohorts["phantom"].images, scale.cohorts["phantom"].sets["test"]) == (4, 30)
+    assert (scale.cohorts["trials"].images, scale.cohorts["trials"].patients) == (3, 2130)
+    assert scale.cohorts["trials"].sets == pytest.approx({"train": 1704, "validation": 213, "test": 213})
+    stacks = [
+        job("stack_scans", wildcards={"cohort": name}, options={"contrasts": ("flair",)})
+        for name in scale.cohorts
+        if name
+    ]
+    small, large = sorted(estimate(stack, scale).hours - START_SECONDS / 3600 for stack in stacks)
+    assert large == pytest.approx(small * 2130 * 3 / 4)
+
+
 def test_the_config_given_to_provenance_fills_what_no_command_tells(job):
     config = {
         "study": "own",
@@ -115,8 +167,8 @@ def test_the_config_given_to_provenance_fills_what_no_command_tells(job):
         },
     }
     scale = scale_of([job("provenance", options={"config": (json.dumps(config),)})])
-    assert (scale.shape, scale.test_patients) == ((128, 128, 60), 60)
-    assert scale.samples == {"mass": 99, "held_out": 120}
+    assert (scale.shape, scale.cohorts[""].sets["test"]) == ((128, 128, 60), 60)
+    assert (scale.mass, scale.slices_per_pair) == (99, 2)
     assert scale.widths == {"g": 32}
 
 
@@ -142,6 +194,7 @@ def test_operations_of_the_table_are_those_of_the_config_s_networks():
 
     from msdiff.networks.conditional_unet import ConditionalUNet, ConditionalUNetSettings
     from msdiff.networks.detectors import build
+    from msdiff.networks.pseudo_2d import Pseudo2DControlNet, Pseudo2DSettings, Pseudo2DUNet, SlabSizes
     from msdiff.settings import check
 
     config = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())
@@ -161,6 +214,21 @@ def test_operations_of_the_table_are_those_of_the_config_s_networks():
         assert float(lines["draw_samples", "long_ms_diff"]["gflop"]) == pytest.approx(work, rel=0.01)
         assert float(lines["train_generator", "long_ms_diff"]["gflop"]) == pytest.approx(3 * work, rel=0.01)
         assert float(lines["train_generator", "long_ms_diff"]["width"]) == sizes["channels"][0]
+        sizes = config["forecasting"]["network"]["favero_589m"]
+        slab, arm, images = (
+            torch.zeros(1, 1, 15, 256, 256),
+            torch.zeros(1, dtype=torch.long),
+            torch.zeros(1, 7, 15, 256, 256),
+        )
+        unet, control = (
+            kind(check(Pseudo2DSettings, sizes), SlabSizes(15, 1, 7, 6)) for kind in (Pseudo2DUNet, Pseudo2DControlNet)
+        )
+        embedded = control.embed(images)
+        work = counted(unet, slab, torch.zeros(1), arm)
+        assert float(lines["train_prior", ""]["gflop"]) == pytest.approx(3 * work, rel=0.01)
+        work += counted(control, slab, torch.zeros(1), arm, embedded)
+        assert float(lines["draw_forecasts", ""]["gflop"]) == pytest.approx(work, rel=0.01)
+        assert float(lines["draw_forecasts", ""]["width"]) == sizes["channels"][0]
         for name, detector in config["segmentation"]["detectors"].items():
             work = counted(build(name, detector["network"]), image, image)
             assert float(lines["detect_lesions", name]["gflop"]) == pytest.approx(work, rel=0.01)
