@@ -63,7 +63,7 @@ def draw_shard(
     accelerator wants them. Raises BadInput where the weights do not go with the slabs or the purpose.
     """
     check_forecaster(slabs, forecaster, settings.draws.model)
-    plan = plan_forecasts(slabs.patients, slabs.arms, settings.draws, settings.seed)
+    plan = plan_forecasts(slabs, settings.draws, settings.seed)
     _check_unseen(plan, forecaster)
     rows = rows_of_shard(plan, shard, shards)
     shape = slabs.grid.shape[::-1]
@@ -102,7 +102,9 @@ def check_forecaster(slabs: Slabs, forecaster: Forecaster, model: str) -> None:
     """BadInput where weights are another model's, or were trained on slabs with other arms, channels or sizes."""
     trained = str(forecaster.description["model"])
     if trained != model:
-        raise BadInput(f"weights: expected those of the model {model}, got those of {trained}; give the other file")
+        raise BadInput(
+            f"{forecaster.path}: expected weights of the model {model}, got those of {trained}; give the other file"
+        )
     faults = {
         "arms": (list(slabs.arms), list(forecaster.arms)),
         "size (z, y, x)": (list(slabs.grid.shape[::-1]), list(forecaster.shape)),
@@ -110,8 +112,8 @@ def check_forecaster(slabs: Slabs, forecaster: Forecaster, model: str) -> None:
     for name, (here, there) in faults.items():
         if here != there:
             raise BadInput(
-                f"{slabs.folder}: expected slabs of the {name} {there} that the weights were trained on, got {here}; "
-                "train on these slabs, or give the weights of this cohort"
+                f"{slabs.folder}: expected slabs of the {name} {there}, as {forecaster.path} was trained on, got {here}"
+                "; train on these slabs, or give the weights of this cohort"
             )
     slabs.places(*forecaster.channels)
 
@@ -122,8 +124,8 @@ def _check_unseen(plan: pd.DataFrame, forecaster: Forecaster) -> None:
     seen = sorted(held_out & set(forecaster.description["patients"]))
     if seen:
         raise BadInput(
-            f"weights: expected no patient of the split {plan['split'].iloc[0]} among those they were trained on, got "
-            f"{len(seen)} ({seen[0]} ...); train again with this split"
+            f"{forecaster.path}: expected weights that saw no patient of the split {plan['split'].iloc[0]}, got some "
+            f"that were trained on {len(seen)} of them ({seen[0]} ...); train again with this split"
         )
 
 

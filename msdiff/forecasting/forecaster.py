@@ -43,7 +43,7 @@ class Forecaster:
     channels            names of the slabs' channels that it is given, in order
     arms                in the order of their numbers
     shape               (z, y, x) of its slab
-    sha256              of its file
+    path, sha256        of its file
     description         of its file: `model`, its name, `patients` whom both stages were trained on, and more
     """
 
@@ -61,7 +61,7 @@ class Forecaster:
         self.arms: tuple[str, ...] = tuple(prior.description["arms"])
         x, y, z = prior.description["shape"]
         self.shape: tuple[int, int, int] = (z, y, x)
-        self.sha256 = sha256(path)
+        self.path, self.sha256 = path, sha256(path)
         self.description = description
         self.denoising = Denoising(prior.settings.objective)
         self.generated = len(prior.description["generated"])

@@ -1,26 +1,24 @@
 """Which patients are forecast for a purpose, and under which arms."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from msdiff.errors import BadInput
 from msdiff.forecasting.options import DrawSettings
+from msdiff.forecasting.slabs import Slabs
 
 COLUMNS = ["row", "subject", "arm", "own_arm", "split"]
 
 
-def plan_forecasts(patients: pd.DataFrame, arms: Sequence[str], draws: DrawSettings, seed: int) -> pd.DataFrame:
+def plan_forecasts(slabs: Slabs, draws: DrawSettings, seed: int) -> pd.DataFrame:
     """One row per patient and arm, in the patients' order and then the arms'; columns COLUMNS.
 
     Parameters
     ----------
-    patients
-        Of the slabs: subject, arm, split, count (lesions to come).
-    arms
-        All of them, in order.
+    slabs
+        Their patients and arms.
     draws
         Which split, whether under all arms, and how many patients, as `choose` takes them.
     seed
@@ -28,19 +26,19 @@ def plan_forecasts(patients: pd.DataFrame, arms: Sequence[str], draws: DrawSetti
 
     Raises BadInput where the split holds no patient.
     """
-    candidates = patients[patients["split"] == draws.split]
+    candidates = slabs.patients[slabs.patients["split"] == draws.split]
     if candidates.empty:
-        found = ", ".join(f"{n} of {split}" for split, n in patients["split"].value_counts().items()) or "none"
+        found = ", ".join(f"{n} of {split}" for split, n in slabs.patients["split"].value_counts().items()) or "none"
         raise BadInput(
-            f"slabs: expected patients of the split {draws.split} to forecast, got {found}; change the cohort's split, "
-            "or the split of forecasting.draws"
+            f"{slabs.folder}: expected patients of the split {draws.split} to forecast, got {found}; change "
+            "the cohort's split, or that of forecasting.draws"
         )
     if draws.patients is not None:
         candidates = candidates[candidates["subject"].isin(choose(candidates, draws.patients, seed))]
     rows = [
         {"subject": patient.subject, "arm": arm, "own_arm": patient.arm, "split": patient.split}
         for patient in candidates.itertuples()
-        for arm in (arms if draws.arms == "all" else [patient.arm])
+        for arm in (slabs.arms if draws.arms == "all" else [patient.arm])
     ]
     return pd.DataFrame(rows).assign(row=range(len(rows)))[COLUMNS]
 

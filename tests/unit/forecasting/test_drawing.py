@@ -105,11 +105,14 @@ def test_a_shard_beyond_the_rows_is_empty(draw):
 
 def test_weights_that_do_not_belong_are_refused(draw, gaussian):
     for changes, message in [
-        ({"arms": ("placebo", "mild_efficacy")}, "slabs of the arms .*got .*high_efficacy"),
-        ({"shape": (3, 16, 16)}, r"slabs of the size \(z, y, x\) \[3, 16, 16\].*got \[3, 12, 20\]"),
+        ({"arms": ("placebo", "mild_efficacy")}, "slabs of the arms .*weights.safetensors.*got .*high_efficacy"),
+        ({"shape": (3, 16, 16)}, r"slabs of the size \(z, y, x\) \[3, 16, 16\], .*got \[3, 12, 20\]"),
         ({"channels": ("flair@w000", "t1w@w000")}, "no channel 't1w@w000'"),
         ({"description": {"model": "pre_treatment", "patients": []}}, "model two_sessions, got those of pre_treatment"),
-        ({"description": {"model": "two_sessions", "patients": ["sub-pl6"]}}, "split test among those.*sub-pl6"),
+        (
+            {"description": {"model": "two_sessions", "patients": ["sub-pl6"]}},
+            "saw no patient of the split test.*sub-pl6",
+        ),
     ]:
         other = copy.copy(gaussian)
         vars(other).update(changes)

@@ -4,6 +4,7 @@ import pytest
 from msdiff.errors import BadInput
 from msdiff.forecasting.options import DrawSettings
 from msdiff.forecasting.plan import COLUMNS, choose, plan_forecasts, rows_of_shard
+from msdiff.forecasting.slabs import Slabs
 from msdiff.settings import check
 
 ARMS = ["placebo", "high_efficacy", "mild_efficacy"]
@@ -32,19 +33,25 @@ def patients() -> pd.DataFrame:
     return pd.DataFrame([*rows, {"subject": "sub-99", "arm": "placebo", "split": "train", "count": 1}])
 
 
-def test_every_patient_of_the_split_under_its_own_arm_or_all(patients: pd.DataFrame) -> None:
-    own = plan_forecasts(patients, ARMS, draws(), 0)
+@pytest.fixture
+def slabs(made_slabs: Slabs, patients: pd.DataFrame) -> Slabs:
+    """Slabs of these patients, as far as a plan reads them."""
+    return made_slabs._replace(patients=patients, arms=ARMS)
+
+
+def test_every_patient_of_the_split_under_its_own_arm_or_all(slabs: Slabs) -> None:
+    own = plan_forecasts(slabs, draws(), 0)
     assert own.columns.tolist() == COLUMNS
     assert own["subject"].tolist() == [f"sub-{number:02d}" for number in range(30)]
     assert (own["arm"] == own["own_arm"]).all()
-    every = plan_forecasts(patients, ARMS, draws(arms="all"), 0)
+    every = plan_forecasts(slabs, draws(arms="all"), 0)
     assert every["row"].tolist() == list(range(90))
     assert every.groupby("subject")["arm"].agg(list).map(ARMS.__eq__).all()
     assert (every["arm"] == every["own_arm"]).sum() == 30
 
 
-def test_shards_share_the_rows(patients: pd.DataFrame) -> None:
-    plan = plan_forecasts(patients, ARMS, draws(), 0)
+def test_shards_share_the_rows(slabs: Slabs) -> None:
+    plan = plan_forecasts(slabs, draws(), 0)
     parts = [rows_of_shard(plan, shard, 4) for shard in range(4)]
     assert [len(part) for part in parts] == [8, 8, 7, 7]
     assert parts[1]["row"].tolist() == list(range(1, 30, 4))
@@ -64,16 +71,18 @@ def test_the_chosen_are_active_and_inactive_and_of_all_arms(patients: pd.DataFra
     assert choose(test, 6, 0) != choose(test, 6, 1)
 
 
-def test_where_one_kind_is_used_up_the_other_goes_on(patients: pd.DataFrame) -> None:
+def test_where_one_kind_is_used_up_the_other_goes_on(slabs: Slabs, patients: pd.DataFrame) -> None:
     test = patients[patients["split"] == "test"]
     assert len(choose(test, 25, 0)) == 25
     assert sorted(choose(test, 99, 0)) == test["subject"].tolist()
     assert len(choose(test[test["count"] == 0], 3, 0)) == 3
-    some = plan_forecasts(patients, ARMS, draws(patients=4, arms="all"), 0)
+    some = plan_forecasts(slabs, draws(patients=4, arms="all"), 0)
     assert some["subject"].is_monotonic_increasing
     assert some["subject"].nunique() == 4
 
 
-def test_a_split_without_patients_is_told(patients: pd.DataFrame) -> None:
-    with pytest.raises(BadInput, match="patients of the split validation to forecast, got 30 of test, 1 of train"):
-        plan_forecasts(patients, ARMS, draws(split="validation"), 0)
+def test_a_split_without_patients_is_told(slabs: Slabs) -> None:
+    with pytest.raises(
+        BadInput, match=r"slabs: expected patients of the split validation .*, got 30 of test, 1 of train"
+    ):
+        plan_forecasts(slabs, draws(split="validation"), 0)
