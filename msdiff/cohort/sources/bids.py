@@ -1,7 +1,8 @@
 """Data sets in the Brain Imaging Data Structure (BIDS), raw or derivative.
 
 Images: `sub-01/[ses-M12/]anat/sub-01_[ses-M12_]FLAIR.nii.gz`, `_T1w`, `_T2w`, `_PDw`, and `_ce-gadolinium_T1w`. Masks:
-`_mask` files with the label or description of a lesion or the brain, under `derivatives/*/` or beside the images.
+`_mask` files with the label or description of lesions, enhancing ones or the brain, under `derivatives/*/` or beside
+the images.
 Days: column `days`, or `acq_time`, of `sub-01_sessions.tsv`, else `acq_time` of `sub-01_ses-M12_scans.tsv`.
 """
 
@@ -19,7 +20,11 @@ from msdiff.images import check_grid, load_grid
 
 SUFFIXES = {"flair": "FLAIR", "t1w": "T1w", "t2w": "T2w", "t1ce": "T1w", "pdw": "PDw"}
 # BIDS reserves the label L for lesions; most data sets write the word.
-MASKS = {"lesion_mask": {"l", "lesion", "lesions"}, "brain_mask": {"brain"}}
+MASKS = {
+    "lesion_mask": {"l", "lesion", "lesions"},
+    "enhancing_mask": {"enhancing", "enhancinglesion", "enhancinglesions"},
+    "brain_mask": {"brain"},
+}
 ONLY_SESSION = "1"
 
 logger = logging.getLogger(__name__)

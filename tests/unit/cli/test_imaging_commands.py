@@ -67,7 +67,7 @@ def parcellate(folders, out, *brains):
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory, head, scan_head):
-    """A patient: a session with two contrasts, lesion and brain masks, then one with one and a change mask."""
+    """A patient: a session with two contrasts and lesion, enhancing and brain masks, then one with a change mask."""
     raw = tmp_path_factory.mktemp("raw")
     poses = {"ses-w000": ((6, -4, 3), (5, -3, 6)), "ses-w048": ((-4, 3, -8), (-6, 4, -3))}
     rows = []
@@ -84,7 +84,7 @@ def rows(tmp_path_factory, head, scan_head):
     rows[0] |= {"t1w": str(raw / "t1w.nii.gz"), "lesion_mask": str(raw / "ses-w000_mask.nii.gz")}
     first = load_image(rows[0]["flair"])
     save(Volume(first.data > 100, first.affine), raw / "brain.nii.gz")
-    rows[0]["brain_mask"] = str(raw / "brain.nii.gz")
+    rows[0] |= {"brain_mask": str(raw / "brain.nii.gz"), "enhancing_mask": rows[0]["lesion_mask"]}
     rows[1] |= {"change_mask": str(raw / "ses-w048_mask.nii.gz"), "change_mask_transform": ""}
     return rows
 
@@ -113,6 +113,7 @@ def chain(rows, tmp_path_factory):
 def test_register_writes_images_masks_and_maps(chain):
     assert sorted(path.name for path in chain["registered"].iterdir()) == [
         "ses-w000_brain_mask.nii.gz",
+        "ses-w000_enhancing_mask.nii.gz",
         "ses-w000_flair.nii.gz",
         "ses-w000_flair_to_grid.txt",
         "ses-w000_lesion_mask.nii.gz",
@@ -136,6 +137,14 @@ def test_pair_overlaps_and_lesion_stays(chain):
     ]
     centres = [np.argwhere(mask).mean(axis=0) * GRID["spacing_mm"] for mask in masks]
     assert np.linalg.norm(centres[0] - centres[1]) < 5
+
+
+def test_every_mask_of_a_scan_goes_the_same_way(chain):
+    lesion, enhancing = (
+        load_mask(chain["registered"] / f"ses-w000_{name}_mask.nii.gz").data for name in ("lesion", "enhancing")
+    )
+    assert enhancing.any()
+    np.testing.assert_array_equal(enhancing, lesion)
 
 
 def test_maps_rebuild_the_images(chain, rows):

@@ -71,6 +71,13 @@ def test_masks_on_another_grid_are_left_out_and_named(raw, caplog):
     assert "sub-01_ses-M0_space-T1w_label-lesion_mask.nii.gz: not on the grid of sub-01_ses-M0_FLAIR" in caplog.text
 
 
+def test_enhancing_masks_are_masks_of_their_own(raw, images, sheet):
+    images(raw / "sub-02" / "anat", "sub-02_label-enhancing_mask.nii.gz")
+    scans = sheet("bids", raw, CONTRASTS)
+    assert scans["enhancing_mask"][2] == "sub-02/anat/sub-02_label-enhancing_mask.nii.gz"
+    assert scans["lesion_mask"][2] == ""
+
+
 @pytest.mark.parametrize("name", ["desc-lesion_mask", "label-L_mask", "label-Lesion_desc-rater1_mask"])
 def test_lesion_masks_go_by_several_names(raw, images, sheet, name):
     images(raw, f"sub-02/anat/sub-02_{name}.nii.gz", "sub-02/anat/sub-02_label-WM_mask.nii.gz")
