@@ -107,12 +107,15 @@ def draw_calibration(table: pd.DataFrame) -> Picture | None:
             points(axis, list(rows["predicted"]), rows, "observed", 0, None)
             _write_counts(axis, rows, n, positive)
             axis.set(title=title, xlabel="predicted probability", ylabel="observed share")
-            axis.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.12), aspect="equal")
+            # Hardly a voxel is ever likely to be in a lesion, so that its panel ends where its points do.
+            reach = np.nanmax(rows[["predicted", "observed", "observed_hi"]].to_numpy(dtype=np.float64), initial=0.02)
+            top = 1.0 if quantity == "activity" else min(1.0, 1.2 * float(reach))
+            axis.set(xlim=(-0.04 * top, 1.04 * top), ylim=(-0.04 * top, 1.12 * top), aspect="equal")
     caption = (
         "Points: patients or voxels with forecasts of about that probability, and the share of them that came true; "
-        f"beside each how many of how many. {ours['n'].max():.0f} test patients at most in a point. Bars: interval by "
-        "resampling patients. On the dashed line forecasts hold what they say; below it they promise too much. Most "
-        "voxels are never forecast and lie in the lowest point."
+        f"beside each how many of how many. {ours['n'].max():.0f} test patients at most in a point. Bars: the intervals "
+        "of the table. On the dashed line forecasts hold what they say; below it they promise too much. Most voxels are "
+        "hardly ever forecast and lie in the lowest point; their panel ends where its points do."
     )
     return Picture(figure, "Whether forecast probabilities hold", caption)
 

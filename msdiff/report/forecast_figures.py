@@ -1,4 +1,4 @@
-"""Figures of forecasts: drawn masks beside what came, heat maps over many draws, one patient under every arm.
+"""Figures of forecasts: drawn masks beside the true outcome, heat maps over many draws, one patient under every arm.
 
 As figures 2 and 3 of Favero et al., arXiv 2508.07006 (2025). Which patients are shown follows from their true outcome
 alone, never from how well the forecast fits it.
@@ -53,7 +53,7 @@ ELSEWHERE = "dotted, what lies on the slab's other slices, projected"
 
 
 def draw_forecasts(slabs: Slabs, forecasts: Forecasts, n_patients: int) -> Picture | None:
-    """Forecasts drawn of single patients, beside the scan they were made from and what really came; None without."""
+    """Forecasts of single patients, beside the scan they were made from and the true outcome; None without patients."""
     chosen = shown_patients(forecasts, slabs.arms, n_patients)
     if chosen.empty:
         return None
@@ -87,11 +87,11 @@ def draw_forecasts(slabs: Slabs, forecasts: Forecasts, n_patients: int) -> Pictu
         f"{n_draws} forecasts under the patient's own treatment, as they were drawn; {ELSEWHERE}. Counts are of the "
         f"whole slab, those of forecasts after the opening. {CHOSEN}"
     )
-    return Picture(figure, "Forecasts of new lesions beside what came", caption)
+    return Picture(figure, "Forecasts of new lesions beside the true outcome", caption)
 
 
 def draw_heat_maps(slabs: Slabs, forecasts: Forecasts, n_patients: int) -> Picture | None:
-    """How often each voxel was forecast, with what came outlined; None where no probabilities were kept."""
+    """How often each voxel was forecast, with the true outcome outlined; None where no probabilities were kept."""
     if forecasts.probability is None:
         return None
     chosen = shown_patients(forecasts, slabs.arms, n_patients)
@@ -155,7 +155,7 @@ def draw_one_patient(slabs: Slabs, forecasts: Forecasts) -> Picture | None:
     n_below = min(BELOW, n_draws)
     top = _top([heat.max() for heat in maps.values()])
     together = np.sum(list(maps.values()), axis=0)
-    level = _level(together if together.any() else truth, slabs, place)
+    level = _level(truth if truth.any() else together, slabs, place)
     flair = _image(slabs, first, place)[level]
     window = _brain_window(slabs, [patient.subject])
     names = [f"True outcome, {future}", *(_arm(arm) for arm in arms)]
@@ -172,25 +172,25 @@ def draw_one_patient(slabs: Slabs, forecasts: Forecasts) -> Picture | None:
             for draw, axis in enumerate(column[:-1]):
                 _mark(axis, masks[arm][draw], level, VERMILION, window)
                 axis.set_xlabel(count(counts[draw], "lesion"), fontsize=8)
-            _heat(column[-1], maps[arm][level], top, slabs, window)
+            _heat(column[-1], maps[arm].max(axis=0), top, slabs, window)
             if arm == patient.own_arm:
-                outline(column[-1], truth[level][window], "white", rim="black")
+                outline(column[-1], np.any(truth, axis=0)[window], "white", rim="black")
             share = percent(float((counts > 0).mean()))
             column[-1].set_xlabel(f"mean count {number(counts.mean())}\nactive in {share}", fontsize=8)
         for draw, axis in enumerate(axes[:-1, 1]):
             axis.set_ylabel(f"forecast {draw + 1}", fontsize=8)
-        axes[-1, 1].set_ylabel(f"all {n_draws} forecasts", fontsize=8)
+        axes[-1, 1].set_ylabel(f"all {n_draws}, all slices", fontsize=8)
         mark_sides(axes[0, 0], 0.94)
         _heat_bar(figure, axes, top, n_draws)
     caption = (
         f"Forecasts of new and enlarging lesions from {last} to {future} for {patient.subject} of the arm "
         f"{_arm(patient.own_arm)}, made from the scan before treatment ({first}) alone, under every arm, least "
-        f"effective first, on the slice with most of the forecasts ({_height(slabs, level)}). {ORIENTATION} A row of "
-        "red masks starts from the same noise under every arm, so that only the treatment differs; "
-        f"{ELSEWHERE}. Below: the share of all {n_draws} forecasts with a lesion at a voxel, their mean number of "
-        "lesions in the slab after "
-        "the opening, and how many have one. Under the patient's own arm the true outcome is outlined "
-        f"({count(patient.true_count, 'lesion')} in the slab); under the others nobody can know it. Of the active "
+        f"effective first, on the slice with most of the true outcome ({_height(slabs, level)}). {ORIENTATION} A row "
+        "of red masks starts from the same noise under every arm, so that only the treatment differs; "
+        f"{ELSEWHERE}. Below: the share of all {n_draws} forecasts with a lesion at a voxel, the highest of any slice, "
+        "their mean number of lesions in the slab after the opening, and how many have one. Under the patient's own "
+        f"arm the true outcome is outlined ({count(patient.true_count, 'lesion')} in the slab); under the others nobody "
+        "can know it. Of the active "
         "patients of the least effective arm this is the one with the median number of lesions."
     )
     return Picture(figure, "One patient under every treatment", caption)

@@ -84,14 +84,23 @@ FIGURE_SENTENCES = {
 }
 # Of a wide table these columns stand on the page, and all under it; of the others all.
 MAIN_COLUMNS = {
+    "activity_prediction": ("source", "arm", "method", "n", "n_positive", "ap", "auc", "auc_difference"),
     "augmentation": (
         *("source", "generator", "architecture", "real_synthetic", "n", "seeds", "n_real", "n_synthetic", "dice"),
         *("lesion_recall", "lesion_precision", "lesion_f1", "false_positives_per_patient", "msseg2_f1"),
+    ),
+    "calibration": (
+        *("source", "quantity", "bin", "n", "n_positive", "n_voxels", "n_positive_voxels", "predicted", "observed"),
+        *("brier", "baseline_brier"),
     ),
     "privacy": (
         *("source", "generator", "measure", "n", "n_synthetic", "n_training", "nearest_similarity_median"),
         *("reference_p99", "flagged", "flagged_share", "baseline_flagged_share", "baseline_similarity_median"),
         *("real_similarity_median", "leaked_patients"),
+    ),
+    "regional_accuracy": (
+        *("source", "region", "method", "n", "n_positive", "balanced_accuracy", "precision", "recall", "f1"),
+        "balanced_accuracy_difference",
     ),
     "reader_study": (
         *("source", "generator", "reader", "kind", "n", "cases", "readers", "quality", "plausibility", "adherence"),

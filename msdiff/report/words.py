@@ -75,7 +75,7 @@ WORDS = {
     "nearest_similarity_median": "nearest similarity, median",
     "nearest_similarity_p99": "nearest similarity, 99th percentile",
     "net2": "forecast",
-    "net2_trials": "NET2 trials, training set",
+    "net2_trials": "NET2 trials",
     "no_efficacy": "no proven efficacy (laquinimod)",
     "noise_floor": "noise floor (two real scans)",
     "p_holm": "p (Holm)",

@@ -75,7 +75,7 @@ def _within_arms(arms: pd.DataFrame) -> Iterator[str]:
     what = f"in {listed(beyond)}" if beyond else "in none"
     yield (
         f"Over all arms even a forecast ranks well that knows nothing but the treatment; of the "
-        f"{count(len(known), 'arm')} with an AUC of its own, its interval lies above {AUC_OF_CHANCE} {what}."
+        f"{count(len(known), 'arm')} that can have an AUC, the interval lies above {AUC_OF_CHANCE} {what}."
     )
     fewest = known.loc[known["n_positive"].idxmin()]
     yield (
@@ -214,7 +214,7 @@ def _about_brier(row: pd.Series) -> Iterator[str]:
         return
     better = row["brier"] < row["baseline_brier"]
     yield (
-        f"Their Brier score is {estimate(row, 'brier')}, {'less' if better else 'no less'} than the "
+        f"The Brier score is {estimate(row, 'brier')}, {'less' if better else 'no less'} than the "
         f"{number(row['baseline_brier'])} of the arm's share in the training set{_gain(row, 'brier_difference')}."
     )
 

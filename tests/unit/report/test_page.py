@@ -348,7 +348,8 @@ def test_forecasts_have_a_section_of_their_own(tables, pictures, tmp_path):
     made = forecast_tables.all_tables()
     pages = tmp_path / "activity_prediction.png"
     save_picture(draw_activity(made["activity_prediction"]), pages)
-    config = {**CONFIG, "forecasting": {"cohorts": {"phantom": "trials"}}}
+    forecasting = yaml.safe_load((CHECKOUT / "config.yaml").read_text())["forecasting"]
+    config = {**CONFIG, "forecasting": forecasting}
     html = report_page({**tables, **made}, {**pictures, "activity_prediction": pages}, record(config), {})
     page = Page(html)
     assert {f"table-{name}" for name in made} | {"figure-activity_prediction"} <= page.ids

@@ -30,11 +30,11 @@ def test_an_interval_that_leaves_chance_is_told_from_one_that_does_not(said):
 
 def test_within_arms_the_treatment_helps_nobody(said):
     text = said("activity_prediction", tables.activity())
-    assert "of the 3 arms with an AUC of its own, its interval lies above 0.5 in placebo and high efficacy" in text
+    assert "of the 3 arms that can have an AUC, the interval lies above 0.5 in placebo and high efficacy" in text
     assert "Fewest are active in high efficacy (ocrelizumab): 1 of 12, on whom its AUC" in text
     table = tables.activity()
     table.loc[table["arm"] != "all", "auc_lo"] = 0.4
-    assert "its interval lies above 0.5 in none." in said("activity_prediction", table)
+    assert "the interval lies above 0.5 in none." in said("activity_prediction", table)
     table.loc[table["arm"] != "all", "auc"] = None
     assert "this may be the arm alone" in said("activity_prediction", table)
 
@@ -89,7 +89,7 @@ def test_calibration_in_the_large(said, observed, verdict):
 
 def test_calibration_by_bin_and_brier(said):
     text = said("calibration", tables.calibration())
-    assert "Their Brier score is 0.2 [0.18, 0.22], less than the 0.25" in text
+    assert "The Brier score is 0.2 [0.18, 0.22], less than the 0.25" in text
     assert "In 3 of 3 bins the mean forecast lies outside" in text
     table = tables.calibration()
     table["observed_hi"] = 1.0
