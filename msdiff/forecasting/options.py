@@ -119,14 +119,14 @@ class DrawSettings(Settings):
 class ForecastingSettings(Settings):
     """Section `forecasting`, as in config.yaml; the commands read its parts.
 
-    cohorts             by the study: the cohort whose future is forecast
+    cohorts             by the study: the cohort whose future is forecast, or null for none
     arms                treatments, from no to high efficacy
     draw_batch          draws at once; changes none of them but by rounding
     seed                of the draws; purposes share it, so that equal rows have equal draws
     voxel_threshold     on a drawn mask, in [0, 1]
     """
 
-    cohorts: dict[str, str]
+    cohorts: dict[str, str | None]
     arms: Names
     slabs: SlabSettings
     network: dict[str, Any]

@@ -53,6 +53,19 @@ def test_one_table_plans_only_what_it_needs(checkout, environment):
     assert not {"train_generator", "train_detector", "draw_samples"} & set(planned_jobs(plan.stdout))
 
 
+def test_the_table_of_regions_plans_just_what_it_needs(checkout, environment):
+    """One cohort, one model and its two purposes, in as many jobs as there are batches and shards."""
+    plan = snakemake(checkout, environment, "--profile", "profiles/demo", "-n", "results/tables/regional_accuracy.csv")
+    assert plan.returncode == 0, plan.stderr
+    jobs = planned_jobs(plan.stdout)
+    batches = jobs.pop("draw_aligned")
+    assert jobs.pop("parcellate") == batches < 20
+    assert jobs.pop("draw_forecasts") == jobs.pop("score_forecasts") == 2
+    alone = ["index_phantom", "pair_scans", "stack_scans", "cut_slabs", "train_prior", "train_control"]
+    assert jobs == dict.fromkeys([*alone, "regional_accuracy"], 1)
+    assert set(re.findall(r"cohort=(\w+)", plan.stdout)) == {"trials"}
+
+
 def differences(first, second, path=()):
     """The paths of settings, with both values, in which two sections differ; where one of them is no mapping, of it."""
     if not (isinstance(first, dict) and isinstance(second, dict)):
@@ -169,6 +182,37 @@ def test_faulty_sheet_stops_before_anything_runs(checkout, environment, tmp_path
     assert run.returncode == 2
     (line,) = [line for line in run.stderr.splitlines() if line.startswith("msdiff: error:")]
     assert named in line
+
+
+SCANS = "sub-1\tses-w000\t0\tscan.nii.gz\t\nsub-1\tses-w048\t336\tscan.nii.gz\t\n"
+
+
+def test_forecasts_that_a_sheet_cannot_give_are_no_part_of_all(checkout, environment, tmp_path):
+    """Who asks for one by name is told which columns and sessions are missing."""
+    (tmp_path / "scan.nii.gz").touch()
+    overlay = own_study(tmp_path, HEADER + SCANS)
+    command = ["-n", "--cores", "1", "--configfile", str(overlay), "--"]
+    plan = snakemake(checkout, environment, *command, "all")
+    assert plan.returncode == 0, plan.stderr
+    assert planned_jobs(plan.stdout)["cohort"] == 1
+    assert not {"cut_slabs", "train_prior", "regional_accuracy"} & set(planned_jobs(plan.stdout))
+    run = snakemake(checkout, environment, *command, "results/tables/lesion_count.csv")
+    assert run.returncode == 2
+    (line,) = [line for line in run.stderr.splitlines() if line.startswith("msdiff: error:")]
+    for missing in ("own.tsv", "column arm", "column lesion_mask", "column enhancing_mask", "ses-w096"):
+        assert missing in line
+    assert "column flair" not in line
+
+
+def test_a_study_may_do_without_forecasts(checkout, environment, tmp_path):
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("forecasting: {cohorts: {phantom: null}}")
+    command = ["-n", "--cores", "1", "--configfile", str(overlay), "--"]
+    run = snakemake(checkout, environment, *command, "results/forecasting/trials/slabs")
+    assert run.returncode != 0
+    run = snakemake(checkout, environment, *command, "results/tables/calibration.csv")
+    assert run.returncode == 2
+    assert "forecasting.cohorts.phantom" in run.stderr
 
 
 def test_excluded_scans_are_not_planned(checkout, environment, tmp_path):
