@@ -113,9 +113,9 @@ def draw_calibration(table: pd.DataFrame) -> Picture | None:
             axis.set(xlim=(-0.04 * top, 1.04 * top), ylim=(-0.04 * top, 1.12 * top), aspect="equal")
     caption = (
         "Points: patients or voxels with forecasts of about that probability, and the share of them that came true; "
-        f"beside each how many of how many. {ours['n'].max():.0f} test patients at most in a point. Bars: the intervals "
-        "of the table. On the dashed line forecasts hold what they say; below it they promise too much. Most voxels are "
-        "hardly ever forecast and lie in the lowest point; their panel ends where its points do."
+        f"beside each how many of how many. {ours['n'].max():.0f} test patients at most in a point. Bars: the "
+        "table's intervals. On the dashed line forecasts hold what they say; below it they promise too much. Most "
+        "voxels are hardly ever forecast and lie in the lowest point; their panel ends where its points do."
     )
     return Picture(figure, "Whether forecast probabilities hold", caption)
 

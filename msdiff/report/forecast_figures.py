@@ -189,8 +189,8 @@ def draw_one_patient(slabs: Slabs, forecasts: Forecasts) -> Picture | None:
         "of red masks starts from the same noise under every arm, so that only the treatment differs; "
         f"{ELSEWHERE}. Below: the share of all {n_draws} forecasts with a lesion at a voxel, the highest of any slice, "
         "their mean number of lesions in the slab after the opening, and how many have one. Under the patient's own "
-        f"arm the true outcome is outlined ({count(patient.true_count, 'lesion')} in the slab); under the others nobody "
-        "can know it. Of the active "
+        f"arm the true outcome is outlined ({count(patient.true_count, 'lesion')} in the slab); under the others "
+        "nobody can know it. Of the active "
         "patients of the least effective arm this is the one with the median number of lesions."
     )
     return Picture(figure, "One patient under every treatment", caption)
