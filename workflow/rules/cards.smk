@@ -1,6 +1,7 @@
-"""The model card of the generators and the datasheet of their follow-ups, written from the run's own record.
+"""The model card of generators and forecasters and the datasheet of what they drew, written from the run's own record.
 
-Reads   results/provenance.json, results/tables/, results/synthesis/, results/preprocessed/{cohort}/stack/
+Reads   results/provenance.json, results/tables/, results/synthesis/, results/forecasting/,
+        results/preprocessed/{cohort}/stack/
 Writes  results/model_card.md, results/datasheet.md
 """
 
@@ -11,11 +12,14 @@ MASS = expand(
     generator=GENERATORS,
     shard=SHARDS["mass"],
 )
+TOLD_FORECASTERS = [(name, WEIGHTS[name]) for name in FORECASTERS if FORECASTS]
 
 
 rule model_card:
     input:
         expand("results/tables/{table}.csv", table=TABLES),
+        SHOWN_SLABS,
+        [path for _, path in TOLD_FORECASTERS],
         weights=[WEIGHTS[generator] for generator in GENERATORS],
         provenance="results/provenance.json",
         stack=STACK,
@@ -28,6 +32,10 @@ rule model_card:
         "../../envs/torch.yaml"
     params:
         weights=[f"{generator}={WEIGHTS[generator]}" for generator in GENERATORS],
+        forecasters=[
+            *option("--slabs", SHOWN_SLABS),
+            *option("--forecasters", TOLD_FORECASTERS),
+        ],
     shell:
         r"""
         python -m msdiff model-card \
@@ -35,6 +43,7 @@ rule model_card:
             --tables results/tables \
             --stack {input.stack:q} \
             --weights {params.weights:q} \
+            {params.forecasters:q} \
             --out {output.card:q} >{log:q} 2>&1
         """
 
@@ -42,6 +51,7 @@ rule model_card:
 rule datasheet:
     input:
         expand("results/tables/{table}.csv", table=TABLES),
+        [path for _, path in SHOWN_SHARDS],
         shards=MASS,
         provenance="results/provenance.json",
         stack=STACK,
@@ -52,6 +62,8 @@ rule datasheet:
     localrule: True
     conda:
         "../../envs/torch.yaml"
+    params:
+        forecasts=option("--forecast-shards", SHOWN_SHARDS),
     shell:
         r"""
         python -m msdiff datasheet \
@@ -59,5 +71,6 @@ rule datasheet:
             --tables results/tables \
             --stack {input.stack:q} \
             --shards {input.shards:q} \
+            {params.forecasts:q} \
             --out {output.card:q} >{log:q} 2>&1
         """

@@ -1,6 +1,7 @@
 """The tables, the figures, the provenance record and the report.
 
-Reads   results/segmentation/, results/synthesis/, results/preprocessed/{cohort}/{stack,quality}/, results/benchmarks/
+Reads   results/segmentation/, results/synthesis/, results/forecasting/,
+        results/preprocessed/{cohort}/{stack,quality}/, results/benchmarks/
 Writes  results/tables/, results/figures/, results/provenance.json, results/report.html
 """
 
@@ -60,13 +61,14 @@ HELD_OUT = expand(
 WEIGHTS = {
     name: f"results/synthesis/{STUDY}/{name}/weights.safetensors"
     for name in ["auxiliary", *GENERATORS]
-}
+} | (FORECAST_WEIGHTS if FORECASTS else {})
 HISTORIES = {
     "auxiliary": f"results/synthesis/{STUDY}/auxiliary/history.csv",
     **{
         generator: f"results/synthesis/{STUDY}/{generator}/history.csv"
         for generator in GENERATORS
     },
+    **(FORECAST_HISTORIES if FORECASTS else {}),
     # Panel, curve and seed.
     **{
         f"{architecture}/{mix}/seed-{seed}": (
@@ -77,6 +79,19 @@ HISTORIES = {
         for seed in SEEDS
     },
 }
+# What figures and cards tell of the forecasts, by purpose; nothing where the study has none.
+SHOWN_SLABS = [SLABS] if FORECASTS else []
+SHOWN_SCORES = [
+    (purpose, FORECAST_SCORES[purpose])
+    for purpose in ["test", "heat_maps", "counterfactuals"]
+    if FORECASTS
+]
+SHOWN_SHARDS = [
+    (purpose, shard)
+    for purpose in ["test", "counterfactuals"]
+    if FORECASTS
+    for shard in FORECAST_SHARDS[purpose]
+]
 # What was trained and drawn, and what it was trained on. `all` asks for it by name: when a run is killed while it makes one
 # of these anew, the old one is gone, and Snakemake does not miss what lies behind results that exist.
 MADE = [
@@ -106,6 +121,12 @@ MADE = [
     *ABLATION_SCORES,
     *(FORECAST_MADE if FORECASTS else []),
 ]
+
+
+def option(name, files):
+    """An option of a command with its files, or with NAME=FILE for pairs; nothing where there are none."""
+    values = [file if isinstance(file, str) else "=".join(file) for file in files]
+    return [name, *values] if values else []
 
 
 rule augmentation:
@@ -384,6 +405,8 @@ rule draw_figures:
         HELD_OUT,
         HISTORIES.values(),
         expand("results/tables/{table}.csv", table=TABLES),
+        SHOWN_SLABS,
+        [path for _, path in [*SHOWN_SCORES, *SHOWN_SHARDS]],
         stack=STACK,
         previews=f"results/synthesis/{STUDY}/{GENERATORS[0]}/previews",
     output:
@@ -400,6 +423,11 @@ rule draw_figures:
     params:
         held_out=HELD_OUT,
         histories=[f"{name}={path}" for name, path in HISTORIES.items()],
+        forecasts=[
+            *option("--slabs", SHOWN_SLABS),
+            *option("--forecasts", SHOWN_SCORES),
+            *option("--forecast-shards", SHOWN_SHARDS),
+        ],
         settings=settings("tables"),
     shell:
         r"""
@@ -408,6 +436,7 @@ rule draw_figures:
             --held-out {params.held_out:q} \
             --histories {params.histories:q} \
             --previews {input.previews:q} \
+            {params.forecasts:q} \
             --tables results/tables \
             --out {output.figures:q} \
             --settings {params.settings:q} >{log:q} 2>&1
@@ -417,6 +446,7 @@ rule draw_figures:
 rule provenance:
     input:
         WEIGHTS.values(),
+        SHOWN_SLABS,
         tables=expand("results/tables/{table}.csv", table=TABLES),
         stack=STACK,
         sheet=SHEET,
@@ -430,6 +460,7 @@ rule provenance:
     params:
         config=lambda wildcards: json.dumps(config, sort_keys=True),
         weights=[f"{name}={path}" for name, path in WEIGHTS.items()],
+        slabs=option("--slabs", SHOWN_SLABS),
     shell:
         r"""
         python -m msdiff provenance \
@@ -437,6 +468,7 @@ rule provenance:
             --stack {input.stack:q} \
             --sheet {input.sheet:q} \
             --weights {params.weights:q} \
+            {params.slabs:q} \
             --tables {input.tables:q} \
             --out {output.record:q} >{log:q} 2>&1
         """
