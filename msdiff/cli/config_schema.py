@@ -128,12 +128,14 @@ def _cohort() -> Schema:
     from msdiff.cohort.splits import SplitSettings
 
     one = mapping(
-        ("phantom",),
+        ("phantom", "parcellation"),
         sheet={"type": ["string", "null"]},
         contrasts={"type": "array", "minItems": 1, "uniqueItems": True, "items": CONTRAST},
         split=section(SplitSettings),
         pairs=section(PairSettings),
         phantom=section(PhantomSettings),
+        # The backend that needs no library of its own, and so runs in any environment.
+        parcellation={"enum": ["plain", None]},
     )
     return {"type": "object", "minProperties": 1, "additionalProperties": one}
 

@@ -430,6 +430,17 @@ def chosen(section):
     return {key: chosen(value) for key, value in section.items()}
 
 
+def parcellation_settings(wildcards):
+    """The section of the parcellation as one JSON argument, by the cohort's own backend where it names one.
+
+    It runs where the stage's backend does, and so is one that needs nothing of its own.
+    """
+    section = config["parcellation"]
+    own = config["cohort"][wildcards.cohort].get("parcellation")
+    choice = chosen(section | ({"backend": own} if own else {}))
+    return json.dumps(choice | {"limits": section["limits"]}, sort_keys=True)
+
+
 def settings(dpath=None, **parts):
     """One section of the config, or several under names, as one JSON argument of a command.
 

@@ -29,7 +29,7 @@ rule parcellate:
         normalised=batch_folders("normalised"),
         corrected=batch_folders("corrected"),
         stripped=batch_folders("stripped"),
-        settings=settings("parcellation", limits="parcellation/limits"),
+        settings=parcellation_settings,
     # A backend's own environment, made by `make environment-NAME`: here, in a shared installation, or in the container.
     # Where it is not there, as with conda and for the other backends, PATH's own python runs.
     shell:
