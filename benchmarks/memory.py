@@ -94,10 +94,10 @@ def draw_step(denoiser: Denoiser, detector: nn.Module, config: dict[str, Any], r
 
 def estimate(step: Step, config: dict[str, Any], rows: int, side: int) -> float:
     """Bytes at the peak, computed without numbers."""
-    with FakeTensorMode(allow_non_fake_inputs=True), _single_precision_normalisation():
+    with FakeTensorMode(allow_non_fake_inputs=True), single_precision_normalisation():
         denoiser, detector, settings = networks(config, CPU)
         kept = state(denoiser) if step is train_step else []
-        alive = _Alive([*denoiser.parameters(), *detector.parameters(), *kept])
+        alive = Alive([*denoiser.parameters(), *detector.parameters(), *kept])
         with alive:
             step(denoiser, detector, settings, rows, side)
         return float(alive.peak)
@@ -133,7 +133,7 @@ def state(denoiser: nn.Module) -> list[Tensor]:
     return [torch.empty_like(parameter) for parameter in denoiser.parameters() for _ in range(3)]
 
 
-class _Alive(TorchDispatchMode):
+class Alive(TorchDispatchMode):
     """Adds up the bytes of all storages that operators return, for as long as they live."""
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
@@ -187,7 +187,7 @@ def _bf16(device: torch.device) -> Any:
 
 
 @contextmanager
-def _single_precision_normalisation() -> Iterator[None]:
+def single_precision_normalisation() -> Iterator[None]:
     """CUDA's autocast runs group normalisation in single precision, that of the CPU does not."""
     forward = nn.GroupNorm.forward
     nn.GroupNorm.forward = lambda self, x: forward(self, x.float())  # type: ignore[method-assign]
