@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msdiff.errors import BadInput
+from msdiff.errors import BadInput, BadSettings
 from msdiff.forecasting.slabs import NET2, Slabs
 
 
@@ -29,7 +29,15 @@ def generated_channels(slabs: Slabs, generates: Sequence[str]) -> list[str]:
 
 
 def given_channels(slabs: Slabs, sessions: Sequence[str]) -> list[str]:
-    """The channels of some sessions, which a model is given; BadInput where a session has none."""
+    """The channels of some sessions, which a model is given; BadInput where a session has none.
+
+    BadSettings where one of them is the last session, whose lesions are to be forecast.
+    """
+    if slabs.sessions[-1] in sessions:
+        raise BadSettings(
+            f"model.sessions: expected sessions before {slabs.sessions[-1]}, the one that is forecast, got "
+            f"{', '.join(sessions)}"
+        )
     found = [channel for channel in slabs.channels if channel.split("@")[1] in sessions]
     missing = [session for session in sessions if not any(channel.endswith(f"@{session}") for channel in found)]
     if missing:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from msdiff.errors import BadInput
+from msdiff.errors import BadInput, BadSettings
 from msdiff.forecasting import reading
 
 
@@ -26,6 +26,11 @@ def test_channels_are_those_of_the_sessions(stage_slabs):
     assert reading.given_channels(stage_slabs, ["w000", "w048"]) == before + second
     with pytest.raises(BadInput, match="expected channels of session w024"):
         reading.given_channels(stage_slabs, ["w000", "w024"])
+
+
+def test_a_model_is_never_given_what_it_forecasts(stage_slabs):
+    with pytest.raises(BadSettings, match="expected sessions before w096"):
+        reading.given_channels(stage_slabs, ["w048", "w096"])
 
 
 def test_a_batch_holds_what_is_asked_for(stage_slabs):
