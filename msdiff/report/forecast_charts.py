@@ -55,13 +55,12 @@ def draw_activity(table: pd.DataFrame) -> Picture | None:
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
     caption = (
-        "Who has a new lesion at the last session, by the share of a patient's forecasts that hold one; below each arm "
-        f"how many of its test patients were active ({forecast['n'].max():.0f} in all). Lines: interval by resampling "
-        "patients; an arm without a mark has nobody active, or only active ones. Dashed: an AUC of 0.5, and the share "
-        "of active patients, which chance gives. The baseline draws outcomes with the arm's share in the training set; "
-        "over all arms it knows the arm, which is why it may pass 0.5 there. The paper prints no intervals, and its "
-        "numbers are "
-        "those of other patients."
+        "Who has a new lesion at the last session, by the share of a patient's forecasts that hold one; below each "
+        f"arm how many of its test patients were active ({forecast['n'].max():.0f} in all). Lines: interval by "
+        "resampling patients; an arm without a mark has nobody active, or only active ones. Dashed: an AUC of 0.5, "
+        "and the share of active patients, which chance gives. The baseline draws outcomes with the arm's share in "
+        "the training set; over all arms it knows the arm, which is why it may pass 0.5 there. The paper prints no "
+        "intervals, and its numbers are those of other patients."
     )
     return Picture(figure, "Who will have new lesions, by treatment arm", caption)
 
@@ -113,9 +112,9 @@ def draw_calibration(table: pd.DataFrame) -> Picture | None:
             axis.set(xlim=(-0.04 * top, 1.04 * top), ylim=(-0.04 * top, 1.12 * top), aspect="equal")
     caption = (
         "Points: patients or voxels with forecasts of about that probability, and the share of them that came true; "
-        f"beside each how many of how many. {ours['n'].max():.0f} test patients at most in a point. Bars: the "
-        "table's intervals. On the dashed line forecasts hold what they say; below it they promise too much. Most "
-        "voxels are hardly ever forecast and lie in the lowest point; their panel ends where its points do."
+        f"beside each how many of how many. {ours['n'].max():.0f} test patients at most in a point. Bars: the table's "
+        "intervals. On the dashed line forecasts hold what they say; below it they promise too much. Most voxels are "
+        "hardly ever forecast and lie in the lowest point; their panel ends where its points do."
     )
     return Picture(figure, "Whether forecast probabilities hold", caption)
 

@@ -32,6 +32,7 @@ from msdiff.report.pictures import (
     show,
 )
 from msdiff.report.sentences.phrases import count, number, percent
+from msdiff.report.words import write
 
 Mask = NDArray[np.bool_]
 Window = tuple[slice, slice]
@@ -61,7 +62,9 @@ def draw_forecasts(slabs: Slabs, forecasts: Forecasts, n_patients: int) -> Pictu
     drawn = [drawn_masks(forecasts, row.subject, row.arm, slabs.grid.shape[0]) for row in chosen.itertuples()]
     n_draws = min(len(masks) for masks in drawn)
     shown = list(range(min(SIDE_BY_SIDE, n_draws)))
-    names = [f"FLAIR, {last}", f"True outcome, {future}"] + [f"Forecast {draw + 1} of {n_draws}" for draw in shown]
+    names = [f"{write(_ground(slabs))}, {last}", f"True outcome, {future}"] + [
+        f"Forecast {draw + 1} of {n_draws}" for draw in shown
+    ]
     window = _brain_window(slabs, chosen["subject"])
     with mpl.rc_context(STYLE):
         figure, axes = _panels(len(chosen), names, slabs, window)
@@ -81,11 +84,11 @@ def draw_forecasts(slabs: Slabs, forecasts: Forecasts, n_patients: int) -> Pictu
                 axis.set_xlabel(count(counts[draw], "lesion"), fontsize=8)
         mark_sides(axes[0, 0], 0.94)
     caption = (
-        f"New and enlarging lesions from {last} to {future} over the FLAIR image of {last}. One test patient per row "
-        f"({len(chosen)} of {len(own_arm(forecasts))}), on the slice with most of the true outcome or, for a patient "
-        f"without a new lesion, of the forecasts. {ORIENTATION} Blue: the true outcome. Red: the first {len(shown)} of "
-        f"{n_draws} forecasts under the patient's own treatment, as they were drawn; {ELSEWHERE}. Counts are of the "
-        f"whole slab, those of forecasts after the opening. {CHOSEN}"
+        f"New and enlarging lesions from {last} to {future} over the {write(_ground(slabs))} image of {last}. One test "
+        f"patient per row ({len(chosen)} of {len(own_arm(forecasts))}), on the slice with most of the true outcome or, "
+        f"for a patient without a new lesion, of the forecasts. {ORIENTATION} Blue: the true outcome. Orange: the "
+        f"first {len(shown)} of {n_draws} forecasts under the patient's own treatment, as they were drawn; "
+        f"{ELSEWHERE}. Counts are of the whole slab, those of forecasts after the opening. {CHOSEN}"
     )
     return Picture(figure, "Forecasts of new lesions beside the true outcome", caption)
 
@@ -129,11 +132,12 @@ def draw_heat_maps(slabs: Slabs, forecasts: Forecasts, n_patients: int) -> Pictu
         mark_sides(axes[0, 0], 0.94)
         _heat_bar(figure, axes, top, n_draws)
     caption = (
-        f"Share of {n_draws} forecasts with a new lesion at a voxel, over the FLAIR image of {last}. One test patient "
-        f"per row ({len(chosen)} of {len(own_arm(forecasts))}), on the slice with most of the true outcome or, for a "
-        f"patient without a new lesion, of the forecasts; at the right the highest share on any slice. {ORIENTATION} "
-        f"Outlined: the true outcome at {future}; at the right on all slices together. Where no forecast put a lesion, "
-        f"the image shows. Counts are of the whole slab, those of forecasts after the opening. {CHOSEN}"
+        f"Share of {n_draws} forecasts with a new lesion at a voxel, over the {write(_ground(slabs))} image of {last}. "
+        f"One test patient per row ({len(chosen)} of {len(own_arm(forecasts))}), on the slice with most of the true "
+        "outcome or, for a patient without a new lesion, of the forecasts; at the right the highest share on any "
+        f"slice. {ORIENTATION} Outlined: the true outcome at {future}; at the right on all slices together. Where no "
+        "forecast put a lesion the image shows, and through low shares too. Counts are of the whole slab, those of "
+        f"forecasts after the opening. {CHOSEN}"
     )
     return Picture(figure, f"Where {n_draws} forecasts put new lesions", caption)
 
@@ -186,12 +190,12 @@ def draw_one_patient(slabs: Slabs, forecasts: Forecasts) -> Picture | None:
         f"Forecasts of new and enlarging lesions from {last} to {future} for {patient.subject} of the arm "
         f"{_arm(patient.own_arm)}, made from the scan before treatment ({first}) alone, under every arm, least "
         f"effective first, on the slice with most of the true outcome ({_height(slabs, level)}). {ORIENTATION} A row "
-        "of red masks starts from the same noise under every arm, so that only the treatment differs; "
-        f"{ELSEWHERE}. Below: the share of all {n_draws} forecasts with a lesion at a voxel, the highest of any slice, "
-        "their mean number of lesions in the slab after the opening, and how many have one. Under the patient's own "
-        f"arm the true outcome is outlined ({count(patient.true_count, 'lesion')} in the slab); under the others "
-        "nobody can know it. Of the active "
-        "patients of the least effective arm this is the one with the median number of lesions."
+        f"of orange masks starts from the same noise under every arm, so that only the treatment differs; {ELSEWHERE}. "
+        f"Below: the share of all {n_draws} forecasts with a lesion at a voxel, the highest of any slice, their mean "
+        "number of lesions in the slab after the opening, and how many have one. Under the patient's own arm the true "
+        f"outcome is outlined ({count(patient.true_count, 'lesion')} in the slab); under the others nobody can know "
+        "it. The patient is chosen by the true outcome alone: of the least effective arm the one with the median "
+        "number of lesions among the active."
     )
     return Picture(figure, "One patient under every treatment", caption)
 
@@ -206,11 +210,16 @@ def _place(slabs: Slabs, subject: str) -> int:
     return int(slabs.patients.loc[slabs.patients["subject"] == subject, "row"].iloc[0])
 
 
+def _ground(slabs: Slabs) -> str:
+    """The image that masks are shown over: FLAIR, or what the slabs hold first."""
+    images = [channel.partition("@")[0] for channel in slabs.channels]
+    return "flair" if "flair" in images else images[0]
+
+
 def _image(slabs: Slabs, session: str, place: int) -> Image:
-    """The FLAIR image (z, y, x) of a session, or what else the slabs hold first of it, in [-1, 1]."""
-    names = [name for name in slabs.channels if name.endswith(f"@{session}")]
-    name = f"flair@{session}" if f"flair@{session}" in names else names[0]
-    return np.asarray(slabs.array("channels")[place, slabs.channels.index(name)], dtype=np.float32)
+    """That image (z, y, x) of a session, in [-1, 1]."""
+    channel = slabs.channels.index(f"{_ground(slabs)}@{session}")
+    return np.asarray(slabs.array("channels")[place, channel], dtype=np.float32)
 
 
 def _mask(slabs: Slabs, name: str, place: int) -> Mask:
