@@ -5,16 +5,22 @@ import pandas as pd
 import pytest
 
 from msdiff.__main__ import main
-from msdiff.images import check_grid, load_image, load_labels, load_mask
+from msdiff.cohort.lesion_process import draw_cohort
+from msdiff.cohort.pairs import PairSettings, pair_scans
+from msdiff.cohort.phantom_settings import PhantomSettings, roster
+from msdiff.cohort.sources.phantom import index_phantom
+from msdiff.forecasting.slabs import load_slabs
+from msdiff.images import Volume, check_grid, load_image, load_labels, load_mask, save
+from msdiff.settings import check
 
 CHOICES = {
-    "split": {"train": 4, "validation": 0, "test": 2, "seed": 0},
+    "split": {"train": 2, "validation": 0, "test": 1, "seed": 0},
     "pairs": {"minimum_days": 1, "maximum_days": 999},
 }
 
 
 def test_from_settings_to_pairs(few_lesions, tmp_path, capsys):
-    few_lesions["sessions"] = ["w000", "w048"]
+    few_lesions |= {"sessions": ["w000", "w048"], "arms": {"placebo": 2, "high_efficacy": 1}}
     settings = json.dumps(few_lesions)
     root, sheet = tmp_path / "raw", tmp_path / "sheet.tsv"
     listing = ["index-scans", "--source", "phantom", "--root", str(root), "--out", str(sheet), "--contrasts", "flair"]
@@ -31,8 +37,8 @@ def test_from_settings_to_pairs(few_lesions, tmp_path, capsys):
         assert main([*drawing, "--settings", settings]) == 0
     assert main(pairing) == 0
     pairs = pd.read_csv(tmp_path / "pairs.tsv", sep="\t")
-    assert len(pairs) == 6
-    assert pairs["split"].value_counts().to_dict() == {"train": 4, "test": 2}
+    assert len(pairs) == 3
+    assert pairs["split"].value_counts().to_dict() == {"train": 2, "test": 1}
 
     folder = root / "sub-0001"
     flair = load_image(folder / "ses-w048_flair.nii.gz")
@@ -59,8 +65,7 @@ def test_batches_on_the_common_grid_are_what_preprocessing_leaves(few_lesions, t
         assert main([*drawing, "--settings", json.dumps(settings)]) == 0
     pairing = ["pair-scans", "--sheet", str(sheet), "--contrasts", "flair"]
     pairing += ["--scans", str(tmp_path / "scans.tsv"), "--pairs", str(tmp_path / "pairs.tsv")]
-    choices = CHOICES | {"split": {"train": 2, "validation": 0, "test": 1, "seed": 0}}
-    assert main([*pairing, "--settings", json.dumps(choices)]) == 0
+    assert main([*pairing, "--settings", json.dumps(CHOICES)]) == 0
     assert len(pd.read_csv(tmp_path / "pairs.tsv", sep="\t")) == 3
 
     brain = load_mask(root / "001/stripped/sub-0003/brain_mask.nii.gz")
@@ -72,6 +77,43 @@ def test_batches_on_the_common_grid_are_what_preprocessing_leaves(few_lesions, t
         assert np.median(normalised.data[brain.data]) == pytest.approx(0, abs=0.1)
         assert (np.abs(normalised.data) <= 1).all()
         load_mask(root / f"001/registered/sub-0003/{session}_enhancing_mask.nii.gz", brain.grid)
+
+
+def test_slabs_of_whole_heads_count_what_the_lesion_process_says(few_lesions, tmp_path):
+    few_lesions |= {"arms": {"placebo": 4}, "space": "template"}
+    grid = {"shape": [64, 64, 24], "spacing_mm": [3.0, 3.0, 6.0], "centre_mm": [0.0, -18.0, 8.0]}
+    normalisation = {"backend": "zscore", "options": {"gain": "median", "deviations": 5.0}}
+    phantom = check(PhantomSettings, few_lesions)
+    subjects = list(roster(phantom))
+    settings = {"phantom": few_lesions, "grid": grid, "normalisation": normalisation}
+    drawing = ["draw-aligned", "--subjects", *subjects, "--contrasts", "flair", "--out", str(tmp_path / "000")]
+    assert main([*drawing, "--settings", json.dumps(settings)]) == 0
+    for subject in subjects:
+        brain = load_mask(tmp_path / f"000/stripped/{subject}/brain_mask.nii.gz")
+        save(Volume(brain.data * np.int32(41), brain.affine), tmp_path / f"regions/{subject}/regions.nii.gz")
+    scans = index_phantom(tmp_path, phantom, ["flair"], 4).assign(split="train")
+    pairs = pair_scans(scans, check(PairSettings, CHOICES["pairs"]))
+    for name, table in {"scans": scans, "pairs": pairs}.items():
+        table.to_csv(tmp_path / f"{name}.tsv", sep="\t", index=False)
+    stacking = ["stack-scans", "--contrasts", "flair", "--settings", '{"min_change_volume_mm3": 0}']
+    stacking += [f"--{name}={tmp_path / name}.tsv" for name in ("scans", "pairs")]
+    stacking += [f"--{step}={tmp_path / '000' / step}" for step in ("registered", "stripped", "normalised")]
+    assert main([*stacking, f"--parcellation={tmp_path / 'regions'}", f"--out={tmp_path / 'stack'}"]) == 0
+    slabs = {"sessions": ["w000", "w048", "w096"], "images": ["flair", "lesion_mask", "enhancing_mask"], "slices": 24}
+    slabs |= {"centre_mm": None, "label_blur": {"sigma_voxels": 1.0, "width_voxels": 5}, "clip_deviations": 4.0}
+    readout = {"opening_voxels": [1, 1, 1], "connectivity": 26, "min_lesion_volume_mm3": 0.0}
+    readout |= {"region_overlap_voxels": 1, "region_rule": "overlap"}
+    cutting = json.dumps({"slabs": slabs, "arms": ["placebo"], "readout": readout})
+    assert (
+        main(["cut-slabs", f"--stack={tmp_path / 'stack'}", f"--out={tmp_path / 'slabs'}", "--settings", cutting]) == 0
+    )
+
+    patients = load_slabs(tmp_path / "slabs").patients.set_index("subject")
+    counts = draw_cohort(phantom).pivot(index="subject", columns="session", values="net2")
+    assert patients["count_before"].to_dict() == counts["ses-w048"].to_dict()
+    assert patients["count"].to_dict() == counts["ses-w096"].to_dict()
+    assert patients["cerebral_white_matter"].tolist() == (counts["ses-w096"] > 0).astype(int).tolist()
+    assert counts["ses-w096"].sum() >= 3
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def settings(few_lesions):
 def test_masks_hold_as_many_components_as_the_process_says(few_lesions):
     settings = check(PhantomSettings, few_lesions)
     seen = 0
-    for subject in roster(settings):
+    for subject in list(roster(settings))[:3]:
         course = draw_course(settings, subject)
         for index, scan in enumerate(draw_scans(settings, subject, ["flair"])):
             assert components(scan.lesion_mask) == len(np.unique(course.lesion[course.onset <= index]))
