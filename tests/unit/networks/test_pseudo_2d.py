@@ -1,22 +1,14 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from msdiff.errors import BadSettings
 from msdiff.networks.pseudo_2d import ControlledUNet, Pseudo2DSettings, SlabSizes, folded, unfolded
 from msdiff.settings import check
 
-PAPER: dict[str, Any] = {
-    "channels": [128, 128, 256, 256, 512, 1024],
-    "residual_blocks": 2,
-    "attention": [False, False, False, False, True, True],
-    "head_channels": 64,
-    "norm_groups": 32,
-    "cross_attention": 1280,
-    "transformer_layers": 1,
-    "condition_channels": 128,
-}
 SMALL: dict[str, Any] = {
     "channels": [8, 16],
     "residual_blocks": 1,
@@ -64,12 +56,21 @@ def awake(network: ControlledUNet) -> ControlledUNet:
     return network
 
 
-@pytest.mark.parametrize(("generated", "images"), [(1, 7), (2, 7), (1, 3)])
-def test_the_papers_size_has_589_million_parameters(generated: int, images: int) -> None:
+@pytest.mark.parametrize("model", ["two_sessions", "pre_treatment"])
+@pytest.mark.parametrize("generated", [1, 2])
+def test_the_papers_preset_has_589_million_parameters(model: str, generated: int) -> None:
+    config = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())["forecasting"]
+    assert config["network"]["backend"] == "favero_589m"
+    sessions = len(config["models"][model]["sessions"])
+    # The images of every session, and the NET2 mask of the second.
+    images = len(config["slabs"]["images"]) * sessions + sessions - 1
+    sizes = SlabSizes(config["slabs"]["slices"], generated, images, len(config["arms"]))
     with torch.device("meta"):
-        network = ControlledUNet(check(Pseudo2DSettings, PAPER), SlabSizes(15, generated, images, 6))
+        network = ControlledUNet(check(Pseudo2DSettings, config["network"]["favero_589m"]), sizes)
     count = sum(parameter.numel() for parameter in network.parameters())
     assert count == pytest.approx(589e6, rel=0.03)
+    if (model, generated) == ("two_sessions", 1):
+        assert count == 590_746_127
 
 
 def test_slices_become_channels_and_come_back() -> None:
