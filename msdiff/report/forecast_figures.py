@@ -188,14 +188,14 @@ def draw_one_patient(slabs: Slabs, forecasts: Forecasts) -> Picture | None:
         _heat_bar(figure, axes, top, n_draws)
     caption = (
         f"Forecasts of new and enlarging lesions from {last} to {future} for {patient.subject} of the arm "
-        f"{_arm(patient.own_arm)}, made from the scan before treatment ({first}) alone, under every arm, least "
-        f"effective first, on the slice with most of the true outcome ({_height(slabs, level)}). {ORIENTATION} A row "
-        f"of orange masks starts from the same noise under every arm, so that only the treatment differs; {ELSEWHERE}. "
-        f"Below: the share of all {n_draws} forecasts with a lesion at a voxel, the highest of any slice, their mean "
-        "number of lesions in the slab after the opening, and how many have one. Under the patient's own arm the true "
-        f"outcome is outlined ({count(patient.true_count, 'lesion')} in the slab); under the others nobody can know "
-        "it. The patient is chosen by the true outcome alone: of the least effective arm the one with the median "
-        "number of lesions among the active."
+        f"{_arm(patient.own_arm)}, made from the scan before treatment ({first}) alone, which is shown, under every "
+        f"arm, least effective first, on the slice with most of the true outcome ({_height(slabs, level)}). "
+        f"{ORIENTATION} A row of orange masks starts from the same noise under every arm, so that only the treatment "
+        f"differs; {ELSEWHERE}. Below: the share of all {n_draws} forecasts with a lesion at a voxel, the highest of "
+        "any slice, their mean number of lesions in the slab after the opening, and how many have one. Under the "
+        f"patient's own arm the true outcome is outlined ({count(patient.true_count, 'lesion')} in the slab); under "
+        "the others nobody can know it. The patient is chosen by the true outcome alone: of the least effective arm "
+        "the one with the median number of lesions among the active."
     )
     return Picture(figure, "One patient under every treatment", caption)
 
