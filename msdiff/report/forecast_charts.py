@@ -67,7 +67,7 @@ def draw_activity(table: pd.DataFrame) -> Picture | None:
 
 def draw_counterfactuals(table: pd.DataFrame) -> Picture | None:
     """Predicted counts and activity of the same patients under every arm, least effective first; None without rows."""
-    ours = table[table["source"] == OURS]
+    ours = table[(table["source"] == OURS) & (table["n"] > 0)]
     if ours.empty:
         return None
     arms = list(ours["arm"])

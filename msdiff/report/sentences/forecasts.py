@@ -139,7 +139,7 @@ def about_lesion_count(run: Run) -> str:
 
 def about_counterfactuals(run: Run) -> str:
     """Whether forecasts of the same patients fall with the efficacy of the treatment, and what that does not show."""
-    ours = run.ours("counterfactuals")
+    ours = _with_patients(run)
     sentences = [*about_trend(run)]
     if len(ours) > 1 and not np.isnan(ours.iloc[-1].get("fewer_lesions_share", np.nan)):
         last = ours.iloc[-1]
@@ -156,7 +156,7 @@ def about_counterfactuals(run: Run) -> str:
 
 def about_trend(run: Run) -> Iterator[str]:
     """How predicted counts and activity change from the least to the most effective arm."""
-    ours = run.ours("counterfactuals")
+    ours = _with_patients(run)
     if len(ours) < 2:
         return
     first, last = ours.iloc[0], ours.iloc[-1]
@@ -178,6 +178,12 @@ def about_trend(run: Run) -> Iterator[str]:
     ]
     if rises and last["active_fraction"] < first["active_fraction"]:
         yield f"Not at every step: the share of active forecasts rises {listed(rises)}."
+
+
+def _with_patients(run: Run) -> pd.DataFrame:
+    """The rows of the arms that somebody was forecast under."""
+    ours = run.ours("counterfactuals")
+    return ours[ours["n"] > 0] if len(ours) else ours
 
 
 def about_calibration(run: Run) -> str:

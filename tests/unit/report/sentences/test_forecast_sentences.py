@@ -74,6 +74,9 @@ def test_a_trend_over_arms_is_told_with_its_exceptions(said):
     assert "Not at every step" not in text
     bumpy = said("counterfactuals", tables.counterfactuals(((2.0, 0.5), (2.1, 0.6), (0.2, 0.1))))
     assert "Not at every step: the share of active forecasts rises from placebo to mild efficacy" in bumpy
+    table = tables.counterfactuals()
+    table.loc[len(table)] = {**table.iloc[-1].dropna().to_dict(), "arm": "other", "n": 0}
+    assert said("counterfactuals", table) == text
     flat = said("counterfactuals", tables.counterfactuals(((1.0, 0.5), (1.0, 0.5), (1.0, 0.55))))
     assert "the share of active forecasts does not fall (0.5" in flat
     assert "which chance may explain" in flat
