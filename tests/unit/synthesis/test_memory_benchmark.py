@@ -21,7 +21,7 @@ def memory():
 def test_the_peak_is_what_is_alive_at_once(memory):
     with FakeTensorMode():
         kept = torch.zeros(KIB // 4)
-        with memory._Alive([kept, kept.view(2, -1)]) as alive:
+        with memory.Alive([kept, kept.view(2, -1)]) as alive:
             first = torch.zeros(2 * KIB // 4)
             second = first * 2
             assert alive.bytes == 5 * KIB
