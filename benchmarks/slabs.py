@@ -229,59 +229,78 @@ def flops(build: Build, step: Step, given: Inputs) -> int:
     return int(counter.get_total_flops())
 
 
-def sum_up(size: str) -> None:
-    """What both stages and the draws ask for."""
-    config = section(size)
-    settings, sizes = network_of(config)
+class Sizes:
+    """Networks and inputs of both stages and of the draws, at the size of the demo or the paper."""
 
-    def slabs(rows: int) -> tuple[int, ...]:
-        return rows, 1, sizes.slices, SIDE[size], SIDE[size]
+    def __init__(self, size: str) -> None:
+        self.config = section(size)
+        self.settings, self.sizes = network_of(self.config)
+        self.shape = (self.sizes.slices, SIDE[size], SIDE[size])
+        # Of both trainings: network and inputs.
+        self.stages: dict[str, tuple[Build, Callable[[int, torch.device], Sequence[Tensor]]]] = {
+            "prior": (self.prior, self.slabs),
+            "control": (lambda: Stage2(self.controlled()), self.with_images),
+        }
 
-    def with_images(rows: int, where: torch.device) -> list[Tensor]:
-        images = torch.zeros(rows, sizes.images, *slabs(rows)[2:], device=where)
-        return [*inputs(slabs(rows), where), images]
+    def prior(self) -> nn.Module:
+        """The UNet of stage 1."""
+        return Pseudo2DUNet(self.settings, self.sizes)
 
-    def with_embedded(rows: int, where: torch.device) -> list[Tensor]:
-        embedded = torch.zeros(rows, settings.channels[0], *slabs(rows)[3:], device=where)
-        return [*inputs(slabs(rows), where), embedded]
-
-    def controlled() -> ControlledUNet:
-        network = ControlledUNet(settings, sizes)
+    def controlled(self) -> ControlledUNet:
+        """Both networks, of which the ControlNet is trained."""
+        network = ControlledUNet(self.settings, self.sizes)
         network.prior.requires_grad_(False)
         return network
 
-    prior = partial(Pseudo2DUNet, settings, sizes)
+    def slabs(self, rows: int, device: torch.device) -> Sequence[Tensor]:
+        """What the prior takes."""
+        return inputs((rows, 1, *self.shape), device)
+
+    def with_images(self, rows: int, device: torch.device) -> Sequence[Tensor]:
+        """What stage 2 takes."""
+        return [*self.slabs(rows, device), torch.zeros(rows, self.sizes.images, *self.shape, device=device)]
+
+    def with_embedded(self, rows: int, device: torch.device) -> Sequence[Tensor]:
+        """What a draw asks both networks, at every step."""
+        features = torch.zeros(rows, self.settings.channels[0], *self.shape[1:], device=device)
+        return [*self.slabs(rows, device), features]
+
+
+def training_flops(size: str) -> dict[str, int]:
+    """FLOPs of a slab in the trainings of both stages, forwards and backwards."""
+    return {name: flops(build, train_step, partial(given, 1)) for name, (build, given) in Sizes(size).stages.items()}
+
+
+def sum_up(size: str) -> None:
+    """What both stages and the draws ask for."""
+    of = Sizes(size)
+    config = of.config
     with torch.device("meta"):
-        parameters = {"UNet": count(prior()), "both": count(controlled())}
-    print(
-        f"{parameters['UNet'] / 1e6:.1f} M parameters in the UNet, {parameters['both'] / 1e6:.1f} M with the ControlNet"
-    )
-    print(f"slabs of {' x '.join(map(str, slabs(1)[2:]))}; hours at an assumed {ASSUMED / 1e12:.0f} TFLOP/s\n")
+        unet, both = (count(network()) / 1e6 for network in (of.prior, of.controlled))
+    print(f"\n{unet:.1f} M parameters in the UNet, {both:.1f} M with the ControlNet")
+    print(f"slabs of {' x '.join(map(str, of.shape))}; hours at an assumed {ASSUMED / 1e12:.0f} TFLOP/s\n")
     print("| what | at once | GFLOP a slab | GiB | how often | hours |")
     print("|---|---|---|---|---|---|")
-    stages: dict[str, tuple[Build, Any]] = {"prior": (prior, lambda rows, at: inputs(slabs(rows), at))}
-    stages["control"] = (lambda: Stage2(controlled()), with_images)
-    for name, (build, given) in stages.items():
+
+    def line(what: str, rows: int, each: int, peak_bytes: float, total: int) -> None:
+        hours = total * each / ASSUMED / 3600
+        print(f"| {what} | {rows} | {each / 1e9:.4g} | {peak_bytes / GIB:.1f} | {total:,} | {hours:.1f} |")
+
+    for name, each in training_flops(size).items():
+        build, given = of.stages[name]
         training = config[name]["training"]
         rows = training["batch_size"] // training["micro_batches"]
-        each = flops(build, train_step, partial(given, 1))
-        # AdamW's two moments and the average of the weights.
-        bytes_ = peak(build, train_step, partial(given, rows), True, kept=3)
-        total = training["steps"] * training["batch_size"]
-        hours = total * each / ASSUMED / 3600
-        print(f"| {name}, a training step | {rows} | {each / 1e9:.4g} | {bytes_ / GIB:.1f} | {total:,} | {hours:.1f} |")
+        # AdamW's two moments and the average of the weights are kept beside them.
+        most = peak(build, train_step, partial(given, rows), True, kept=3)
+        line(f"{name}, a training step", rows, each, most, training["steps"] * training["batch_size"])
     answers = 2 if config["sampler"]["guidance_weight"] else 1
     rows = config["draw_batch"] * answers
-    each = flops(controlled, evaluate, partial(with_embedded, 1))
-    bytes_ = peak(controlled, evaluate, partial(with_embedded, rows), True)
+    each = flops(of.controlled, evaluate, partial(of.with_embedded, 1))
+    most = peak(of.controlled, evaluate, partial(of.with_embedded, rows), True)
     for purpose, plan in config["draws"].items():
         patients = plan["patients"] or PATIENTS[size]
-        forecasts = patients * plan["draws"] * (len(config["arms"]) if plan["arms"] == "all" else 1)
-        total = forecasts * config["sampler"]["steps"] * answers
-        hours = total * each / ASSUMED / 3600
-        print(
-            f"| {purpose}, an evaluation | {rows} | {each / 1e9:.4g} | {bytes_ / GIB:.1f} | {total:,} | {hours:.1f} |"
-        )
+        draws = patients * plan["draws"] * (len(config["arms"]) if plan["arms"] == "all" else 1)
+        line(f"{purpose}, an evaluation", rows, each, most, draws * config["sampler"]["steps"] * answers)
 
 
 STEPS: dict[str, Step] = {"training": train_step, "evaluation": evaluate}
