@@ -68,12 +68,12 @@ def rounded(
     as few as may be. Where several tables are as near, `rng` chooses.
     """
     noise = rng.uniform(0, 1e-6, exact.shape)
-    # A share such as 0.1 of 30 patients is 3.0000000000000004.
-    exact = np.round(exact, 9)
+    # A share such as 0.1 of 30 patients is 3.0000000000000004; where splits are given, a share may lie beyond its row.
+    exact = np.clip(np.round(exact, 9), 0, rows[:, None])
     sums = np.concatenate([np.kron(np.eye(len(rows)), np.ones(len(columns))), np.tile(np.eye(len(columns)), len(rows))])
     for slack in range(int(rows.sum()) + 1):
         low = np.maximum(np.floor(exact) - slack, 0)
-        steps = np.maximum(np.ceil(exact) + slack, 0) - low
+        steps = np.ceil(exact) + slack - low
         # A variable for every step of a cell: its cost, by which the squared distance grows, rises from step to step.
         step = np.arange(max(int(steps.max()), 1))[:, None, None]
         found = linprog(

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from hypothesis import strategies
 
+from msdiff.cohort.sheets import SPLITS
 from msdiff.cohort.splits import SplitSettings, assign_splits
 from msdiff.errors import BadSettings
 
@@ -95,6 +96,25 @@ def test_given_splits_stay_and_count():
     assert sizes(splits) == {"train": 6, "validation": 1, "test": 3}
     cohort["split"] = "train"
     assert (assign_splits(cohort, settings(6, 1, 3)) == "train").all()
+
+
+@hypothesis.settings(deadline=None, max_examples=25)
+@hypothesis.given(
+    rows=strategies.lists(
+        strategies.tuples(
+            strategies.sampled_from("abc"), strategies.booleans(), strategies.sampled_from(["", "", *SPLITS])
+        ),
+        min_size=2,
+        max_size=40,
+    )
+)
+def test_given_splits_stay_however_many_there_are(rows):
+    cohort = pd.DataFrame(rows, columns=["arm", "followed", "split"])
+    cohort["subject"] = [f"sub-{number:02d}" for number in range(len(cohort))]
+    splits = assign_splits(cohort, settings(0.8, 0.1, 0.1))
+    given = cohort["split"] != ""
+    assert (splits[given] == cohort["split"][given]).all()
+    assert splits.isin(SPLITS).all()
 
 
 @pytest.mark.parametrize("amounts", [(110, 30, 30), (0.5, 0.1, 0.1), (1.5, 0.5, 1)])
