@@ -7,8 +7,10 @@ import pytest
 
 pytestmark = pytest.mark.slurm
 TABLES = ["augmentation", "image_quality", "ablation", "privacy", "cohort", "quality", "compute"]
+TABLES += ["regional_accuracy", "activity_prediction", "lesion_count", "counterfactuals", "calibration"]
 # What each asks for; every other job goes to a node without GPUs.
 GPUS = {"train_auxiliary": 1, "train_generator": 4, "train_ablation": 1, "draw_samples": 1, "train_detector": 1}
+GPUS |= {"train_prior": 4, "train_control": 4, "draw_forecasts": 1}
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +40,13 @@ def test_all_others_run_on_nodes_without(jobs):
 
 
 def test_short_rules_share_submissions(jobs):
-    """Four patients are one group of imaging, one of quality control, and three tables one; regions are two batches."""
+    """Four patients are one group of imaging, one of quality control; three tables are one, forecasts' five another."""
     submissions = Counter(row["Rule"] for row in jobs)
     (imaging,) = (number for rule, number in submissions.items() if "normalise" in rule)
-    assert (imaging, submissions["quality_check_quality"], submissions["parcellate"]) == (1, 1, 2)
-    assert len(jobs) == 46
+    assert (imaging, submissions["quality_check_quality"]) == (1, 1)
+    # Twelve trial patients are three batches, and four of the study one.
+    assert (submissions["draw_aligned"], submissions["parcellate"]) == (3, 4)
+    assert len(jobs) == 66
 
 
 def test_second_run_submits_nothing(finished_demo, snakemake, accounting, jobs):

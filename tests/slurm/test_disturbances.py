@@ -30,6 +30,7 @@ DOWNSTREAM = {
     "rule_detect_lesions_wildcards_phantom_long_ms_diff_bit_resnet50_1-1_0",
     "rule_score_images_wildcards_phantom_long_ms_diff",
     "rule_tables_augmentation_augmentation_tests_lesion_sizes",
+    "rule_forecasts_activity_prediction_calibration_counterfactuals_lesion_count_regional_accuracy",
     "rule_image_quality",
     "rule_ablation",
     "rule_privacy",
