@@ -117,6 +117,14 @@ def test_given_splits_stay_however_many_there_are(rows):
     assert splits.isin(SPLITS).all()
 
 
+def test_the_few_that_are_left_open_are_assigned():
+    cohort = patients(placebo=300, treated=20)
+    cohort["split"] = "test"
+    cohort.loc[[3, 4, 310], "split"] = ""
+    splits = assign_splits(cohort, settings(0.8, 0.1, 0.1))
+    assert sizes(splits[[3, 4, 310]]) == {"train": 3, "validation": 0, "test": 0}
+
+
 @pytest.mark.parametrize("amounts", [(110, 30, 30), (0.5, 0.1, 0.1), (1.5, 0.5, 1)])
 def test_amounts_that_do_not_fit_are_refused(amounts):
     with pytest.raises(BadSettings, match="3 patients"):
