@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msdiff.cli.draw_figures import named
+from msdiff.cli.named import named
 from msdiff.errors import BadInput
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 from msdiff import settings
-from msdiff.errors import BadInput
+from msdiff.cli.named import named
 from msdiff.tables.layout import TableSettings
 
 logger = logging.getLogger(__name__)
@@ -70,12 +70,3 @@ def run(arguments: argparse.Namespace) -> None:
         for name, picture in draw(sources):
             save_picture(picture, folder / f"{name}.png")
             logger.info("wrote %s: %s", arguments.out / f"{name}.png", picture.title)
-
-
-def named(option: str, form: str, entries: list[str]) -> list[tuple[str, Path]]:
-    """Name and path of each entry NAME=PATH of an option; BadInput for another form."""
-    parts = [entry.partition("=") for entry in entries]
-    for entry, (_, equals, _) in zip(entries, parts, strict=True):
-        if not equals:
-            raise BadInput(f"{option}: expected {form}, got {entry!r}")
-    return [(name, Path(path)) for name, _, path in parts]

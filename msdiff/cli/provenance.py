@@ -5,7 +5,8 @@ import json
 import logging
 from pathlib import Path
 
-from msdiff.errors import BadInput, BadSettings
+from msdiff.cli.named import named
+from msdiff.errors import BadSettings
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise BadSettings(f"--config: expected a JSON object, got {arguments.config[:60]!r}")
     files = {
         "sheet": {} if arguments.sheet is None else {arguments.sheet.name: arguments.sheet},
-        "weights": dict(named(entry) for entry in arguments.weights),
+        "weights": dict(named("--weights", "NAME=PATH", arguments.weights)),
         "tables": {path.stem: path for path in arguments.tables},
     }
     arrays = {
@@ -51,11 +52,3 @@ def run(arguments: argparse.Namespace) -> None:
     with whole_file(arguments.out) as temporary:
         temporary.write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
     logger.info("wrote %s: msdiff %s on %s", arguments.out, entry["msdiff"], entry["device"])
-
-
-def named(entry: str) -> tuple[str, Path]:
-    """Name and path of NAME=PATH; BadInput for another form."""
-    name, equals, path = entry.partition("=")
-    if not equals:
-        raise BadInput(f"--weights: expected NAME=PATH, got {entry!r}")
-    return name, Path(path)

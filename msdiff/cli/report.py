@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msdiff.cli.named import named
 from msdiff.errors import BadInput
 
 if TYPE_CHECKING:
@@ -81,10 +82,7 @@ def read_privacy_figures(entries: list[str]) -> dict[str, Path]:
     from msdiff.report.page import read_figures
 
     found: dict[str, Path] = {}
-    for entry in entries:
-        generator, equals, folder = entry.partition("=")
-        if not equals:
-            raise BadInput(f"--privacy-figures: expected GENERATOR=FOLDER, got {entry!r}")
+    for generator, folder in named("--privacy-figures", "GENERATOR=FOLDER", entries):
         found |= {f"privacy_{name}/{generator}": path for name, path in read_figures(folder).items()}
     return found
 

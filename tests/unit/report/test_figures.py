@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from msdiff.cli import draw_figures as command
+from msdiff.cli.named import named
 from msdiff.errors import BadInput
 from msdiff.tables.layout import write_table
 
@@ -86,4 +87,4 @@ def test_forecasts_are_drawn_where_a_run_has_some(stack_folder, tmp_path):
 
 def test_a_purpose_without_a_folder_is_refused():
     with pytest.raises(BadInput, match="--forecasts: expected PURPOSE=SCORES, got 'scores'"):
-        command.named("--forecasts", "PURPOSE=SCORES", ["scores"])
+        named("--forecasts", "PURPOSE=SCORES", ["scores"])
