@@ -6,6 +6,7 @@ questions are its items in our words.
 """
 
 import numpy as np
+import pandas as pd
 
 from msdiff.report.cards import forecaster
 from msdiff.report.cards.record import Item, Part, Record, Weights, code, grid, markdown, seeds
@@ -29,6 +30,13 @@ NO_USE = (
     "Diagnosis, prognosis, choice of a treatment, or any other decision about a patient; as test data; as a "
     "substitute for real scans in a claim about real scans."
 )
+
+# By the rule that trains them.
+TRAININGS = {
+    "train_generator": "generators",
+    "train_prior": "the prior of forecasters",
+    "train_control": "forecasters",
+}
 
 
 def model_card(record: Record) -> str:
@@ -91,6 +99,7 @@ def _study_design(record: Record) -> Part:
     by_split = [f"{n} {SPLITS.get(split, split)}" for split, n in run.splits.items()]
     arms = run.ours("cohort")
     metrics = [name for name in arms if f"{name}_lo" in arms]
+    keys = ["cohort", "arm", "n"] if len(arms) and arms["cohort"].nunique() > 1 else ["arm", "n"]
     return Part(
         "Study design (Part 1)",
         [
@@ -107,7 +116,7 @@ def _study_design(record: Record) -> Part:
             Item("Cohort and its selection.", " ".join(cohort)),
             *forecaster.about_cohort(record),
             Item("Patients by use.", f"{listed(by_split)}; a patient is in one set only." if by_split else ""),
-            Item("Characteristics.", say("cohort", run), grid(arms, ["arm", "n"], metrics) if len(arms) else ""),
+            Item("Characteristics.", say("cohort", run), grid(arms, keys, metrics) if len(arms) else ""),
             Item("Age, sex, disease course, scanners."),
             Item(
                 "Whether the cohort is like the patients of a clinic.",
@@ -127,15 +136,7 @@ def _resources(record: Record) -> Part:
     run = record.run
     parts = dict(methods(run))
     compute = run.ours("compute")
-    trained = compute[compute["rule"] == "train_generator"] if len(compute) else compute
-    hours = ""
-    if len(trained):
-        row = trained.iloc[0]
-        gpus = "GPU hours not recorded" if np.isnan(row["gpu_hours"]) else f"{number(row['gpu_hours'])} GPU hours"
-        hours = (
-            f"Trainings of generators: {duration(row['wall_hours'])} over {count(row['jobs'], 'job')}, {gpus}, at most "
-            f"{number(row['max_rss_gb'])} GiB of memory."
-        )
+    hours = " ".join(_hours(row, TRAININGS[row["rule"]]) for _, row in compute.iterrows() if row["rule"] in TRAININGS)
     starts = {
         name: weights.description.get("settings", {}).get("pretrained") for name, weights in record.generators.items()
     }
@@ -162,6 +163,15 @@ def _resources(record: Record) -> Part:
             ),
             Item("Computing.", hours),
         ],
+    )
+
+
+def _hours(row: pd.Series, what: str) -> str:
+    """What the trainings of a rule took."""
+    gpus = "GPU hours not recorded" if np.isnan(row["gpu_hours"]) else f"{number(row['gpu_hours'])} GPU hours"
+    return (
+        f"Trainings of {what}: {duration(row['wall_hours'])} over {count(row['jobs'], 'job')}, {gpus}, at most "
+        f"{number(row['max_rss_gb'])} GiB of memory."
     )
 
 

@@ -2,6 +2,7 @@ import re
 
 import forecast_cases
 import forecast_tables
+import pandas as pd
 import pytest
 
 from msdiff.forecasting.slabs import load_slabs
@@ -122,6 +123,18 @@ def test_a_forecaster_is_told_with_its_patients_and_limits(with_forecasts):
     assert "an AUC of 0.8 [0.65, 0.95]" in answer(card, "Forecasts: who becomes active.")
     assert "no number here is the effect" in answer(card, "Forecasts of the same patients under every treatment.")
     assert not re.search(r"sub-\w+|ses-\w+", card)
+
+
+def test_cohorts_and_trainings_are_told_apart(tables, record_of):
+    cohort, compute = tables["cohort"], tables["compute"]
+    other = cohort[cohort["source"] == "msdiff"].assign(cohort="trials")
+    trained = compute[compute["rule"] == "train_generator"].iloc[:1].assign(rule="train_control", jobs=2)
+    both = {"cohort": pd.concat([cohort, other]), "compute": pd.concat([compute, trained])}
+    card = model_card(record_of({**tables, **both}))
+    assert "| phantom | placebo | 10 |" in card
+    assert "| trials | placebo | 10 |" in card
+    assert "Trainings of generators: 3 minutes over 1 job" in card.replace("3.0", "3")
+    assert "Trainings of forecasters: 3 minutes over 2 jobs" in card.replace("3.0", "3")
 
 
 def test_a_run_without_forecasts_has_a_whole_card(tables, record_of):
