@@ -81,7 +81,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     if arguments.tiny:
         laid_over["sampler"] = {"steps": 2}
-    cohort: dict[str, Any] = {"phantom": {"arms": dict.fromkeys(base["arms"], patients)}, "parcellation": "plain"}
+    cohort: dict[str, Any] = {"phantom": {"arms": dict.fromkeys(base["arms"], patients)}, "parcellation": "template"}
     # Few patients are left to test on.
     cohort["split"] = {"train": 0.5, "validation": 0.25, "test": 0.25}
     return {"study": "phantom", "cohort": {COHORT: cohort}, "forecasting": laid_over}
