@@ -134,8 +134,8 @@ def _cohort() -> Schema:
         split=section(SplitSettings),
         pairs=section(PairSettings),
         phantom=section(PhantomSettings),
-        # The backend that needs no library of its own, and so runs in any environment.
-        parcellation={"enum": ["plain", None]},
+        # The one that reads no scan; the stage's own reads all of them alike.
+        parcellation={"enum": ["template", None]},
     )
     return {"type": "object", "minProperties": 1, "additionalProperties": one}
 
@@ -190,7 +190,7 @@ def _preprocess() -> Schema:
 
 
 def _parcellation() -> Schema:
-    from msdiff.parcellation import atlas, freesurfer, plain, samseg, synthseg
+    from msdiff.parcellation import atlas, freesurfer, plain, samseg, synthseg, template_maps
     from msdiff.parcellation.learning import ParcellatorSettings
     from msdiff.parcellation.regions import Limits
 
@@ -198,6 +198,7 @@ def _parcellation() -> Schema:
     backend = pluggable(
         atlas=atlas.AtlasOptions,
         plain=plain.PlainOptions,
+        template=template_maps.TemplateOptions,
         synthseg=synthseg.SynthSegOptions,
         freesurfer=freesurfer.FreeSurferOptions,
         samseg=samseg.SamsegOptions,
@@ -277,7 +278,9 @@ def _ablation(generator: Schema) -> Schema:
         "type": "object",
         "required": ["complete"],
         "propertyNames": {"pattern": "^[a-z0-9_]+$"},
-        "additionalProperties": changes,
+        "properties": {"complete": changes},
+        # null takes a variant out.
+        "additionalProperties": {"anyOf": [changes, {"type": "null"}]},
     }
     return mapping(seeds=SEEDS, common=changes, variants=variants)
 

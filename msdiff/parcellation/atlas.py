@@ -42,7 +42,12 @@ def parcellate(scan: Scan, settings: AtlasOptions) -> NDArray[np.int32]:
     fixed = Volume(np.where(brain, np.asarray(image.data) + 1, 0).astype(np.float32), image.affine)
     mask = np.asarray(ndimage.binary_dilation(brain, iterations=2))
     bent = antspy.deform(fixed, load_template("t1", grid), mask, maps, settings.deformation)
-    grey, white = (np.clip(np.asarray(bent[name].data), 0, 1) for name in ("gm", "wm"))
+    return most_probable(bent["gm"], bent["wm"])
+
+
+def most_probable(grey_matter: Volume, white_matter: Volume) -> NDArray[np.int32]:
+    """Labels (X, Y, Z) of the most probable tissue of two maps in [0, 1]; what both leave is fluid."""
+    grey, white = (np.clip(np.asarray(volume.data), 0, 1) for volume in (grey_matter, white_matter))
     fluid = np.clip(1 - grey - white, 0, 1)
     order = [TISSUES["fluid"], TISSUES["grey_matter"], TISSUES["white_matter"]]
-    return label(np.array(order, dtype=np.uint8)[np.argmax([fluid, grey, white], axis=0)], grid)
+    return label(np.array(order, dtype=np.uint8)[np.argmax([fluid, grey, white], axis=0)], grey_matter.grid)

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 BACKENDS = {
     "atlas": "msdiff.parcellation.atlas:load",
     "plain": "msdiff.parcellation.plain:load",
+    "template": "msdiff.parcellation.template_maps:load",
     "synthseg": "msdiff.parcellation.synthseg:load",
     "freesurfer": "msdiff.parcellation.freesurfer:load",
     "samseg": "msdiff.parcellation.samseg:load",

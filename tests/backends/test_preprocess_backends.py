@@ -88,6 +88,7 @@ OPTIONS = {
     regions: {
         "atlas": {"deformation": DEFORMATION},
         "plain": {"smoothing_mm": 2.0, "rounds": 20},
+        "template": {},
     },
 }
 
@@ -247,11 +248,12 @@ def test_parcellation_labels_halves_and_tissues(choice, in_mni):
     assert (x_mm < 4).mean() > 0.98
 
 
-def test_lesions_stay_white_matter_in_the_atlas(in_mni):
+@pytest.mark.parametrize("name", ["atlas", "template"])
+def test_lesions_stay_white_matter_in_the_atlas(name, in_mni):
     lesions = np.zeros(GRID.shape, dtype=bool)
     lesions[16:19, 32:36, 15] = lesions[30:33, 20:23, 15] = True
     lesions &= np.asarray(load_template("wm", GRID).data) > 0.8
-    atlas = Choice(backend="atlas", options=OPTIONS[regions]["atlas"])
+    atlas = Choice(backend=name, options=OPTIONS[regions][name])
     labels = parcellated(brain_scan(in_mni, lesions), atlas)
     assert lesions.sum() > 5
     assert np.isin(labels[lesions], (2, 41)).mean() > 0.9

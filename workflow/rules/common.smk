@@ -129,15 +129,17 @@ SUBJECTS = {
     cohort: list(dict.fromkeys(scans["subject"])) for cohort, scans in SCANS.items()
 }
 GENERATORS = config["synthesis"]["generators"]
-# The generators of the ablation: Long-MS-Diff with each variant's overrides, trained with each seed.
+# The generators of the ablation: Long-MS-Diff with each variant's overrides, trained with each seed. A variant of null is
+# left out.
 ABLATION = config["synthesis"]["ablation"]
 ABLATED = {
     f"ablation/{variant}/seed-{seed}": [
         ABLATION["common"],
-        ABLATION["variants"][variant],
+        changes,
         {"seed": seed},
     ]
-    for variant in ABLATION["variants"]
+    for variant, changes in ABLATION["variants"].items()
+    if changes is not None
     for seed in ABLATION["seeds"]
 }
 DRAWS = config["forecasting"]["draws"]
@@ -431,10 +433,7 @@ def chosen(section):
 
 
 def parcellation_settings(wildcards):
-    """The section of the parcellation as one JSON argument, by the cohort's own backend where it names one.
-
-    It runs where the stage's backend does, and so is one that needs nothing of its own.
-    """
+    """The section of the parcellation as one JSON argument, by the cohort's own backend where it names one."""
     section = config["parcellation"]
     own = config["cohort"][wildcards.cohort].get("parcellation")
     choice = chosen(section | ({"backend": own} if own else {}))

@@ -25,7 +25,12 @@ rule parcellate:
             )
         ),
     params:
-        environment=ENVIRONMENT,
+        # A cohort's own backend needs none; with conda it runs in that of the stage's.
+        environment=lambda wildcards: (
+            "imaging"
+            if config["cohort"][wildcards.cohort].get("parcellation")
+            else ENVIRONMENT
+        ),
         normalised=batch_folders("normalised"),
         corrected=batch_folders("corrected"),
         stripped=batch_folders("stripped"),
