@@ -89,6 +89,8 @@ def test_the_detector_that_scores_the_generator_is_not_the_one_that_trained_it(o
         ({"auxiliary": {"balance": {"backend": "unheard_of"}}}, False),
         # Its trainings have the ablation's seeds.
         ({"seed": 3}, False),
+        # Left out.
+        (None, True),
     ],
 )
 def test_a_variant_of_the_ablation_is_part_of_a_generators_section(validator, changes, valid):
@@ -105,3 +107,20 @@ def test_paper_scale_is_the_papers():
     assert config["synthesis"]["plan"]["mass"]["count"] == 15_000
     assert config["segmentation"]["mixes"] == ["1-0", "1-1", "1-2", "1-3", "0-1"]
     assert len(config["segmentation"]["seeds"]) == 3
+
+
+def test_forecasts_at_paper_scale_are_the_papers():
+    """Favero et al. (2025), section 3 and table 3's six arms."""
+    config = paper_scale()
+    trials, forecasting = config["cohort"]["trials"], config["forecasting"]
+    assert forecasting["cohorts"]["phantom"] == "trials"
+    assert sum(trials["phantom"]["arms"].values()) == 2131
+    assert list(trials["phantom"]["arms"]) == forecasting["arms"]
+    assert [trials["split"][name] for name in ("train", "validation", "test")] == [0.8, 0.1, 0.1]
+    assert [forecasting[stage]["training"]["steps"] for stage in ("prior", "control")] == [100_000, 40_000]
+    assert {forecasting[stage]["training"]["batch_size"] for stage in ("prior", "control")} == {16}
+    assert (forecasting["slabs"]["slices"], config["preprocess"]["grid"]["shape"][:2]) == (15, [256, 256])
+    assert (forecasting["prior"]["treatment_dropout"], forecasting["prior"]["objective"]["lesion_factor"]) == (0.1, 10)
+    assert forecasting["models"]["pre_treatment"]["sessions"] == ["w000"]
+    assert (forecasting["draws"]["test"]["draws"], forecasting["draws"]["heat_maps"]["draws"]) == (20, 100)
+    assert forecasting["readout"]["opening_voxels"] == [1, 5, 5]

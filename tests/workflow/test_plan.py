@@ -204,6 +204,19 @@ def test_forecasts_that_a_sheet_cannot_give_are_no_part_of_all(checkout, environ
     assert "column flair" not in line
 
 
+def test_a_sheet_with_arms_masks_and_three_sessions_is_forecast_itself(checkout, environment, tmp_path):
+    (tmp_path / "scan.nii.gz").touch()
+    header = "subject\tsession\tdays\tflair\tlesion_mask\tenhancing_mask\tarm\n"
+    scans = [f"sub-1\tses-w{week:03d}\t{7 * week}\t" for week in (0, 48, 96)]
+    overlay = own_study(tmp_path, header + "".join(f"{scan}{3 * 'scan.nii.gz	'}placebo\n" for scan in scans))
+    command = ["-n", "--cores", "1", "--configfile", str(overlay), "--", "results/tables/lesion_count.csv"]
+    plan = snakemake(checkout, environment, *command)
+    assert plan.returncode == 0, plan.stderr
+    jobs = planned_jobs(plan.stdout)
+    assert [jobs.get(rule) for rule in ("register", "stack_scans", "cut_slabs", "draw_aligned")] == [1, 1, 1, None]
+    assert set(re.findall(r"cohort=(\w+)", plan.stdout)) == {"own"}
+
+
 def test_a_study_may_do_without_forecasts(checkout, environment, tmp_path):
     overlay = tmp_path / "overlay.yaml"
     overlay.write_text("forecasting: {cohorts: {phantom: null}}")

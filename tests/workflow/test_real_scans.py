@@ -23,7 +23,9 @@ FEW_STEPS = """
 synthesis:
   auxiliary: {detector: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}}
   long_ms_diff: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}
-  ablation: {common: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}}
+  ablation:
+    common: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}
+    variants: {without_auxiliary_loss: null, without_adaptive_weight: null, without_dropout: null}
   plan: {mass: {count: 48}, held_out: {slices_per_pair: 2}}
   sampler: {steps: 2}
 segmentation:
