@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -50,6 +51,7 @@ CHOSEN = (
     "Patients are chosen by their true outcome alone: of each arm, least effective first, the one with the median "
     "number of lesions among the active; then one without a new lesion."
 )
+GREY = "Every brain's median is mid-grey."
 ELSEWHERE = "dotted, what lies on the slab's other slices, projected"
 
 
@@ -86,8 +88,8 @@ def draw_forecasts(slabs: Slabs, forecasts: Forecasts, n_patients: int) -> Pictu
     caption = (
         f"New and enlarging lesions from {last} to {future} over the {write(_ground(slabs))} image of {last}. One test "
         f"patient per row ({len(chosen)} of {len(own_arm(forecasts))}), on the slice with most of the true outcome or, "
-        f"for a patient without a new lesion, of the forecasts. {ORIENTATION} Blue: the true outcome. Orange: the "
-        f"first {len(shown)} of {n_draws} forecasts under the patient's own treatment, as they were drawn; "
+        f"for a patient without a new lesion, of the forecasts. {ORIENTATION} {GREY} Blue: the true outcome. Orange: "
+        f"the first {len(shown)} of {n_draws} forecasts under the patient's own treatment, as they were drawn; "
         f"{ELSEWHERE}. Counts are of the whole slab, those of forecasts after the opening. {CHOSEN}"
     )
     return Picture(figure, "Forecasts of new lesions beside the true outcome", caption)
@@ -135,9 +137,9 @@ def draw_heat_maps(slabs: Slabs, forecasts: Forecasts, n_patients: int) -> Pictu
         f"Share of {n_draws} forecasts with a new lesion at a voxel, over the {write(_ground(slabs))} image of {last}. "
         f"One test patient per row ({len(chosen)} of {len(own_arm(forecasts))}), on the slice with most of the true "
         "outcome or, for a patient without a new lesion, of the forecasts; at the right the highest share on any "
-        f"slice. {ORIENTATION} Outlined: the true outcome at {future}; at the right on all slices together. Where no "
-        "forecast put a lesion the image shows, and through low shares too. Counts are of the whole slab, those of "
-        f"forecasts after the opening. {CHOSEN}"
+        f"slice. {ORIENTATION} {GREY} Outlined: the true outcome at {future}; at the right on all slices together. "
+        "Where no forecast put a lesion the image shows, and through low shares too. Counts are of the whole slab, "
+        f"those of forecasts after the opening. {CHOSEN}"
     )
     return Picture(figure, f"Where {n_draws} forecasts put new lesions", caption)
 
@@ -217,9 +219,12 @@ def _ground(slabs: Slabs) -> str:
 
 
 def _image(slabs: Slabs, session: str, place: int) -> Image:
-    """That image (z, y, x) of a session, in [-1, 1]."""
+    """That image (z, y, x) of a session, from black (-1) with the median of the brain in mid-grey (0)."""
     channel = slabs.channels.index(f"{_ground(slabs)}@{session}")
-    return np.asarray(slabs.array("channels")[place, channel], dtype=np.float32)
+    image = np.asarray(slabs.array("channels")[place, channel], dtype=np.float32)
+    # Slabs run from the lowest to the highest value of each patient, so that a brain without lesions would be white.
+    median = float(np.median(image[_mask(slabs, "brain_mask", place)]))
+    return (image + 1) / max(median + 1, 0.1) - 1
 
 
 def _mask(slabs: Slabs, name: str, place: int) -> Mask:
@@ -283,7 +288,7 @@ def _heat(axis: Axes, heat: Image, top: float, slabs: Slabs, window: Window) -> 
 def _heat_bar(figure: Figure, axes: NDArray[np.object_], top: float, n_draws: int) -> None:
     bar = figure.colorbar(
         mpl.cm.ScalarMappable(mpl.colors.Normalize(0, top), HEAT), ax=axes.ravel().tolist(), location="right",
-        fraction=0.03, aspect=30,
+        fraction=0.03, aspect=30, ticks=MaxNLocator(5),
     )  # fmt: skip
     bar.set_label(f"probability (share of {n_draws} forecasts)", fontsize=8)
     bar.ax.tick_params(labelsize=8)

@@ -40,8 +40,8 @@ def write_slabs(folder):
     rng = np.random.default_rng(3)
     for number, (arm, n) in enumerate(PATIENTS):
         _, y, _ = np.indices(SHAPE[::-1])
-        # The front is brighter: an image upside down would be seen.
-        image = np.clip(0.008 * (y - 28) + rng.normal(0, 0.04, SHAPE[::-1]), -1, 1)
+        # The front is brighter: an image upside down would be seen. Patients differ in brightness.
+        image = np.clip(0.1 * number + 0.008 * (y - 28) + rng.normal(0, 0.04, SHAPE[::-1]), -1, 1)
         image[~brains[number]] = -1
         channels.append([image] * len(SESSIONS))
         rows.append((number, f"sub-{number + 1:04d}", arm, "test", 0, n, int(n > 0), 0))

@@ -88,6 +88,13 @@ def test_what_is_filled_is_the_mask(slabs, read):
     assert brain[-12:-6][brain[-12:-6] > -1].mean() > brain[6:12][brain[6:12] > -1].mean()
 
 
+def test_every_brain_has_the_same_grey(slabs, read):
+    axes = draw_forecasts(slabs, read("test"), 4).figure.axes
+    for axis in axes[0:20:5]:
+        shown = np.asarray(axis.images[0].get_array())
+        assert np.median(shown[shown > -1]) == pytest.approx(0, abs=0.02)
+
+
 def _range(mask, axis):
     places = np.flatnonzero(mask.any(axis=axis))
     return max(0, places[0] - 2), places[-1] + 3
