@@ -44,9 +44,9 @@ def test_short_rules_share_submissions(jobs):
     submissions = Counter(row["Rule"] for row in jobs)
     (imaging,) = (number for rule, number in submissions.items() if "normalise" in rule)
     assert (imaging, submissions["quality_check_quality"]) == (1, 1)
-    # Twelve trial patients are three batches, and four of the study one.
-    assert (submissions["draw_aligned"], submissions["parcellate"]) == (3, 4)
-    assert len(jobs) == 57
+    # Twelve trial patients are three batches, drawn together, and four of the study one.
+    assert (submissions["aligned_draw_aligned"], submissions["parcellate"]) == (1, 4)
+    assert len(jobs) == 55
 
 
 def test_second_run_submits_nothing(finished_demo, snakemake, accounting, jobs):

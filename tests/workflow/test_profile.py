@@ -12,6 +12,7 @@ import yaml
 pytestmark = pytest.mark.workflow
 ROOT = Path(__file__).parents[2]
 GPUS = {"train_auxiliary": 1, "train_generator": 4, "train_ablation": 1, "train_detector": 1, "draw_samples": 1}
+GPUS |= {"train_prior": 4, "train_control": 4, "draw_forecasts": 1}
 DEMO = ["--configfile", "config.yaml", "profiles/demo/overrides.yaml"]
 MOST_PATIENTS = 2131  # Favero et al. 2025
 
@@ -44,6 +45,8 @@ def submissions(checkout, environment, *arguments):
             found[-1].append({"rule": rule.group(2), "threads": 1, "gpu": 0, "gpu_model": None})
         elif stated := re.fullmatch(r" +threads: (\d+)", line):
             found[-1][-1]["threads"] = int(stated.group(1))
+        elif stated := re.fullmatch(r" +wildcards: (?:.*, )?cohort=(\w+).*", line):
+            found[-1][-1]["cohort"] = stated.group(1)
         elif stated := re.fullmatch(r" +resources: (.*)", line):
             resources = dict(each.split("=", 1) for each in stated.group(1).split(", "))
             found[-1][-1] |= {name: int(value) if value.isdigit() else value for name, value in resources.items()}
@@ -71,21 +74,26 @@ def attempts(checkout, environment):
 def test_paper_scale_run_is_few_submissions(paper_scale):
     jobs = [job for submission in paper_scale for job in submission]
     assert len([job for job in jobs if job["rule"] == "register"]) == 170
+    assert len([job for job in jobs if job["rule"] == "draw_aligned"]) == -(-MOST_PATIENTS // 20)
     assert len(jobs) <= 2500
-    assert len(paper_scale) <= 280
+    assert len(paper_scale) <= 430
 
 
 def test_the_largest_cohort_is_few_submissions(paper_scale):
-    """Only what is done by patient grows with the cohort; the groups of the first submission are full."""
-    by_patient = {"register": "imaging", "check_quality": "quality", "parcellate": "parcellation"}
-    kinds = {rule: [each for each in paper_scale if rule in {job["rule"] for job in each}] for rule in by_patient}
+    """Only what is done by patient grows with the study's cohort; the groups of the first submission are full.
+
+    The cohort of its forecasts is as large, and drawn.
+    """
+    by_patient = ("register", "check_quality", "parcellate")
+    studied = [each for each in paper_scale if each[0].get("cohort") == "phantom"]
+    kinds = {rule: [each for each in studied if rule in {job["rule"] for job in each}] for rule in by_patient}
     rest = len(paper_scale) - sum(len(kind) for kind in kinds.values())
     patients = {
         "register": max(len([job for job in each if job["rule"] == "register"]) for each in kinds["register"]),
         "check_quality": max(len(each) for each in kinds["check_quality"]),
         "parcellate": -(-170 // len(kinds["parcellate"])),
     }
-    assert rest + sum(-(-MOST_PATIENTS // count) for count in patients.values()) <= 700
+    assert rest + sum(-(-MOST_PATIENTS // count) for count in patients.values()) <= 900
 
 
 def test_every_submission_of_every_attempt_fits_a_partition_of_its_kind(attempts):
@@ -137,7 +145,7 @@ def test_each_rule_states_its_memory_and_minutes_and_none_a_partition():
 def test_a_training_is_the_process_that_slurm_signals():
     """A shell between them dies of SIGTERM, and the job with it, while the checkpoint is being written."""
     trainings = {name: rule for name, rule in rule_texts().items() if name.startswith("train_")}
-    assert len(trainings) == 5
+    assert len(trainings) == 7
     for rule in trainings.values():
         # A number here would count inside the Slurm job too, after the training stopped itself before the limit.
         assert re.findall(r"retries: (.*)", rule) == ["TRAINING_RETRIES"]

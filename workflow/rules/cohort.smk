@@ -68,6 +68,8 @@ rule draw_aligned:
         "results/logs/draw_aligned/{cohort}/{batch}.log",
     benchmark:
         "results/benchmarks/draw_aligned/{cohort}/{batch}.tsv"
+    group:
+        "aligned"
     conda:
         "../../envs/imaging.yaml"
     resources:
