@@ -12,6 +12,8 @@ import yaml
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 TABLES = ["augmentation", "augmentation_tests", "lesion_sizes", "lesions"]
 TABLES += ["image_quality", "ablation", "privacy", "cohort", "quality", "compute"]
+FORECASTS = ["regional_accuracy", "activity_prediction", "lesion_count", "counterfactuals", "calibration"]
+TABLES += FORECASTS
 REPORTING = {"draw_figures", "provenance", "model_card", "datasheet", "report", "all"}
 
 
@@ -99,6 +101,8 @@ def test_second_run_has_nothing_to_do(demo, environment):
             "synthesis/phantom/ablation/complete/seed-0/held_out/shards/000",
             {"draw_samples", "score_images", "ablation"},
         ),
+        ("forecasting/trials/prior/weights.safetensors", {"train_prior", "train_control", "draw_forecasts"}),
+        ("forecasting/trials/forecasts/test/scores", {"score_forecasts", "regional_accuracy"}),
         ("segmentation/phantom/long_ms_diff/unet/1-1/seed-0/scores", {"detect_lesions", "augmentation"}),
     ],
 )
@@ -130,11 +134,13 @@ def test_changed_sampler_retrains_no_generator(demo, environment, overrides):
     assert not {"train_generator", "train_auxiliary", "stack_scans", "register"} & rules
 
 
-def test_one_table_can_be_made_again(demo, environment):
-    path = demo / "results/tables/augmentation.csv"
+@pytest.mark.parametrize("name", ["augmentation", "regional_accuracy"])
+def test_one_table_can_be_made_again(demo, environment, name):
+    path = demo / f"results/tables/{name}.csv"
     before = path.read_bytes()
     path.unlink()
-    run = snakemake(demo, environment, "results/tables/augmentation.csv")
+    assert planned(demo, environment, f"results/tables/{name}.csv") == {name}
+    run = snakemake(demo, environment, f"results/tables/{name}.csv")
     assert run.returncode == 0, run.stderr
     assert path.read_bytes() == before
 
@@ -205,3 +211,29 @@ def test_every_detector_finds_lesions_on_every_mix(demo):
     assert len(rows) == 2 * 5
     assert min(float(row["dice"]) for row in rows) > 0.2
     assert [float(row["n_real"]) for row in rows if row["real_synthetic"] == "0:1"] == [0, 0]
+
+
+def test_forecasts_beat_chance_that_knows_the_arm(demo):
+    rows = {row["method"]: row for row in table(demo, "activity_prediction", source="msdiff", arm="all")}
+    assert float(rows["net2"]["auc"]) > float(rows["monte_carlo"]["auc"])
+    assert float(rows["net2"]["auc_lo"]) > 0.5
+
+
+def test_fewer_patients_are_active_under_a_better_treatment(demo):
+    rows = {row["arm"]: row for row in table(demo, "counterfactuals", source="msdiff")}
+    assert list(rows) == ["placebo", "mild_efficacy", "high_efficacy"]
+    # The same patients and the same noise under every arm.
+    assert len({row["n"] for row in rows.values()}) == 1
+    placebo, high = (float(rows[arm]["active_fraction"]) for arm in ("placebo", "high_efficacy"))
+    assert high < placebo
+    assert float(rows["high_efficacy"]["active_difference_to_placebo_hi"]) < 0
+
+
+def test_forecasts_are_of_the_same_test_patients_in_every_table(demo):
+    sizes = {
+        row["n"]
+        for name in ("activity_prediction", "lesion_count")
+        for row in table(demo, name, source="msdiff", arm="all")
+    }
+    sizes |= {row["n"] for row in table(demo, "regional_accuracy", source="msdiff")}
+    assert len(sizes) == 1
