@@ -48,7 +48,7 @@ def main() -> None:
     """Run, and sum up."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder to work in; the same one again goes on")
-    parser.add_argument("--patients", type=int, default=20, help="of each arm; 37 CPU seconds each")
+    parser.add_argument("--patients", type=int, default=20, help="of each arm; 10 CPU seconds each")
     parser.add_argument("--steps", type=int, default=3000, help="of the prior")
     parser.add_argument("--control-steps", type=int, default=1500, help="of each ControlNet")
     parser.add_argument("--micro-batches", type=int, default=2, help="parts of a batch of 16; fewer need more memory")
