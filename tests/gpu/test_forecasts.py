@@ -1,8 +1,12 @@
 """What a CPU cannot show of forecasts: that an accelerator draws and trains the same, and goes on where it was."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import OutOfTime
@@ -17,6 +21,7 @@ pytestmark = [
     # Compilers and drivers warn of what is theirs.
     pytest.mark.filterwarnings("ignore"),
 ]
+ROOT = Path(__file__).parents[2]
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 # Convolutions in TF32 have ten bits; what is drawn lies in [-1, 1].
 TOLERANCE = 0.02
@@ -94,3 +99,39 @@ def test_a_training_in_bfloat16_is_finite_and_goes_on_where_it_was(
     assert list(parts.history["step"]) == list(whole.history["step"])
     for name, tensor in whole.tensors.items():
         torch.testing.assert_close(parts.tensors[name].float(), tensor.float(), rtol=0, atol=TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def sizes():
+    """Networks and inputs at the paper's size, of the benchmark that computes their memory."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        import slabs
+
+        yield slabs
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "profiles/memory").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("what", ["prior", "control", "draws"])
+def test_a_memory_preset_fits_its_accelerator(preset, what, sizes):
+    gigabytes = int(preset.stem.removesuffix("gb"))
+    if torch.cuda.get_device_properties(0).total_memory < 0.95e9 * gigabytes:
+        pytest.skip(f"a device of less than {gigabytes} GB")
+    of, chosen = sizes.Sizes("paper"), yaml.safe_load(preset.read_text())["forecasting"]
+    if what == "draws":
+        # With guidance each is two rows.
+        build, given, step, kept, rows = of.controlled, of.with_embedded, sizes.evaluate, 0, 2 * chosen["draw_batch"]
+    else:
+        (build, given), step, kept = of.stages[what], sizes.train_step, 3
+        rows = of.config[what]["training"]["batch_size"] // chosen[what]["training"]["micro_batches"]
+    network = build().to(GPU)
+    # AdamW's two moments and the average of the weights.
+    copies = [torch.empty_like(each) for each in network.parameters() if each.requires_grad for _ in range(kept)]
+    torch.cuda.reset_peak_memory_stats()
+    for _ in range(2):
+        step(network, given(rows, GPU), True)
+    assert torch.cuda.max_memory_allocated() < 0.95e9 * gigabytes
+    del network, copies
+    torch.cuda.empty_cache()
