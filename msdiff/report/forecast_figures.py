@@ -106,7 +106,7 @@ def draw_heat_maps(slabs: Slabs, forecasts: Forecasts, n_patients: int) -> Pictu
     n_draws = int(chosen["draws"].min())
     maps = [np.asarray(forecasts.probability[index], dtype=np.float32) for index in chosen.index]
     top = _top([heat.max() for heat in maps])
-    names = [f"True outcome, {future}", "Forecast", "Forecast, enlarged", "Forecast, all slices"]
+    names = [f"True outcome, {future}", "Forecast, same slice", "Enlarged", "Forecast, all slices"]
     window = _brain_window(slabs, chosen["subject"])
     with mpl.rc_context(STYLE):
         figure, axes = _panels(len(chosen), names, slabs, window)

@@ -104,7 +104,7 @@ def test_heat_maps_hold_the_share_of_draws(slabs, read):
     forecasts = read("test")
     picture = draw_heat_maps(slabs, forecasts, 4)
     axes = picture.figure.axes
-    assert [axis.get_title() for axis in axes[:4]][1:] == ["Forecast", "Forecast, enlarged", "Forecast, all slices"]
+    assert [axis.get_title() for axis in axes[:4]][1:] == ["Forecast, same slice", "Enlarged", "Forecast, all slices"]
     first = shown_patients(forecasts, slabs.arms, 4).index[0]
     shown = np.asarray(axes[1].images[1].get_array())
     assert shown.max() == pytest.approx(float(forecasts.probability[first].max()), abs=1e-3)
