@@ -8,10 +8,10 @@ from msdiff.networks.compiled import compiled
 from msdiff.networks.conditional_unet import ConditionalUNet, ConditionalUNetSettings
 
 CPU = torch.device("cpu")
+# One level: the compiler takes two seconds for each kernel. test_follow_ups.py compiles a network of several.
 SIZES = ConditionalUNetSettings(
-    in_channels=6, out_channels=2, channels=(8, 8), residual_blocks=1, attention=(False, False), head_channels=8,
-    norm_groups=4,
-)  # fmt: skip
+    in_channels=6, out_channels=2, channels=(8,), residual_blocks=1, attention=(False,), head_channels=8, norm_groups=4
+)
 
 
 def gradients(network, loss):
