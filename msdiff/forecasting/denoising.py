@@ -1,6 +1,6 @@
 """The loss of both stages: a slab is noised, and the network's error weighed by noise level and by lesion.
 
-    L = mean over the batch of w(logsnr) sum_v c_v error_v^2 / sum_v c_v
+    L = loss_scale x mean over the batch of w(logsnr) sum_v c_v error_v^2 / sum_v c_v
 
 w is the weight of msdiff.diffusion.objective; c_v is `lesion_factor` in voxels of the true NET2 mask and 1 elsewhere
 (Favero et al., arXiv 2508.07006, 2025, section 3: "up-weight NET2 lesion areas by a factor of 10"). The mask is the one
@@ -50,7 +50,7 @@ class Denoising:
         error = (prediction - wanted).square()
         spread = lesions.expand_as(error)
         return {
-            "loss": weighted_mse(prediction, wanted, weight, factor),
+            "loss": settings.loss_scale * weighted_mse(prediction, wanted, weight, factor),
             "squared_error": error.mean(),
             "lesion_squared_error": (spread * error).sum() / spread.sum().clamp(min=1),
         }

@@ -23,12 +23,14 @@ class ObjectiveSettings(Settings):
     schedule            of the noise
     weight              of a sample's loss by its noise
     lesion_factor       how many times a voxel of a true NET2 lesion counts; 1 is none
+    loss_scale          what the loss is multiplied by, so that Adam's epsilon is small beside all gradients
     """
 
     prediction: Literal["eps", "x", "v"]
     schedule: Choice
     weight: Choice
     lesion_factor: PositiveFloat
+    loss_scale: PositiveFloat
 
 
 class PriorSettings(Settings):

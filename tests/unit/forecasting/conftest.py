@@ -190,6 +190,7 @@ STAGES = {
                 },
                 "weight": {"backend": "min_snr", "options": {"gamma": 5.0}},
                 "lesion_factor": 10.0,
+                "loss_scale": 1.0,
             },
             "training": TRAINING,
         },

@@ -46,12 +46,13 @@ def test_lesions_count_as_often_as_they_should(stage_options):
         seen["logsnr"] = logsnr
         return torch.zeros_like(z)
 
-    for factor in (1.0, 10.0):
-        model = denoising(stage_options, **unit, prior__objective__lesion_factor=factor)
+    for factor, scale in ((1.0, 1.0), (10.0, 100.0)):
+        changes = {"prior__objective__lesion_factor": factor, "prior__objective__loss_scale": scale}
+        model = denoising(stage_options, **unit, **changes)
         said = model.loss(says_zero, x, lesions, torch.Generator().manual_seed(0))
         share = factor * 2 / (factor * 2 + 30)
         elsewhere = (32 * said["squared_error"] - 2 * said["lesion_squared_error"]) / 30
-        expected = share * said["lesion_squared_error"] + (1 - share) * elsewhere
+        expected = scale * (share * said["lesion_squared_error"] + (1 - share) * elsewhere)
         torch.testing.assert_close(said["loss"], expected)
     # One time in each of 64 equal parts.
     times = torch.linspace(0, 1, 1001, dtype=torch.float64)
