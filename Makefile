@@ -11,31 +11,34 @@ export PATH := $(BIN):$(PATH)
 # Threads that wait without spinning: tests that run side by side do not starve each other.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test test-short test-long test-slurm test-tensorflow lint install install-dev clean
+.PHONY: demo test test-short test-demo test-long test-slurm test-tensorflow lint install install-dev clean
 
 demo: install
 	snakemake --profile profiles/demo all
 	@echo "report: results/report.html"
 	@echo "tables: results/tables/"
 
-# What trains for long comes second; beside it, what runs on a Slurm cluster, which MSDIFF_SLURM=1 allows to install and to
-# start, and which mostly waits.
+# What takes long comes second, side by side: what runs on a Slurm cluster, which MSDIFF_SLURM=1 allows to install and to
+# start, mostly waits, and goes first where all want a core.
 test: install-dev environment-synthseg
 	$(MAKE) test-short
-	$(MAKE) --jobs 2 --output-sync=target test-long test-slurm
-	$(MAKE) test-tensorflow
+	$(MAKE) --jobs 4 --output-sync=target test-slurm test-demo test-long test-tensorflow
 
+# Two workers, one thread each.
 test-short:
-	python -m pytest -n 2 -m "not slow and not slurm"
+	OMP_NUM_THREADS=1 python -m pytest -n 2 -m "not slow and not slurm"
+
+test-demo:
+	nice python -m pytest tests/workflow/test_demo.py
 
 test-long:
-	python -m pytest -m "slow and not slurm"
+	nice python -m pytest -m "slow and not slurm" --ignore tests/workflow/test_demo.py
 
 test-slurm:
 	python -m pytest tests/slurm
 
 test-tensorflow:
-	.environments/synthseg/bin/python -m pytest tests/tensorflow
+	nice .environments/synthseg/bin/python -m pytest tests/tensorflow
 
 lint: install-dev
 	ruff check .
