@@ -196,6 +196,7 @@ def test_forecasts_that_a_sheet_cannot_give_are_no_part_of_all(checkout, environ
     assert plan.returncode == 0, plan.stderr
     assert planned_jobs(plan.stdout)["cohort"] == 1
     assert not {"cut_slabs", "train_prior", "regional_accuracy"} & set(planned_jobs(plan.stdout))
+    assert "no forecasts can be made, for it lacks column arm" in plan.stderr
     run = snakemake(checkout, environment, *command, "results/tables/lesion_count.csv")
     assert run.returncode == 2
     (line,) = [line for line in run.stderr.splitlines() if line.startswith("msdiff: error:")]
@@ -215,6 +216,12 @@ def test_a_sheet_with_arms_masks_and_three_sessions_is_forecast_itself(checkout,
     jobs = planned_jobs(plan.stdout)
     assert [jobs.get(rule) for rule in ("register", "stack_scans", "cut_slabs", "draw_aligned")] == [1, 1, 1, None]
     assert set(re.findall(r"cohort=(\w+)", plan.stdout)) == {"own"}
+    # An arm that no forecast knows is told before days of imaging.
+    sheet = tmp_path / "own.tsv"
+    sheet.write_text(sheet.read_text().replace("placebo", "glatiramer"))
+    run = snakemake(checkout, environment, *command)
+    assert run.returncode == 2
+    assert re.search(r"msdiff: error: .*own.tsv.*forecasting.arms.*glatiramer", run.stderr)
 
 
 def test_a_study_may_do_without_forecasts(checkout, environment, tmp_path):

@@ -316,7 +316,7 @@ def images_of_all_patients(wildcards):
 def lacking_for_forecasts(cohort):
     """Why there are no forecasts of a cohort, in one line; empty where there are.
 
-    They take a treatment arm, the images that slabs are cut from, true masks, and patients with all three sessions.
+    They take the images that slabs are cut from, true masks, and patients with all three sessions and a known arm.
     """
     if cohort is None:
         return f"{STUDY} forecasts nothing: name the cohort whose future is forecast, forecasting.cohorts.{STUDY}"
@@ -332,15 +332,19 @@ def lacking_for_forecasts(cohort):
         lacking.append("column change_mask or lesion_mask")
     wanted = {f"ses-{session}" for session in slabs["sessions"]}
     sessions = scans.groupby("subject")["session"].agg(set)
-    if not any(wanted <= there for there in sessions):
+    followed = sessions[[wanted <= there for there in sessions]].index
+    if followed.empty:
         lacking.append(
             f"a patient with the sessions {', '.join(sorted(wanted))} (forecasting.slabs.sessions), "
             f"it has {', '.join(sorted(set(scans['session'])))}"
         )
-    if "arm" in filled and not set(scans["arm"]) & set(arms):
-        lacking.append(
-            f"a patient of the arms {', '.join(arms)} (forecasting.arms), it has {', '.join(sorted(set(scans['arm'])))}"
-        )
+    elif "arm" in filled:
+        treated = set(scans["arm"][scans["subject"].isin(followed)]) - {""}
+        if not treated or treated - set(arms):
+            lacking.append(
+                f"patients of the arms {', '.join(arms)} alone (forecasting.arms), "
+                f"it has {', '.join(sorted(treated)) or 'none with all sessions'}"
+            )
     if not lacking:
         return ""
     where = (

@@ -18,8 +18,10 @@ FORECAST_SCORES = {
     purpose: f"results/forecasting/{FORECAST}/forecasts/{purpose}/scores"
     for purpose in DRAWS
 }
-# Whether the study has forecasts; why it has none, who asks for one by name is told.
+# Whether the study has forecasts. Where its cohort cannot give any, the run goes on without them and says so.
 FORECASTS = not lacking_for_forecasts(FORECAST)
+if FORECAST and not FORECASTS and workflow.is_main_process:
+    sys.stderr.write(f"msdiff: {lacking_for_forecasts(FORECAST)}\n")
 SLABS = f"results/forecasting/{FORECAST}/slabs"
 FORECASTERS = dict.fromkeys(draws["model"] for draws in DRAWS.values())
 FORECAST_WEIGHTS = {

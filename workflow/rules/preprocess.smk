@@ -187,7 +187,9 @@ rule stack_scans:
         "../../envs/imaging.yaml"
     resources:
         mem_mb=memory(8000),
-        runtime=minutes(60),
+        runtime=minutes(
+            lambda wildcards: max(60, len(SUBJECTS[wildcards.cohort]) // 10)
+        ),
     params:
         registered=step_folders("registered"),
         stripped=step_folders("stripped"),
