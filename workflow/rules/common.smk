@@ -164,7 +164,7 @@ ALIGNED = [
 ]
 if STUDY in ALIGNED:
     stop(
-        f"cohort.{STUDY}.phantom.space: expected scanner for the study itself, whose scans are preprocessed, got template"
+        f"cohort.{STUDY}.phantom.space: expected scanner for the study itself, got template"
     )
 PARCELLATOR = config["parcellation"]["backend"]
 # The environment of a parcellation backend, and what it needs: memory in MB, minutes per patient.
