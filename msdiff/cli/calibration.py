@@ -2,22 +2,17 @@
 
 import argparse
 import logging
-from pathlib import Path
 
 from msdiff import settings
-from msdiff.tables.layout import TableSettings, write_table
+from msdiff.cli.forecast_table import add_forecast_table_arguments, write_forecast_table
+from msdiff.tables.layout import TableSettings
 
 logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--cohort", required=True, help="name of the cohort, for the table's column")
-    parser.add_argument("--slabs", type=Path, required=True, help="the cohort's slabs, from cut-slabs")
-    parser.add_argument("--test", type=Path, required=True, help="scores of the test patients, from score-forecasts")
-    parser.add_argument("--out", type=Path, required=True, help="CSV to write")
-    parser.add_argument("--calibration", required=True, help="section forecasting.calibration of the config, as JSON")
-    parser.add_argument("--settings", required=True, help="section tables of the config, as JSON")
+    add_forecast_table_arguments(parser, ["test"], ["calibration"])
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -35,5 +30,4 @@ def run(arguments: argparse.Namespace) -> None:
     table = calibration_table(
         training_patients(slabs), test, voxels, voxel_shares_of(slabs), arguments.cohort, calibration, chosen
     )
-    write_table(table, arguments.out)
-    logger.info("wrote %s: %d rows", arguments.out, len(table))
+    write_forecast_table(arguments, table)
