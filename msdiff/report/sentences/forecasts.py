@@ -107,6 +107,7 @@ def about_regional_accuracy(run: Run) -> str:
             "which was chosen without the test patients."
         )
     sentences.append(
+        "The forecast knows the treatment, outcomes drawn by share do not. "
         "A region is a large part of the brain: to be right about it is not to know the place of a lesion."
     )
     published = papers[papers["method"] == FORECAST] if len(papers) else papers

@@ -116,7 +116,7 @@ def _about_forecasters(run: Run) -> Iterator[str]:
     kind = "simulated cohort" if simulated(run, cohort) else "cohort"
     yield (
         f"A forecaster of new lesions was trained on the {kind} {cohort}{of_whom} and drew "
-        f"{count(draws['test']['draws'], 'forecast')} for each of {count(tested, 'test patient')}, under the own arm."
+        f"{count(draws['test']['draws'], 'forecast')} for each of {count(tested, 'test patient')}."
     )
 
 

@@ -59,6 +59,7 @@ def test_regions_have_their_positive_patients_and_threshold(said):
     assert "balanced accuracy 0.7 [0.6, 0.8], beyond the 0.5 of chance" in text
     assert "balanced accuracy 0.55 [0.45, 0.65], which does not leave the 0.5 of chance" in text
     assert "where its score reaches 0.35" in text
+    assert "knows the treatment, outcomes drawn by share do not" in text
 
 
 def test_counts_are_held_against_the_average(said):
