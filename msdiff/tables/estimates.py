@@ -72,4 +72,6 @@ def resampled(name: str, value: float, values: NDArray[np.float64], settings: Ta
 
 
 def _columns(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.estimate, f"{name}_lo": interval.lo, f"{name}_hi": interval.hi}
+    # A difference of equal means is zero, and not what summation in another order leaves of it.
+    ends = zip((name, f"{name}_lo", f"{name}_hi"), interval, strict=True)
+    return {column: round(float(value), 12) for column, value in ends}

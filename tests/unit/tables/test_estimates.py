@@ -13,7 +13,7 @@ def width(settings):
 def test_an_estimate_lies_in_its_interval(table_settings):
     row = estimate("dice", VALUES, table_settings)
     assert row["dice_lo"] < row["dice"] < row["dice_hi"]
-    assert row["dice"] == VALUES.mean()
+    assert row["dice"] == round(VALUES.mean(), 12)
 
 
 def test_the_protocols_smaller_resamples_widen_it(table_settings):
@@ -25,9 +25,9 @@ def test_the_protocols_smaller_resamples_widen_it(table_settings):
 
 def test_what_two_sides_have_in_common_does_not_widen_their_difference(table_settings):
     row = difference("dice", VALUES + 0.25, VALUES, table_settings)
-    assert [round(value, 12) for value in row.values()] == [0.25] * 3
+    assert list(row.values()) == [0.25] * 3
     assert list(row) == ["dice", "dice_lo", "dice_hi"]
     other = np.random.default_rng(4).normal(size=30)
     row = difference("dice", VALUES, other, table_settings)
-    assert row["dice"] == VALUES.mean() - other.mean()
+    assert row["dice"] == round(VALUES.mean() - other.mean(), 12)
     assert row["dice_lo"] < row["dice"] < row["dice_hi"]
