@@ -353,6 +353,24 @@ def lacking_for_forecasts(cohort):
     return f"{where}: no forecasts can be made, for it lacks {'; '.join(lacking)}"
 
 
+def forecastable_stack(wildcards):
+    """The stack of a cohort that forecasts can be made on."""
+    if lacking := lacking_for_forecasts(wildcards.cohort):
+        stop(lacking)
+    return f"results/preprocessed/{wildcards.cohort}/stack"
+
+
+def forecast(path):
+    """A function of the wildcards: a path among the forecasts of the study's cohort."""
+
+    def made(wildcards):
+        if lacking := lacking_for_forecasts(FORECAST):
+            stop(lacking)
+        return f"results/forecasting/{FORECAST}/{path}"
+
+    return made
+
+
 def sheet(wildcards):
     """The sheet of a cohort: the user's own, or the one the phantom writes."""
     own = config["cohort"][wildcards.cohort]["sheet"]
@@ -424,6 +442,12 @@ def held_out_shards(wildcards):
 def plan_and_detector_of(generator):
     """The generator whose plan one draws and whose detector it is scored by: its own, for all of the ablation one."""
     return GENERATORS[0] if generator in ABLATED else generator
+
+
+def option(name, files):
+    """An option of a command with its files, or with NAME=FILE for pairs; nothing where there are none."""
+    values = [file if isinstance(file, str) else "=".join(file) for file in files]
+    return [name, *values] if values else []
 
 
 def chosen(section):

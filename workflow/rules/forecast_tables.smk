@@ -20,17 +20,6 @@ FORECAST_MADE = [
 ]
 
 
-def forecast(path):
-    """A function of the wildcards: a path among the forecasts of the study's cohort."""
-
-    def made(wildcards):
-        if lacking := lacking_for_forecasts(FORECAST):
-            stop(lacking)
-        return f"results/forecasting/{FORECAST}/{path}"
-
-    return made
-
-
 rule regional_accuracy:
     input:
         slabs=forecast("slabs"),

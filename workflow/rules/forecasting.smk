@@ -37,13 +37,6 @@ FORECAST_HISTORIES = {
 }
 
 
-def forecastable_stack(wildcards):
-    """The stack of a cohort that forecasts can be made on."""
-    if lacking := lacking_for_forecasts(wildcards.cohort):
-        stop(lacking)
-    return f"results/preprocessed/{wildcards.cohort}/stack"
-
-
 rule cut_slabs:
     input:
         stack=forecastable_stack,

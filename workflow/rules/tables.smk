@@ -123,12 +123,6 @@ MADE = [
 ]
 
 
-def option(name, files):
-    """An option of a command with its files, or with NAME=FILE for pairs; nothing where there are none."""
-    values = [file if isinstance(file, str) else "=".join(file) for file in files]
-    return [name, *values] if values else []
-
-
 rule augmentation:
     input:
         scores=SCORES,
