@@ -21,6 +21,7 @@ scan_change_count (components of the change mask, 26-connected in scans and 8-co
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,22 +45,33 @@ class Stack(NamedTuple):
 
     def array(self, name: str) -> NDArray[np.generic]:
         """The read-only array (scan, z, y, x) of a contrast, a mask or `regions`; BadInput where there is none."""
-        return np.load(self._path(name), mmap_mode="r")  # type: ignore[no-any-return]
+        return mapped(self.folder, name)
 
     def sha256(self, *names: str) -> str:
         """Hexadecimal SHA-256 of named arrays, of the index and of the grid: of all that a training reads."""
-        digest = hashlib.sha256()
-        for path in [*map(self._path, names), *(self.folder / name for name in INDEX)]:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
+        return digest_of(self.folder, names, INDEX)
 
-    def _path(self, name: str) -> Path:
-        path = self.folder / f"{name}.npy"
-        if not path.is_file():
-            names = sorted(file.stem for file in self.folder.glob("*.npy"))
-            raise BadInput(f"{path}: no such array; this stack holds {', '.join(names)}")
-        return path
+
+def mapped(folder: Path, name: str) -> NDArray[np.generic]:
+    """A read-only array of a folder of arrays by its name; BadInput where there is none."""
+    return np.load(_path(folder, name), mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def digest_of(folder: Path, names: Sequence[str], index: Sequence[str]) -> str:
+    """Hexadecimal SHA-256 of named arrays of a folder, and of the files that tell what is in them."""
+    digest = hashlib.sha256()
+    for path in [*(_path(folder, name) for name in names), *(folder / name for name in index)]:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _path(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.npy"
+    if not path.is_file():
+        names = sorted(file.stem for file in folder.glob("*.npy"))
+        raise BadInput(f"{path}: no such array; the folder holds {', '.join(names)}")
+    return path
 
 
 def load_stack(folder: str | Path) -> Stack:

@@ -21,7 +21,6 @@ blurred by a Gaussian of a few voxels and scaled from [0, 1] to [-1, 1]. Favero 
 Every patient must have all sessions, images and masks: who lacks one is left out and named in the log.
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -38,7 +37,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from msdiff.cohort.stacking import open_array
-from msdiff.cohort.stacks import Stack
+from msdiff.cohort.stacks import Stack, digest_of, mapped
 from msdiff.errors import BadInput, BadSettings
 from msdiff.images import Grid
 from msdiff.metrics.regional import REGIONS, ReadoutSettings, read_out
@@ -117,7 +116,7 @@ class Slabs(NamedTuple):
 
     def array(self, name: str) -> NDArray[np.generic]:
         """The read-only array of a name (see the head of this module); BadInput where there is none."""
-        return np.load(self._path(name), mmap_mode="r")  # type: ignore[no-any-return]
+        return mapped(self.folder, name)
 
     def places(self, *channels: str) -> list[int]:
         """Where channels stand in `channels.npy`; BadInput where one is missing."""
@@ -128,18 +127,7 @@ class Slabs(NamedTuple):
 
     def sha256(self, *names: str) -> str:
         """Hexadecimal SHA-256 of named arrays, of the patients and of the slab: of all that a training reads."""
-        digest = hashlib.sha256()
-        for path in [*map(self._path, names), *(self.folder / name for name in INDEX)]:
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return digest.hexdigest()
-
-    def _path(self, name: str) -> Path:
-        path = self.folder / f"{name}.npy"
-        if not path.is_file():
-            names = sorted(file.stem for file in self.folder.glob("*.npy"))
-            raise BadInput(f"{path}: no such array; these slabs hold {', '.join(names)}")
-        return path
+        return digest_of(self.folder, names, INDEX)
 
 
 class Slab(NamedTuple):

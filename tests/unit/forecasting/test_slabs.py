@@ -134,7 +134,7 @@ def test_channels_are_found_by_name(stack, tmp_path):
     np.testing.assert_allclose(net2, blurred(lesion, settings().label_blur), atol=1e-3)
     with pytest.raises(BadInput, match="no channel 't1w@w000'"):
         slabs.places("t1w@w000")
-    with pytest.raises(BadInput, match="these slabs hold brain_mask, channels"):
+    with pytest.raises(BadInput, match="the folder holds brain_mask, channels"):
         slabs.array("flair")
 
 
