@@ -44,7 +44,6 @@ PATIENTS = [
     "draws",
     "activity_probability",
     "count_mean",
-    "log_count_mean",
     "ensemble_count",
     *(f"{name}_score" for name in REGIONS),
     *(f"{name}_share" for name in REGIONS),
@@ -116,7 +115,6 @@ def summed_up(single: Sequence[Row]) -> Row:
         "draws": len(single),
         "activity_probability": float((counts > 0).mean()),
         "count_mean": float(counts.mean()),
-        "log_count_mean": float(np.log1p(counts.mean())),
     } | {f"{name}_share": float(np.mean([draw[name] for draw in single])) for name in REGIONS}
 
 

@@ -57,7 +57,6 @@ def test_counts_of_draws_and_what_they_sum_up_to():
         "draws": 4,
         "activity_probability": 0.75,
         "count_mean": 1.0,
-        "log_count_mean": pytest.approx(np.log(2)),
         "cerebral_white_matter_share": 0.75,
         "cerebral_cortex_share": 0.25,
     }
