@@ -31,10 +31,9 @@ from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from msdiff.diffusion.sampler import noise_like
+from msdiff.diffusion.sampler import SamplerSettings, noise_like
 from msdiff.networks.conditional_unet import embedding_time
 from msdiff.settings import check
-from msdiff.synthesis import SamplerSettings
 from msdiff.synthesis.conditions import channels, standardised
 from msdiff.synthesis.denoiser import Denoiser
 from msdiff.synthesis.follow_ups import Draw

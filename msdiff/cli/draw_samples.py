@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Draw one shard."""
     from msdiff.cohort.stacks import load_stack
+    from msdiff.diffusion.sampler import SamplerSettings
     from msdiff.settings import read
-    from msdiff.synthesis import SamplerSettings
     from msdiff.synthesis.drawing import draw_shard, read_plan
     from msdiff.training import processor
 

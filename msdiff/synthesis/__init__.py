@@ -20,8 +20,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 from torch import Tensor
 
-from msdiff.diffusion.sampler import SamplerSettings as SamplerSettings
-
 TRAIN = {"long_ms_diff": "msdiff.synthesis.long_ms_diff:train_generator"}
 DRAW = {"long_ms_diff": "msdiff.synthesis.follow_ups:load_generator"}
 

@@ -20,11 +20,12 @@ from msdiff import __version__
 from msdiff.backends import load
 from msdiff.cohort.samples import new_shard
 from msdiff.cohort.stacks import Stack
+from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import BadInput
 from msdiff.networks.batches import batches
 from msdiff.networks.compiled import When
 from msdiff.networks.weights import load_weights_of, sha256
-from msdiff.synthesis import DRAW, SamplerSettings
+from msdiff.synthesis import DRAW
 from msdiff.synthesis.pipeline import pipelined
 from msdiff.synthesis.placement import Placer
 from msdiff.synthesis.plan import COLUMNS

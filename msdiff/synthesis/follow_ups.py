@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from msdiff.diffusion.guidance import guided_denoiser
-from msdiff.diffusion.sampler import moved, noise_like, sample
+from msdiff.diffusion.sampler import SamplerSettings, moved, noise_like, sample
 from msdiff.errors import BadInput, BadSettings
 from msdiff.networks.batches import batch_size
 from msdiff.networks.compiled import When, compiled_for_drawing
 from msdiff.settings import check
-from msdiff.synthesis import SamplerSettings
 from msdiff.synthesis.conditions import CHANNELS, Statistics, channels, standardised
 from msdiff.synthesis.denoiser import Denoiser
 from msdiff.synthesis.options import LongMSDiffSettings

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.settings import Choice, Settings
-from msdiff.synthesis import SamplerSettings
 from msdiff.synthesis.conditions import Condition, Unit
 from msdiff.training import TrainingSettings
 

@@ -13,10 +13,10 @@ import torch
 import yaml
 
 from msdiff.cohort.samples import load_shard
+from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import OutOfTime
 from msdiff.networks.weights import load_weights
 from msdiff.settings import check
-from msdiff.synthesis import SamplerSettings
 from msdiff.synthesis.drawing import draw_shard
 from msdiff.synthesis.follow_ups import load_generator
 from msdiff.synthesis.long_ms_diff import train_generator

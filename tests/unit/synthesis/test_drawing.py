@@ -7,10 +7,10 @@ import torch
 
 from msdiff.__main__ import main
 from msdiff.cohort.samples import load_shard
+from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import BadInput
 from msdiff.networks.weights import sha256
 from msdiff.settings import check
-from msdiff.synthesis import SamplerSettings
 from msdiff.synthesis.drawing import draw_shard, read_plan
 from msdiff.synthesis.plan import PlanSettings, plan_samples
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.networks.weights import load_weights
 from msdiff.settings import check
-from msdiff.synthesis import SamplerSettings
 from msdiff.synthesis import follow_ups as module
 
 CPU = torch.device("cpu")

@@ -10,11 +10,11 @@ from msdiff.__main__ import main
 from msdiff.cohort.stacks import load_stack
 from msdiff.diffusion import objective
 from msdiff.diffusion.objective import HybridSettings
+from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import BadInput, BadSettings
 from msdiff.networks.detectors import load_detector
 from msdiff.networks.weights import load_weights, save_weights, sha256
 from msdiff.settings import check
-from msdiff.synthesis import SamplerSettings
 from msdiff.synthesis import long_ms_diff as module
 from msdiff.synthesis.follow_ups import load_generator
 from msdiff.synthesis.options import LongMSDiffSettings

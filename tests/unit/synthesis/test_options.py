@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import BadSettings
 from msdiff.networks.detectors import load_detector
 from msdiff.networks.weights import load_weights
 from msdiff.settings import check
-from msdiff.synthesis import SamplerSettings
 from msdiff.synthesis import long_ms_diff as module
 from msdiff.synthesis.follow_ups import load_generator
 from msdiff.synthesis.options import LongMSDiffSettings

@@ -6,9 +6,9 @@ import pytest
 import torch
 import yaml
 
+from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.networks.detectors import load_detector
 from msdiff.settings import check
-from msdiff.synthesis import SamplerSettings
 from msdiff.synthesis import long_ms_diff as module
 from msdiff.synthesis.denoiser import Denoiser
 from msdiff.synthesis.follow_ups import load_generator
