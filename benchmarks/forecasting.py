@@ -4,7 +4,7 @@
 
 Both have the same UNet and ControlNet with the same weights, equal steps, guidance and precision (float32 on a CPU,
 bfloat16 on a GPU), and draw by turns in one run, so that the ratios do not depend on what else the machine does. Ours
-is the draw that `draw-forecasts` makes, from arrays on the CPU to arrays on the CPU: images are embedded once per draw,
+is the draw that `sample-forecasts` makes, from arrays on the CPU to arrays on the CPU: images are embedded once a draw,
 networks are channels-last, in batches of a fixed size on a CPU, compiled on a GPU. MONAI's loop embeds the images at
 every step and runs eagerly; for a stricter comparison it is also tried with channels-last weights.
 

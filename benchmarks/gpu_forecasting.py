@@ -77,7 +77,7 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
         "prior": {"training": trained(arguments, arguments.steps)},
         "control": {"training": trained(arguments, arguments.control_steps)},
         "draws": {purpose: {"draws": number, "shards": 1} for purpose, number in draws.items()},
-        "draw_batch": arguments.draw_batch,
+        "sample_batch": arguments.sample_batch,
     }
     if arguments.tiny:
         laid_over["sampler"] = {"steps": 2}

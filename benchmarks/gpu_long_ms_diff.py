@@ -29,9 +29,9 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 import sampling
 
-from msdiff.cohort.samples import load_shard
-from msdiff.cohort.stacks import load_stack
-from msdiff.synthesis.previews import grid
+from msdiff.sampling.shards import load_shard
+from msdiff.stack.reading import load_stack
+from msdiff.synthesis.long_ms_diff.previews import grid
 
 ROOT = Path(__file__).parents[1]
 ROWS = 8  # of a picture

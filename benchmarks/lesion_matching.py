@@ -17,7 +17,7 @@ from msdiff.metrics.lesion import LesionCounts, components, match_lesions
 MIN_OVERLAP = 0.6
 
 
-def draw_mask(rng: np.random.Generator, shape: tuple[int, int, int], count: int) -> np.ndarray:
+def simulate_mask(rng: np.random.Generator, shape: tuple[int, int, int], count: int) -> np.ndarray:
     """Blobs of a few voxels (Z, Y, X) at random places."""
     mask = np.zeros(shape, dtype=bool)
     for place in rng.integers(4, np.array(shape) - 4, (count, 3)):
@@ -59,10 +59,12 @@ def main() -> None:
     arguments = parser.parse_args()
     rng = np.random.default_rng(0)
     shape = (arguments.slices, arguments.side, arguments.side)
-    true = draw_mask(rng, shape, arguments.lesions)
+    true = simulate_mask(rng, shape, arguments.lesions)
     # Half of the true lesions are found, a voxel aside; the rest of the predictions lie anywhere.
     labels, n = ndimage.label(true, np.ones((3, 3, 3)))
-    predicted = np.roll(np.isin(labels, np.arange(1, n // 2)), 1, axis=2) | draw_mask(rng, shape, arguments.predictions)
+    predicted = np.roll(np.isin(labels, np.arange(1, n // 2)), 1, axis=2) | simulate_mask(
+        rng, shape, arguments.predictions
+    )
     seconds = {}
     for name, function in (("msdiff", by_table), ("loop", by_loop)):
         best = np.inf

@@ -30,10 +30,10 @@ from msdiff.diffusion.noise import add_noise
 from msdiff.diffusion.objective import discrete_times, hybrid_loss, target, vlb_term, weighted_mse
 from msdiff.networks.detectors import build
 from msdiff.settings import Choice, check
-from msdiff.synthesis.conditions import CHANNELS
-from msdiff.synthesis.denoiser import Denoiser
-from msdiff.synthesis.long_ms_diff import segmentation_loss
-from msdiff.synthesis.options import ObjectiveSettings
+from msdiff.synthesis.long_ms_diff.conditions import CHANNELS
+from msdiff.synthesis.long_ms_diff.denoiser import Denoiser
+from msdiff.synthesis.long_ms_diff.options import ObjectiveSettings
+from msdiff.synthesis.long_ms_diff.task import segmentation_loss
 
 ROOT = Path(__file__).parent.parent
 GIB = 2**30
@@ -52,7 +52,7 @@ def main() -> None:
     print(f"GiB at the peak, slices of {side} x {side}, bfloat16; torch {torch.__version__}")
     print(f"measured on: {torch.cuda.get_device_name() if measured else 'nothing, for there is no accelerator'}")
     print("what      at once  computed  measured")
-    for name, step, sizes in (("training", train_step, arguments.train), ("drawing", draw_step, arguments.draw)):
+    for name, step, sizes in (("training", train_step, arguments.train), ("drawing", sampling_step, arguments.draw)):
         for rows in sizes:
             found = f"{measure(step, config, rows, side) / GIB:8.1f}" if measured else "       -"
             print(f"{name:8} {rows:8} {estimate(step, config, rows, side) / GIB:9.1f}  {found}", flush=True)
@@ -62,7 +62,7 @@ Step = Callable[[Denoiser, nn.Module, dict[str, Any], int, int], None]
 
 
 def train_step(denoiser: Denoiser, detector: nn.Module, config: dict[str, Any], rows: int, side: int) -> None:
-    """Forwards and backwards of a part of a batch, as msdiff.synthesis.long_ms_diff has it."""
+    """Forwards and backwards of a part of a batch, as msdiff.synthesis.long_ms_diff.task has it."""
     device = denoiser.last.device
     x, eps, baseline, mask = (torch.zeros(rows, 1, side, side, device=device) for _ in range(4))
     # Their count is what matters, and without numbers none can be chosen by its noise.
@@ -83,7 +83,7 @@ def train_step(denoiser: Denoiser, detector: nn.Module, config: dict[str, Any], 
     loss.backward()
 
 
-def draw_step(denoiser: Denoiser, detector: nn.Module, config: dict[str, Any], rows: int, side: int) -> None:
+def sampling_step(denoiser: Denoiser, detector: nn.Module, config: dict[str, Any], rows: int, side: int) -> None:
     """One evaluation of the network; a sampler keeps a few images beside it."""
     device = denoiser.last.device
     z, before, condition = (torch.zeros(rows, number, side, side, device=device) for number in (1, 1, CHANNELS))

@@ -142,7 +142,7 @@ def paint(
     return np.asarray(ndimage.gaussian_filter(painted, 1 / FWHM_PER_SIGMA / spacing_mm))
 
 
-def draw_lesions(codes: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.float32]:
+def simulate_lesions(codes: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Share of lesion tissue (X, Y, Z): ellipsoids in white matter, most of them near the lateral ventricles; 1 mm."""
     white = np.isin(codes, WHITE)
     from_ventricles = ndimage.distance_transform_edt(~np.isin(codes, VENTRICLES))
@@ -170,7 +170,7 @@ def draw_lesions(codes: NDArray[np.int32], rng: np.random.Generator) -> NDArray[
     return severity
 
 
-def draw_pose(centre_mm: NDArray[np.float64], rng: np.random.Generator) -> Matrix:
+def choose_pose(centre_mm: NDArray[np.float64], rng: np.random.Generator) -> Matrix:
     """A rigid map (4, 4) from points of the head to points of the scanner, a turn about the head's centre."""
     pose = np.eye(4)
     turn = rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES, 3)
@@ -221,12 +221,12 @@ def prepare(label_map: Path, spacing: int, contrasts: list[str], config: dict[st
     grid, size_mm = GRIDS[spacing], float(labelled.grid.spacing_mm[0])
     # Same lesions and pose at every spacing.
     rng = np.random.default_rng(crc32(label_map.name.encode()))
-    severity = draw_lesions(codes, rng)
+    severity = simulate_lesions(codes, rng)
     truth = Volume(true_labels(codes, size_mm), labelled.affine)
     lesions = Volume(severity > 0, labelled.affine)
     brain = truth.data > 0
     centre_mm = transform_points(labelled.affine, np.argwhere(brain).mean(axis=0))
-    pose = draw_pose(centre_mm, rng)
+    pose = choose_pose(centre_mm, rng)
     spacing_mm = (1.0, 1.0, float(spacing))
     shape = tuple(round(size / step) for size, step in zip(FIELD_OF_VIEW_MM, spacing_mm, strict=True))
     scanner = axis_aligned_grid(shape, spacing_mm, tuple((centre_mm - [0, 0, 20]).tolist()))

@@ -69,7 +69,7 @@ def raw_pair(arguments: argparse.Namespace, config: dict[str, Any]) -> list[dict
         raw = arguments.work / "raw"
         if not raw.exists():
             numbers = json.dumps(config["cohort"]["phantom"]["phantom"])
-            drawn = ["draw-phantom", "--subject", "sub-0001", "--contrasts", CONTRAST, "--out", str(raw)]
+            drawn = ["simulate-phantom", "--subject", "sub-0001", "--contrasts", CONTRAST, "--out", str(raw)]
             if code := msdiff([*drawn, "--settings", numbers]):
                 raise SystemExit(code)
         files = {session: images[CONTRAST] for session, images in patient_images(raw).items()}

@@ -27,9 +27,9 @@ from scipy.spatial.transform import Rotation
 
 from msdiff import backends
 from msdiff.antspy import limit_threads
-from msdiff.cohort.phantom import draw_scans
-from msdiff.cohort.phantom_settings import PhantomSettings
 from msdiff.images import Volume, load_image, load_mask
+from msdiff.phantom.scans import simulate_scans
+from msdiff.phantom.settings import PhantomSettings
 from msdiff.preprocess.registration import BACKENDS, cubic, even, session_masks
 from msdiff.settings import check
 from msdiff.spaces import Matrix, load_itk_affine, resample, resample_labels, transform_points
@@ -75,7 +75,7 @@ def phantoms(numbers: dict[str, Any], arguments: argparse.Namespace) -> Iterator
     }
     settings = check(PhantomSettings, changed, "phantom")
     for number in range(1, arguments.heads + 1):
-        scans = draw_scans(settings, f"sub-{number:04d}", ["flair"])
+        scans = simulate_scans(settings, f"sub-{number:04d}", ["flair"])
         first = next(scans)
         # The first scan is seen from its own head, so that the others lie as far from it as the limits say.
         straight = np.linalg.inv(first.to_head["flair"])

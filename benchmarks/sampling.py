@@ -3,7 +3,7 @@
     python benchmarks/sampling.py [--size demo|paper] [--device cpu|cuda] [--steps 20] [--batch N] [--repeats N]
 
 Both draw with the same weights, in equal steps and the same precision (float32 on a CPU, bfloat16 on a GPU), by turns
-in one run, so that the ratios do not depend on what else the machine does. Ours is the draw that `draw-samples` makes:
+in one run, so that the ratios do not depend on what else the machine does. Ours is the draw that `sample-images` makes:
 from arrays on the CPU to arrays on the CPU, its network channels-last, in batches of four on a CPU, compiled on a GPU.
 MONAI's network is as MONAI makes it, run eagerly, from noise on the device to images on the CPU; for a stricter
 comparison it is also tried with its weights channels-last.
@@ -34,10 +34,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from msdiff.diffusion.sampler import SamplerSettings, noise_like
 from msdiff.networks.conditional_unet import embedding_time
 from msdiff.settings import check
-from msdiff.synthesis.conditions import channels, standardised
-from msdiff.synthesis.denoiser import Denoiser
-from msdiff.synthesis.follow_ups import Draw
-from msdiff.synthesis.options import LongMSDiffSettings
+from msdiff.synthesis.long_ms_diff.conditions import channels, standardised
+from msdiff.synthesis.long_ms_diff.denoiser import Denoiser
+from msdiff.synthesis.long_ms_diff.follow_ups import Draw
+from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 
 ROOT = Path(__file__).parents[1]
 CHAIN = 1000  # steps of the discrete chain that both take a part of

@@ -73,7 +73,7 @@ def phantoms(work: Path, count: int, config: dict[str, Any]) -> Iterator[tuple[s
     for number in range(1, count + 1):
         subject = f"sub-{number:04d}"
         raw = work / subject / "raw"
-        run("draw-phantom", raw, numbers, "--subject", subject, "--contrasts", *CONTRASTS)
+        run("simulate-phantom", raw, numbers, "--subject", subject, "--contrasts", *CONTRASTS)
         rows = [
             {"subject": subject, "session": session}
             | {contrast: str(path) for contrast, path in images.items() if contrast in CONTRASTS}

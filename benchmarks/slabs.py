@@ -294,7 +294,7 @@ def sum_up(size: str) -> None:
         most = peak(build, train_step, partial(given, rows), True, kept=3)
         line(f"{name}, a training step", rows, each, most, training["steps"] * training["batch_size"])
     answers = 2 if config["sampler"]["guidance_weight"] else 1
-    rows = config["draw_batch"] * answers
+    rows = config["sample_batch"] * answers
     each = flops(of.controlled, evaluate, partial(of.with_embedded, 1))
     most = peak(of.controlled, evaluate, partial(of.with_embedded, rows), True)
     for purpose, plan in config["draws"].items():

@@ -7,7 +7,7 @@ from pathlib import Path
 from msdiff import settings
 from msdiff.tables.layout import TableSettings, write_table
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     chosen = settings.read(TableSettings, arguments.settings, "tables")
     variants = read_variants(arguments.scores)
-    logger.info("table of %d trainings of %d variants", sum(map(len, variants.values())), len(variants))
+    log.info("table of %d trainings of %d variants", sum(map(len, variants.values())), len(variants))
     table = ablation_table(variants, arguments.cohort, chosen)
     write_table(table, arguments.out)
-    logger.info("wrote %s: %d rows", arguments.out, len(table))
+    log.info("wrote %s: %d rows", arguments.out, len(table))

@@ -7,7 +7,7 @@ from msdiff import settings
 from msdiff.cli.forecast_table import add_forecast_table_arguments, write_forecast_table
 from msdiff.tables.layout import TableSettings
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +25,6 @@ def run(arguments: argparse.Namespace) -> None:
     chosen = settings.read(TableSettings, arguments.settings, "tables")
     baseline = settings.read(MonteCarloSettings, arguments.monte_carlo, "forecasting.monte_carlo")
     slabs, test = load_slabs(arguments.slabs), read_own_forecasts(arguments.test)
-    logger.info("table of %d test patients, %d of them active", len(test), (test["true_active"] > 0).sum())
+    log.info("table of %d test patients, %d of them active", len(test), (test["true_active"] > 0).sum())
     table = activity_prediction_table(training_patients(slabs), test, slabs.arms, arguments.cohort, baseline, chosen)
     write_forecast_table(arguments, table)

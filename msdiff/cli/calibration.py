@@ -7,7 +7,7 @@ from msdiff import settings
 from msdiff.cli.forecast_table import add_forecast_table_arguments, write_forecast_table
 from msdiff.tables.layout import TableSettings
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     calibration = settings.read(CalibrationSettings, arguments.calibration, "forecasting.calibration")
     slabs, test = load_slabs(arguments.slabs), read_own_forecasts(arguments.test)
     voxels = read_voxels(arguments.test)
-    logger.info("table of %d test patients and %d of their voxels", len(test), voxels["voxels"].sum())
+    log.info("table of %d test patients and %d of their voxels", len(test), voxels["voxels"].sum())
     table = calibration_table(
         training_patients(slabs), test, voxels, voxel_shares_of(slabs), arguments.cohort, calibration, chosen
     )

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--forecasters", nargs="*", default=[], metavar="NAME=PATH", help="weights of the forecasters")
     parser.add_argument("--slabs", type=Path, help="slabs that forecasters learned from")
     parser.add_argument(
-        "--forecast-shards", nargs="*", default=[], metavar="PURPOSE=SHARD", help="folders that draw-forecasts wrote"
+        "--forecast-shards", nargs="*", default=[], metavar="PURPOSE=SHARD", help="folders that sample-forecasts wrote"
     )
     parser.add_argument("--shards", type=Path, nargs="*", default=[], help="shards of synthetic follow-ups")
     parser.add_argument("--out", type=Path, required=True, help="Markdown to write")
@@ -33,12 +33,12 @@ def read_record(arguments: argparse.Namespace) -> "Record":
     """The record of a run; BadInput where a part of it cannot be read."""
     import pandas as pd
 
-    from msdiff.cohort.samples import map_shard
-    from msdiff.cohort.stacks import load_stack
     from msdiff.forecasting.shards import load_shard
     from msdiff.forecasting.slabs import load_slabs
     from msdiff.report.cards.record import Record
     from msdiff.report.sentences import Run
+    from msdiff.sampling.shards import map_shard
+    from msdiff.stack.reading import load_stack
     from msdiff.tables.layout import read_tables
 
     try:

@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Check everything, then write the record."""
-    from msdiff.cohort.stacks import load_stack
     from msdiff.privacy.leakage import Evidence, check_leakage
+    from msdiff.stack.reading import load_stack
     from msdiff.writing import whole_file
 
     evidence = Evidence(

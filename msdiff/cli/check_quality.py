@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write quality.tsv, one row per session, and a picture of each session."""
-    from msdiff.report.scan_pictures import draw_scan, save_scan
+    from msdiff.report.scan_pictures import plot_scan, save_scan
 
     settings = read(QualitySettings, arguments.settings)
     rows = patient_rows(arguments.patient)
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
             }
             table.append(entry)
             head = load_image(image_path(arguments.registered, session, first))
-            save_scan(draw_scan(head, anatomy.brain, anatomy.regions, scan.masks, entry), folder / f"{session}.png")
+            save_scan(plot_scan(head, anatomy.brain, anatomy.regions, scan.masks, entry), folder / f"{session}.png")
             before = scan
         pd.DataFrame(table).to_csv(folder / "quality.tsv", sep="\t", index=False)
     log.info("wrote %s: %s", arguments.out, "; ".join(entry["flag"] or "good" for entry in table))

@@ -8,7 +8,7 @@ from msdiff import settings
 from msdiff.errors import BadInput
 from msdiff.tables.layout import TableSettings, write_table
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read the stacks' indices of slices, write the table."""
-    from msdiff.cohort.stacks import load_stack
+    from msdiff.stack.reading import load_stack
     from msdiff.tables.cohort import cohort_table
 
     chosen = settings.read(TableSettings, arguments.settings, "tables")
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise BadInput(f"expected a stack for each of the cohorts {', '.join(arguments.cohort)}, got another number")
     slices = {name: load_stack(stack).slices for name, stack in zip(arguments.cohort, arguments.stack, strict=True)}
     for name, index in slices.items():
-        logger.info("%s: %d patients", name, index["subject"].nunique())
+        log.info("%s: %d patients", name, index["subject"].nunique())
     table = cohort_table(slices, chosen)
     write_table(table, arguments.out)
-    logger.info("wrote %s: %d rows", arguments.out, len(table))
+    log.info("wrote %s: %d rows", arguments.out, len(table))

@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,4 +20,4 @@ def run(arguments: argparse.Namespace) -> None:
 
     table = compute_table(arguments.benchmarks)
     write_table(table, arguments.out)
-    logger.info("wrote %s: %d rows", arguments.out, len(table))
+    log.info("wrote %s: %d rows", arguments.out, len(table))

@@ -48,7 +48,7 @@ def config_schema() -> Schema:
             preprocess=_preprocess(),
             parcellation=_parcellation(),
             synthesis=_synthesis(),
-            segmentation=_segmentation(),
+            detection=_detection(),
             forecasting=_forecasting(),
             reader_study=_reader_study(),
             privacy=_privacy(),
@@ -124,8 +124,8 @@ def _resolve(node: Any, definitions: Schema) -> Any:
 
 def _cohort() -> Schema:
     from msdiff.cohort.pairs import PairSettings
-    from msdiff.cohort.phantom_settings import PhantomSettings
     from msdiff.cohort.splits import SplitSettings
+    from msdiff.phantom.settings import PhantomSettings
 
     one = mapping(
         ("phantom", "parcellation"),
@@ -141,7 +141,6 @@ def _cohort() -> Schema:
 
 
 def _preprocess() -> Schema:
-    from msdiff.cohort.stacking import StackSettings
     from msdiff.preprocess import (
         ants,
         bias,
@@ -156,6 +155,7 @@ def _preprocess() -> Schema:
         whitestripe,
     )
     from msdiff.preprocess.quality import MEASURES, QualitySettings
+    from msdiff.stack.writing import StackSettings
 
     # Lowest and highest accepted value of the measures that are judged.
     limit = section(QualitySettings)["properties"]["limits"]["additionalProperties"]
@@ -209,13 +209,13 @@ def _parcellation() -> Schema:
 
 
 def _synthesis() -> Schema:
-    from msdiff.cohort.nifti import ExportSettings
+    from msdiff.detection.mixes import MixSettings
     from msdiff.diffusion.noise import SCHEDULES
     from msdiff.diffusion.objective import WEIGHTS, HybridSettings
     from msdiff.networks.conditional_unet import ConditionalUNetSettings
-    from msdiff.segmentation.mixes import MixSettings
-    from msdiff.synthesis.balance import BALANCES
-    from msdiff.synthesis.options import (
+    from msdiff.sampling.nifti import ExportSettings
+    from msdiff.synthesis.long_ms_diff.balance import BALANCES
+    from msdiff.synthesis.long_ms_diff.options import (
         AuxiliarySettings,
         FixedSettings,
         FollowUpSettings,
@@ -224,7 +224,7 @@ def _synthesis() -> Schema:
         PreviewSettings,
         ResidualSettings,
     )
-    from msdiff.synthesis.plan import PlanSettings
+    from msdiff.synthesis.long_ms_diff.plan import PlanSettings
     from msdiff.synthesis.scoring import ScoringSettings
 
     network = section(ConditionalUNetSettings)
@@ -252,7 +252,7 @@ def _synthesis() -> Schema:
     return mapping(
         generators={"type": "array", "minItems": 1, "uniqueItems": True, "items": TEXT},
         shards=mapping(mass=COUNT, held_out=COUNT),
-        draw_batch=COUNT,
+        sample_batch=COUNT,
         auxiliary=mapping(slices=section(MixSettings), seed=SEED, detector=_detector("unet")),
         long_ms_diff=long_ms_diff,
         ablation=_ablation(long_ms_diff),
@@ -286,7 +286,7 @@ def _ablation(generator: Schema) -> Schema:
 
 
 def _detector(architecture: str) -> Schema:
-    from msdiff.segmentation.detectors import DetectorSettings
+    from msdiff.detection.detectors import DetectorSettings
 
     return section(
         DetectorSettings, architecture={"const": architecture}, network=section(_architectures()[architecture])
@@ -300,9 +300,9 @@ def _architectures() -> dict[str, type[Settings]]:
     return {"unet": BitemporalUNetSettings, "bit_resnet50": SiameseTransformerSettings}
 
 
-def _segmentation() -> Schema:
-    from msdiff.segmentation.detection import DetectionSettings
-    from msdiff.segmentation.mixes import MixSettings
+def _detection() -> Schema:
+    from msdiff.detection.mixes import MixSettings
+    from msdiff.detection.scoring import DetectionSettings
 
     names = tuple(_architectures())
     return mapping(
@@ -315,7 +315,7 @@ def _segmentation() -> Schema:
         seeds=SEEDS,
         slices=section(MixSettings),
         detectors=mapping(names, **{name: _detector(name) for name in names}),
-        detection=section(DetectionSettings),
+        scoring=section(DetectionSettings),
     )
 
 

@@ -7,7 +7,7 @@ from msdiff import settings
 from msdiff.cli.forecast_table import add_forecast_table_arguments, write_forecast_table
 from msdiff.tables.layout import TableSettings
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     chosen = settings.read(TableSettings, arguments.settings, "tables")
     arms, forecasts = load_slabs(arguments.slabs).arms, read_forecasts(arguments.counterfactuals)
-    logger.info("table of %d patients under %d arms", forecasts["subject"].nunique(), forecasts["arm"].nunique())
+    log.info("table of %d patients under %d arms", forecasts["subject"].nunique(), forecasts["arm"].nunique())
     table = counterfactuals_table(forecasts, arms, arguments.cohort, chosen)
     write_forecast_table(arguments, table)

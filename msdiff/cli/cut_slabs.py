@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the slabs."""
-    from msdiff.cohort.stacks import load_stack
     from msdiff.forecasting.slabs import CutSettings, write_slabs
     from msdiff.settings import read
+    from msdiff.stack.reading import load_stack
 
     settings = read(CutSettings, arguments.settings)
     stack = load_stack(arguments.stack)

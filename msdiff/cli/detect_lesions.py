@@ -14,18 +14,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", required=True, help="train, validation or test")
     parser.add_argument("--out", type=Path, required=True, help="folder of scores to write")
     parser.add_argument("--threads", type=int, required=True, help="threads of the processor to use")
-    parser.add_argument("--settings", required=True, help="JSON: segmentation.detection")
+    parser.add_argument("--settings", required=True, help="JSON: detection.scoring")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Predict every slice of the split's pairs, and score the volumes."""
     from functools import partial
 
-    from msdiff.cohort.stacks import load_stack
+    from msdiff.detection.detectors import change_probability
+    from msdiff.detection.scoring import DetectionSettings, detect_lesions, save_scores
     from msdiff.networks.detectors import load_detector
-    from msdiff.segmentation.detection import DetectionSettings, detect_lesions, save_scores
-    from msdiff.segmentation.detectors import change_probability
     from msdiff.settings import read
+    from msdiff.stack.reading import load_stack
     from msdiff.training import processor
 
     settings = read(DetectionSettings, arguments.settings)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from msdiff.tables.detector_runs import Run
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_detector_table_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def write_detector_table(
     from msdiff.tables.detector_runs import read_run
 
     chosen = settings.read(TableSettings, arguments.settings, "tables")
-    logger.info("table of %d scored detectors", len(arguments.scores))
+    log.info("table of %d scored detectors", len(arguments.scores))
     table = make([read_run(folder) for folder in arguments.scores], arguments.cohort, chosen)
     write_table(table, arguments.out)
-    logger.info("wrote %s: %d rows", arguments.out, len(table))
+    log.info("wrote %s: %d rows", arguments.out, len(table))

@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--stack", type=Path, required=True, help="stack that the samples were drawn from")
-    parser.add_argument("--shards", type=Path, nargs="+", required=True, help="shards from draw-samples")
+    parser.add_argument("--shards", type=Path, nargs="+", required=True, help="shards from sample-images")
     parser.add_argument("--license", required=True, help="licence of the exported set, for every sidecar")
     parser.add_argument("--samples", type=int, nargs="+", help="numbers of the samples to write; without it, all")
     parser.add_argument("--every", type=int, default=1, help="only every so many of them")
@@ -20,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Export the samples."""
-    from msdiff.cohort.nifti import export_samples
-    from msdiff.cohort.stacks import load_stack
     from msdiff.errors import BadInput
+    from msdiff.sampling.nifti import export_samples
+    from msdiff.stack.reading import load_stack
 
     if arguments.every < 1:
         raise BadInput(f"--every: expected 1 or more, got {arguments.every}")

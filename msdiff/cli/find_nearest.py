@@ -19,11 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compare all samples, and all held-out follow-ups, with all training follow-ups."""
-    from msdiff.cohort.stacks import load_stack
     from msdiff.privacy.embedding import Embedding
     from msdiff.privacy.nearest import find_nearest
     from msdiff.privacy.thresholds import NearestSettings
     from msdiff.settings import read
+    from msdiff.stack.reading import load_stack
     from msdiff.training import processor
     from msdiff.writing import whole_file
 

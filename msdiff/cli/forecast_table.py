@@ -11,7 +11,7 @@ from msdiff.tables.layout import write_table
 if TYPE_CHECKING:
     import pandas as pd
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # By purpose: whose scores a table may read.
 SCORES = {
@@ -39,4 +39,4 @@ def add_forecast_table_arguments(
 def write_forecast_table(arguments: argparse.Namespace, table: "pd.DataFrame") -> None:
     """Write it where the options say."""
     write_table(table, arguments.out)
-    logger.info("wrote %s: %d rows", arguments.out, len(table))
+    log.info("wrote %s: %d rows", arguments.out, len(table))

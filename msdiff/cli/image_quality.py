@@ -7,7 +7,7 @@ from pathlib import Path
 from msdiff import settings
 from msdiff.tables.layout import TableSettings, write_table
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     chosen = settings.read(TableSettings, arguments.settings, "tables")
     scores = read_scores(arguments.scores)
-    logger.info("table of %d scores of %d patients", len(scores), scores["subject"].nunique())
+    log.info("table of %d scores of %d patients", len(scores), scores["subject"].nunique())
     table = image_quality_table(scores, arguments.cohort, chosen)
     write_table(table, arguments.out)
-    logger.info("wrote %s: %d rows", arguments.out, len(table))
+    log.info("wrote %s: %d rows", arguments.out, len(table))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msdiff.cohort.sources import SOURCES
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,16 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arm-column", help="bids: column of participants.tsv that names the treatment arm")
     parser.add_argument("--contrasts", nargs="+", help="phantom: contrasts to list; all it has, when left out")
     parser.add_argument(
-        "--patients-per-folder", type=int, help="phantom: patients of a batch of draw-aligned; none for draw-phantom's"
+        "--patients-per-folder",
+        type=int,
+        help="phantom: patients of a batch of simulate-aligned; none for simulate-phantom's",
     )
     parser.add_argument("--settings", help="phantom: its settings as JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the sheet."""
-    from msdiff.cohort.phantom_settings import PhantomSettings
     from msdiff.cohort.sheets import write_sheet
     from msdiff.cohort.sources.listing import list_scans
+    from msdiff.phantom.settings import PhantomSettings
     from msdiff.settings import read
 
     names = ("interval_days", "rater", "variant", "arm_column", "contrasts", "patients_per_folder")
@@ -52,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     table = list_scans(arguments.source, arguments.root, options)
     write_sheet(table, arguments.out)
     patients = table.groupby("subject").size()
-    logger.info(
+    log.info(
         "wrote %s: %d scans of %d patients, %d of them with a follow-up",
         arguments.out,
         len(table),

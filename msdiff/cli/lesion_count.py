@@ -7,7 +7,7 @@ from msdiff import settings
 from msdiff.cli.forecast_table import add_forecast_table_arguments, write_forecast_table
 from msdiff.tables.layout import TableSettings
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     chosen = settings.read(TableSettings, arguments.settings, "tables")
     slabs, test = load_slabs(arguments.slabs), read_own_forecasts(arguments.test)
-    logger.info("table of %d test patients", len(test))
+    log.info("table of %d test patients", len(test))
     table = lesion_count_table(training_patients(slabs), test, slabs.arms, arguments.cohort, chosen)
     write_forecast_table(arguments, table)

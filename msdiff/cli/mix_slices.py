@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Mix real and synthetic slices."""
-    from msdiff.cohort.stacks import load_stack
-    from msdiff.segmentation.mixes import MixSettings, mix_slices
+    from msdiff.detection.mixes import MixSettings, mix_slices
     from msdiff.settings import read
+    from msdiff.stack.reading import load_stack
     from msdiff.writing import whole_file
 
     settings = read(MixSettings, arguments.settings)

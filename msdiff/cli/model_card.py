@@ -5,7 +5,7 @@ import logging
 
 from msdiff.cli import cards
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,4 +21,4 @@ def run(arguments: argparse.Namespace) -> None:
     text = model_card(cards.read_record(arguments))
     with whole_file(arguments.out) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    logger.info("wrote %s", arguments.out)
+    log.info("wrote %s", arguments.out)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msdiff.errors import BadInput
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +43,10 @@ def run(arguments: argparse.Namespace) -> None:
             "change the split's shares or seed"
         )
     if counts["test"] == 0:
-        logger.warning("no pair to test on; fill the column split, or change the split's shares or seed")
+        log.warning("no pair to test on; fill the column split, or change the split's shares or seed")
     write_sheet(scans, arguments.scans)
     write_table(pairs, arguments.pairs)
-    logger.info(
+    log.info(
         "wrote %s and %s: %d scans of %d patients; pairs: %s",
         arguments.scans,
         arguments.pairs,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msdiff.cli.asked import add_snakemake_arguments
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,4 +44,4 @@ def run(arguments: argparse.Namespace) -> None:
     sys.stdout.write("\n".join(page(plan, arguments.gpus, free_gb)) + "\n")
     if arguments.out is not None:
         write_table(plan.rows, arguments.out)
-        logger.info("wrote %s: %d rules", arguments.out, len(plan.rows))
+        log.info("wrote %s: %d rules", arguments.out, len(plan.rows))

@@ -8,7 +8,7 @@ from msdiff import settings
 from msdiff.errors import BadInput
 from msdiff.tables.layout import TableSettings, write_table
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,4 +37,4 @@ def run(arguments: argparse.Namespace) -> None:
     ]
     table = privacy_table(lists, arguments.cohort, percentile, chosen)
     write_table(table, arguments.out)
-    logger.info("wrote %s: %d rows", arguments.out, len(table))
+    log.info("wrote %s: %d rows", arguments.out, len(table))

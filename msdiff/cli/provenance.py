@@ -8,7 +8,7 @@ from pathlib import Path
 from msdiff.cli.named import named
 from msdiff.errors import BadSettings
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Collect the record, write it."""
-    from msdiff.cohort.stacks import load_stack
     from msdiff.forecasting.slabs import load_slabs
     from msdiff.report.provenance import record
+    from msdiff.stack.reading import load_stack
     from msdiff.writing import whole_file
 
     try:
@@ -51,4 +51,4 @@ def run(arguments: argparse.Namespace) -> None:
     entry = record(config, files, **arrays)
     with whole_file(arguments.out) as temporary:
         temporary.write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
-    logger.info("wrote %s: msdiff %s on %s", arguments.out, entry["msdiff"], entry["device"])
+    log.info("wrote %s: msdiff %s on %s", arguments.out, entry["msdiff"], entry["device"])

@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,5 +23,5 @@ def run(arguments: argparse.Namespace) -> None:
     write_table(table, arguments.out)
     flagged = table[table["flag"].notna()]
     for scan in flagged.itertuples():
-        logger.warning("%s %s: %s", scan.subject, scan.session, scan.flag)
-    logger.info("wrote %s: %d scans, %d flagged", arguments.out, len(table), len(flagged))
+        log.warning("%s %s: %s", scan.subject, scan.session, scan.flag)
+    log.info("wrote %s: %d scans, %d flagged", arguments.out, len(table), len(flagged))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msdiff import settings
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,12 +43,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from msdiff.cohort.samples import map_shard
-    from msdiff.cohort.stacks import load_stack
     from msdiff.errors import BadInput
     from msdiff.reader_study.answers import key_path
     from msdiff.reader_study.design import ExportSettings
     from msdiff.reader_study.page import make_study
+    from msdiff.sampling.shards import map_shard
+    from msdiff.stack.reading import load_stack
     from msdiff.writing import whole_file
 
     chosen = settings.read(ExportSettings, arguments.settings, "reader_study.export")
@@ -64,7 +64,7 @@ def _export(arguments: argparse.Namespace) -> None:
     for key in (key_path(arguments.keys, study.key["study"].iloc[0]), arguments.key):
         with whole_file(key) as temporary:
             study.key.to_csv(temporary, sep="\t", index=False)
-    logger.info("wrote %s: %.1f MB, and %s", arguments.page, len(study.page) / 1e6, arguments.key)
+    log.info("wrote %s: %.1f MB, and %s", arguments.page, len(study.page) / 1e6, arguments.key)
 
 
 def _import(arguments: argparse.Namespace) -> None:
@@ -77,7 +77,7 @@ def _import(arguments: argparse.Namespace) -> None:
     answers = check_answers(files, key, chosen)
     with whole_file(arguments.out) as temporary:
         answers.to_csv(temporary, sep="\t", index=False)
-    logger.info("wrote %s: %d answers of %d readers", arguments.out, len(answers), answers["reader"].nunique())
+    log.info("wrote %s: %d answers of %d readers", arguments.out, len(answers), answers["reader"].nunique())
 
 
 def _table(arguments: argparse.Namespace) -> None:
@@ -88,4 +88,4 @@ def _table(arguments: argparse.Namespace) -> None:
     chosen = settings.read(TableSettings, arguments.settings, "tables")
     table = reader_study_table(read_list(arguments.answers, COLUMNS), arguments.cohort, chosen)
     write_table(table, arguments.out)
-    logger.info("wrote %s: %d rows", arguments.out, len(table))
+    log.info("wrote %s: %d rows", arguments.out, len(table))

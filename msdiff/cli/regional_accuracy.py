@@ -7,7 +7,7 @@ from msdiff import settings
 from msdiff.cli.forecast_table import add_forecast_table_arguments, write_forecast_table
 from msdiff.tables.layout import TableSettings
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +27,6 @@ def run(arguments: argparse.Namespace) -> None:
     baseline = settings.read(MonteCarloSettings, arguments.monte_carlo, "forecasting.monte_carlo")
     training = training_patients(load_slabs(arguments.slabs))
     validation, test = (read_own_forecasts(scores) for scores in (arguments.validation, arguments.test))
-    logger.info("table of %d test patients, threshold by %d of validation", len(test), len(validation))
+    log.info("table of %d test patients, threshold by %d of validation", len(test), len(validation))
     table = regional_accuracy_table(training, validation, test, arguments.cohort, regional, baseline, chosen)
     write_forecast_table(arguments, table)

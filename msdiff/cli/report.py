@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from msdiff.report.scans import ScanParts
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
     parser.add_argument("--figures", type=Path, required=True, help="folder of the figures")
     parser.add_argument(
-        "--privacy-figures", nargs="*", default=[], metavar="GENERATOR=FOLDER", help="pictures that draw-nearest wrote"
+        "--privacy-figures", nargs="*", default=[], metavar="GENERATOR=FOLDER", help="pictures that plot-nearest wrote"
     )
     parser.add_argument("--provenance", type=Path, required=True, help="JSON that the command provenance wrote")
     parser.add_argument("--stack", type=Path, help="the cohort's stack of scans, for the number of patients per split")
@@ -36,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read what was written, write the page."""
-    from msdiff.cohort.stacks import load_stack
     from msdiff.preprocess.quality import QualitySettings
     from msdiff.report.page import Beside, read_figures, report_page, shown_tables
     from msdiff.settings import check
+    from msdiff.stack.reading import load_stack
     from msdiff.tables.layout import TableSettings, read_tables
     from msdiff.tables.quality import summary
     from msdiff.writing import whole_file
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         limits = check(QualitySettings, config["preprocess"]["quality"], "preprocess.quality").limits
         scans = read_scans(arguments, tables["quality"], chosen.quality_pictures)
         tables["quality"] = summary(tables["quality"], limits, chosen)
-    logger.info("report of %d tables and %d figures", len(tables), len(figures))
+    log.info("report of %d tables and %d figures", len(tables), len(figures))
     folder, readers = arguments.out.parent, arguments.reader_pages
     beside = Beside(
         tables={name: os.path.relpath(arguments.tables / f"{name}.csv", folder) for name in tables},
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
     page = report_page(shown_tables(tables), figures, provenance, splits, scans, beside)
     with whole_file(arguments.out) as temporary:
         temporary.write_text(page, encoding="utf-8")
-    logger.info("wrote %s", arguments.out)
+    log.info("wrote %s", arguments.out)
 
 
 def read_privacy_figures(entries: list[str]) -> dict[str, Path]:

@@ -19,10 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Score all shards."""
-    from msdiff.cohort.samples import load_shard
-    from msdiff.cohort.stacks import load_stack
     from msdiff.networks.detectors import load_detector
+    from msdiff.sampling.shards import load_shard
     from msdiff.settings import read
+    from msdiff.stack.reading import load_stack
     from msdiff.synthesis.scoring import ScoringSettings, score_images
     from msdiff.training import processor
     from msdiff.writing import whole_file

@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 FOLDERS = {
     "registered": "the patients' registered folders",
@@ -27,11 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Stack the scans of all pairs."""
-    from msdiff.cohort.stacking import PAIR_COLUMNS, SCAN_COLUMNS, Folders, StackSettings, read_list, write_stack
     from msdiff.settings import read
+    from msdiff.stack.writing import PAIR_COLUMNS, SCAN_COLUMNS, Folders, StackSettings, read_list, write_stack
 
     settings = read(StackSettings, arguments.settings)
     scans, pairs = read_list(arguments.scans, SCAN_COLUMNS), read_list(arguments.pairs, PAIR_COLUMNS)
-    logger.info("stack %d scans, %d pairs, contrasts %s", len(scans), len(pairs), " ".join(arguments.contrasts))
+    log.info("stack %d scans, %d pairs, contrasts %s", len(scans), len(pairs), " ".join(arguments.contrasts))
     folders = Folders(*(getattr(arguments, name) for name in FOLDERS))
     write_stack(scans, pairs, folders, arguments.contrasts, settings, arguments.out)

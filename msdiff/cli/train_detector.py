@@ -15,23 +15,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slices", type=Path, required=True, help="list of training slices, from mix-slices")
     add_training_arguments(parser)
     parser.add_argument("--seed", type=int, required=True, help="seed of weights, order, augmentation and dropout")
-    parser.add_argument("--settings", required=True, help="JSON: one section of segmentation.detectors")
+    parser.add_argument("--settings", required=True, help="JSON: one section of detection.detectors")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, or continue from the newest checkpoint, in one process or several."""
+    from msdiff.detection.detectors import DetectorSettings
     from msdiff.processes import in_processes
-    from msdiff.segmentation.detectors import DetectorSettings
     from msdiff.settings import read
 
     in_processes(_train, arguments, read(DetectorSettings, arguments.settings).training.parts)
 
 
 def _train(arguments: argparse.Namespace) -> None:
-    from msdiff.cohort.stacks import load_stack
-    from msdiff.segmentation.detectors import DetectorSettings, train_detector
-    from msdiff.segmentation.mixes import load_mix
+    from msdiff.detection.detectors import DetectorSettings, train_detector
+    from msdiff.detection.mixes import load_mix
     from msdiff.settings import read
+    from msdiff.stack.reading import load_stack
     from msdiff.training import processor
 
     settings = read(DetectorSettings, arguments.settings)

@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, or continue from the newest checkpoint; in one process, for a batch is compared with itself."""
-    from msdiff.cohort.stacks import load_stack
     from msdiff.privacy.embedding import EmbeddingSettings, train_embedding
     from msdiff.settings import read
+    from msdiff.stack.reading import load_stack
     from msdiff.training import processor
 
     settings = read(EmbeddingSettings, arguments.settings)

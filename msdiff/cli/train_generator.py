@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     from msdiff import processes
     from msdiff.backends import load
-    from msdiff.cohort.stacks import load_stack
+    from msdiff.stack.reading import load_stack
     from msdiff.synthesis import TRAIN
     from msdiff.training import processor
     from msdiff.writing import whole_folder

@@ -30,7 +30,7 @@ SLICES_PER_PAIR = 16
 ARMS = 6
 # Rules that train a generator, and those with the networks of the forecasts.
 GENERATING = ("train_generator", "train_ablation")
-FORECASTING = ("train_prior", "train_control", "draw_forecasts")
+FORECASTING = ("train_prior", "train_control", "sample_forecasts")
 
 
 class Cohort(NamedTuple):
@@ -87,7 +87,7 @@ def scale_of(jobs: Iterable[Job]) -> Scale:
     told = {job.rule: settings_of(job) for job in jobs}
     # The record of provenance is given the whole config.
     config: Any = next((json.loads(job.options["config"][0]) for job in jobs if "config" in job.options), {})
-    imaging = told.get("register") or told.get("draw_aligned") or {}
+    imaging = told.get("register") or told.get("simulate_aligned") or {}
     grid = imaging.get("grid") or _within(config, "preprocess", "grid")
     plan = told.get("plan_samples") or _within(config, "synthesis", "plan")
     synthesis, forecasting = _within(config, "synthesis"), _within(config, "forecasting")
@@ -102,7 +102,7 @@ def scale_of(jobs: Iterable[Job]) -> Scale:
         slices_per_pair=plan.get("held_out", {}).get("slices_per_pair", SLICES_PER_PAIR),
         arms=len((told.get("cut_slabs") or forecasting).get("arms", ())) or ARMS,
         draws=forecasting.get("draws", {})
-        | {job.wildcards["purpose"]: settings_of(job)["draws"] for job in jobs if job.rule == "draw_forecasts"},
+        | {job.wildcards["purpose"]: settings_of(job)["draws"] for job in jobs if job.rule == "sample_forecasts"},
         widths={name: width for name, settings in generators.items() if (width := _width(settings))},
     )
 
@@ -116,7 +116,7 @@ def _cohort(name: str, jobs: Iterable[Job], config: Any) -> Cohort:
     images = [_images(patient[0], contrasts) for patient, contrasts in rows.items()]
     # Batches of patients who are drawn on the common grid.
     for job in own:
-        if job.rule == "draw_aligned":
+        if job.rule == "simulate_aligned":
             sessions = settings_of(job)["phantom"]["sessions"]
             images += [len(sessions) * len(job.options["contrasts"])] * len(job.options["subjects"])
     patients = sum(_within(section, "phantom", "arms").values()) or len(images) or PAPER.patients

@@ -34,7 +34,7 @@ SPLITS = ("train", "validation", "test")
 OF_CHANGE = ["change_mask", "change_mask_transform"]
 PATTERNS = {"subject": r"sub-[A-Za-z0-9]+", "session": r"ses-[A-Za-z0-9]+", "days": r"[0-9]{1,6}"}
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def read_sheet(path: str | Path, contrasts: Sequence[str], check_files: bool = True) -> pd.DataFrame:
@@ -78,10 +78,10 @@ def drop_excluded(table: pd.DataFrame) -> pd.DataFrame:
     table = table.sort_values(["subject", "session"], kind="stable").reset_index(drop=True)
     excluded = table["exclude"] != ""
     for scan in table[excluded].itertuples():
-        logger.info("leave out %s %s: %s", scan.subject, scan.session, scan.exclude)
+        log.info("leave out %s %s: %s", scan.subject, scan.session, scan.exclude)
     after_excluded = excluded.groupby(table["subject"]).shift(fill_value=False)
     for scan in table[after_excluded & ~excluded & (table["change_mask"] != "")].itertuples():
-        logger.info("leave out the change mask of %s %s: the scan before is excluded", scan.subject, scan.session)
+        log.info("leave out the change mask of %s %s: the scan before is excluded", scan.subject, scan.session)
     table.loc[after_excluded, OF_CHANGE] = ""
     return table[~excluded].reset_index(drop=True)
 

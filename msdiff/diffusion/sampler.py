@@ -82,7 +82,7 @@ def generators(seeds: Sequence[int], stream: int = START) -> list[np.random.Gene
 
 def noise_like(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
     """First noise (B, *shape) of the samples with these seeds: standard normal, float32, on the CPU."""
-    return _draw(shape, generators(seeds))
+    return _normal(shape, generators(seeds))
 
 
 def sample(
@@ -161,7 +161,7 @@ def _ancestral(
         x_hat, fraction = estimate(z, step)
         back = transition(logsnr_t, logsnr_s)
         mean = back.of_z.item() * z + back.of_x.item() * x_hat
-        noise = _draw_on(z, rngs)
+        noise = _normal_on(z, rngs)
         if fraction is None:
             z = mean + torch.exp(0.5 * back.log_small).item() * noise
         else:
@@ -180,7 +180,7 @@ def _ddim(
         direction = (torch.sigmoid(-logsnr_s) - noise_variance).clamp(min=0).sqrt()
         z = alpha(logsnr_s).item() * x_hat + direction.item() * eps_hat
         if settings.eta > 0:
-            z = z + noise_variance.sqrt().item() * _draw_on(z, rngs)
+            z = z + noise_variance.sqrt().item() * _normal_on(z, rngs)
     return estimate(z, len(levels) - 2)[0]
 
 
@@ -210,7 +210,7 @@ SAMPLERS: Mapping[str, _Entry] = {
 }
 
 
-def _draw(shape: Sequence[int], rngs: Sequence[np.random.Generator]) -> Tensor:
+def _normal(shape: Sequence[int], rngs: Sequence[np.random.Generator]) -> Tensor:
     """Standard normal noise (B, *shape), float32, one generator for each sample.
 
     NumPy's generators, unlike torch's, give the same numbers on every processor.
@@ -218,9 +218,9 @@ def _draw(shape: Sequence[int], rngs: Sequence[np.random.Generator]) -> Tensor:
     return torch.stack([torch.from_numpy(rng.standard_normal(tuple(shape), dtype=np.float32)) for rng in rngs])
 
 
-def _draw_on(like: Tensor, rngs: Sequence[np.random.Generator]) -> Tensor:
+def _normal_on(like: Tensor, rngs: Sequence[np.random.Generator]) -> Tensor:
     """Standard normal noise of the shape, the type and on the device of a tensor (B, ...)."""
-    return moved(_draw(like.shape[1:], rngs), like.device).to(like.dtype)
+    return moved(_normal(like.shape[1:], rngs), like.device).to(like.dtype)
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:

@@ -22,7 +22,7 @@ from msdiff.forecasting.prior import described
 from msdiff.forecasting.slabs import NET2
 from msdiff.forecasting.stages import fill
 from msdiff.networks.batches import batch_size, in_batches
-from msdiff.networks.compiled import Call, When, compiled_for_drawing
+from msdiff.networks.compiled import Call, When, compiled_for_sampling
 from msdiff.networks.pseudo_2d import ControlledUNet
 from msdiff.networks.weights import load_weights_of, sha256
 from msdiff.settings import check
@@ -129,4 +129,4 @@ class Forecaster:
         when, self.compile_when = self.compile_when, "never"
         logsnr = torch.zeros(len(noise), device=self.device)
         inputs = [torch.cat([tensor] * answers) for tensor in (noise, logsnr, *known)]
-        self.compiled = compiled_for_drawing(self.network, when, size, *inputs)
+        self.compiled = compiled_for_sampling(self.network, when, size, *inputs)

@@ -123,7 +123,7 @@ class ForecastingSettings(Settings):
 
     cohorts             by the study: the cohort whose future is forecast, or null for none
     arms                treatments, from no to high efficacy
-    draw_batch          draws at once; changes none of them but by rounding
+    sample_batch          draws at once; changes none of them but by rounding
     seed                of the draws; purposes share it, so that equal rows have equal draws
     voxel_threshold     on a drawn mask, in [0, 1]
     """
@@ -136,7 +136,7 @@ class ForecastingSettings(Settings):
     control: ControlSettings
     models: dict[str, ModelSettings]
     sampler: dict[str, Any]
-    draw_batch: PositiveInt
+    sample_batch: PositiveInt
     seed: NonNegativeInt
     voxel_threshold: Probability
     draws: dict[str, DrawSettings]

@@ -27,11 +27,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from msdiff.cohort.stacking import open_array
 from msdiff.errors import BadInput
 from msdiff.forecasting.shards import Shard, joined
 from msdiff.forecasting.slabs import Slabs
 from msdiff.metrics.regional import REGIONS, ReadoutSettings, opened, read_out
+from msdiff.stack.writing import open_array
 from msdiff.writing import whole_folder
 
 log = logging.getLogger(__name__)

@@ -56,7 +56,7 @@ def load_shard(folder: str | Path) -> Shard:
         packed = np.load(folder / "masks.npy", mmap_mode="r" if len(forecasts) else None)
     except (OSError, ValueError) as error:
         raise BadInput(
-            f"{folder}: expected a shard of forecasts, cannot read it ({error}); make it by draw-forecasts"
+            f"{folder}: expected a shard of forecasts, cannot read it ({error}); make it by sample-forecasts"
         ) from error
     return Shard(folder, forecasts, packed)
 

@@ -36,12 +36,12 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from scipy import ndimage
 from tqdm import tqdm
 
-from msdiff.cohort.stacking import open_array
-from msdiff.cohort.stacks import Stack, digest_of, mapped
 from msdiff.errors import BadInput, BadSettings
 from msdiff.images import Grid
 from msdiff.metrics.regional import REGIONS, ReadoutSettings, read_out
 from msdiff.settings import Settings
+from msdiff.stack.reading import Stack, digest_of, mapped
+from msdiff.stack.writing import open_array
 from msdiff.writing import whole_folder
 
 NET2 = "net2"

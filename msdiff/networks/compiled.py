@@ -58,7 +58,7 @@ def compiled(
     return call
 
 
-def compiled_for_drawing(network: nn.Module, when: When, size: int | None, *inputs: Tensor) -> Call | None:
+def compiled_for_sampling(network: nn.Module, when: When, size: int | None, *inputs: Tensor) -> Call | None:
     """The network's call, compiled for batches like these inputs (B, ...) in parts of `size` (None: whole), or None.
 
     In evaluation mode and without gradients; on a GPU a recorded graph is replayed. A compiled network whose result is

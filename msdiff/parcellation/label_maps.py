@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from msdiff.cohort import anatomy
 from msdiff.errors import BadInput
+from msdiff.phantom import anatomy
 
 BODY = ("csf", "grey_matter", "white_matter", "bone", "marrow", "fat", "muscle")
 

@@ -122,16 +122,16 @@ class Painted(NamedTuple):
 def paint(label_map: LabelMap, settings: PaintingSettings, rng: np.random.Generator) -> Painted:
     """Paint a random crop of a map."""
     side = int(rng.choice(settings.crop_voxels))
-    places, mirrored = draw_places(label_map, side, settings, rng)
+    places, mirrored = choose_places(label_map, side, settings, rng)
     codes = label_map.codes.reshape(-1)[places]
     distances = label_map.ventricle_mm.reshape(-1)[places]
-    intensities, lesion_intensity = draw_intensities(settings, rng)
-    lesions = draw_lesions(codes, distances, settings.lesions, settings.spacing_mm, rng)
+    intensities, lesion_intensity = choose_intensities(settings, rng)
+    lesions = simulate_lesions(codes, distances, settings.lesions, settings.spacing_mm, rng)
     image = fill(codes, lesions, intensities, lesion_intensity, settings, rng)
     return Painted(degrade(image, settings, rng), codes, lesions, mirrored)
 
 
-def draw_places(
+def choose_places(
     label_map: LabelMap, side: int, settings: PaintingSettings, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], bool]:
     """Where each voxel (X, Y, Z) of the crop lies in the map, as positions in the flat map; and whether mirrored."""
@@ -161,7 +161,7 @@ def draw_places(
     return flat, mirrored
 
 
-def draw_intensities(settings: PaintingSettings, rng: np.random.Generator) -> tuple[Floats, float]:
+def choose_intensities(settings: PaintingSettings, rng: np.random.Generator) -> tuple[Floats, float]:
     """Mean intensity of each of CODES, and of lesions; the brightest brain tissue is 1."""
     names = sorted(settings.contrasts)
     contrast = settings.contrasts[names[int(rng.integers(len(names)))]]
@@ -182,7 +182,7 @@ def draw_intensities(settings: PaintingSettings, rng: np.random.Generator) -> tu
     return (means / brightest).astype(np.float32), lesion * float(jitter[structures[2]] / brightest)
 
 
-def draw_lesions(
+def simulate_lesions(
     codes: NDArray[np.uint8],
     distances_mm: NDArray[np.uint8],
     settings: LesionSettings,

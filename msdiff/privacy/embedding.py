@@ -24,12 +24,12 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.networks.slice_encoder import SliceEncoder, SliceEncoderSettings
 from msdiff.networks.weights import load_weights_of
 from msdiff.privacy.slices import BLOCK, Slices, SliceSettings, Vectors, as_images, real_slices
 from msdiff.settings import Settings, check
+from msdiff.stack.reading import Stack
 from msdiff.training import Trained, TrainingSettings, initialised, train
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from msdiff.cohort.samples import map_shard
-from msdiff.cohort.stacking import read_list
-from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.networks.weights import read_description, sha256
+from msdiff.sampling.shards import map_shard
 from msdiff.settings import digest
+from msdiff.stack.reading import Stack
+from msdiff.stack.writing import read_list
 
 log = logging.getLogger(__name__)
 

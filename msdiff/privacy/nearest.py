@@ -26,8 +26,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msdiff.cohort.samples import map_shard
-from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.privacy.embedding import Embedding
 from msdiff.privacy.slices import (
@@ -39,6 +37,8 @@ from msdiff.privacy.slices import (
     synthetic_slices,
 )
 from msdiff.privacy.thresholds import NearestSettings, flag
+from msdiff.sampling.shards import map_shard
+from msdiff.stack.reading import Stack
 
 log = logging.getLogger(__name__)
 

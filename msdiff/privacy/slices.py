@@ -18,10 +18,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from msdiff.cohort.samples import MappedShard
-from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
+from msdiff.sampling.shards import MappedShard
 from msdiff.settings import Settings
+from msdiff.stack.reading import Stack
 
 # Slices read at a time; no result depends on it.
 BLOCK = 256

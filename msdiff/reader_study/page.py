@@ -20,12 +20,12 @@ import pandas as pd
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from msdiff.cohort.samples import MappedShard
-from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.reader_study.design import REAL, ExportSettings, plan_cases
 from msdiff.reader_study.pictures import as_seen, box_of, packed_image, packed_mask
 from msdiff.reader_study.questions import QUESTIONS
+from msdiff.sampling.shards import MappedShard
+from msdiff.stack.reading import Stack
 
 HERE = Path(__file__).parent
 KEY_COLUMNS = ["study", "case", "kind", "generator", "subject", "baseline_row", "follow_up_row", "slice", "repeat_of"]

@@ -15,7 +15,7 @@ from msdiff.tables.image_quality import NOISE_FLOOR, REAL, REFERENCES, REGIONS, 
 from msdiff.tables.layout import OURS
 
 
-def draw_image_quality(table: pd.DataFrame) -> Picture | None:
+def plot_image_quality(table: pd.DataFrame) -> Picture | None:
     """Error by region, lesion contrast and adherence, one row of points per generator; None for an empty table."""
     ours = table[table["source"] == OURS]
     if ours.empty:
@@ -55,7 +55,7 @@ def draw_image_quality(table: pd.DataFrame) -> Picture | None:
     return Picture(figure, "Error of generated follow-ups by region", caption)
 
 
-def draw_histories(histories: Mapping[str, pd.DataFrame]) -> Picture | None:
+def plot_histories(histories: Mapping[str, pd.DataFrame]) -> Picture | None:
     """Loss curves of all trainings, one panel per training or, for names with slashes, per part before the first."""
     groups: dict[str, dict[str, pd.DataFrame]] = {}
     for name, history in histories.items():

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from msdiff.report.forecasting.sentences import forecast_cohort
 from msdiff.report.provenance import find
 from msdiff.report.scans import ScanParts
 from msdiff.report.sentences.data import (
@@ -13,7 +14,6 @@ from msdiff.report.sentences.data import (
     patients_of,
     patients_with_pairs,
 )
-from msdiff.report.sentences.forecasts import forecast_cohort
 from msdiff.report.sentences.phrases import Run, count
 
 # Settings that say what was counted, wherever they stand in the config.

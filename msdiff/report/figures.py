@@ -7,20 +7,18 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from msdiff.cohort.samples import Shard
-from msdiff.cohort.stacks import Stack
 from msdiff.forecasting.slabs import Slabs
-from msdiff.report import (
-    ablation_figures,
-    chart_figures,
-    detection_figures,
-    forecast_charts,
-    forecast_figures,
-    preview_figures,
-    slice_figures,
-)
-from msdiff.report.forecasts import Forecasts
+from msdiff.report import chart_figures
+from msdiff.report.detection import figures as detection_figures
+from msdiff.report.forecasting import charts as forecast_charts
+from msdiff.report.forecasting import figures as forecast_figures
+from msdiff.report.forecasting.reading import Forecasts
 from msdiff.report.pictures import Picture
+from msdiff.report.synthesis import ablation as ablation_figures
+from msdiff.report.synthesis import figures as slice_figures
+from msdiff.report.synthesis import previews as preview_figures
+from msdiff.sampling.shards import Shard
+from msdiff.stack.reading import Stack
 
 
 class Sources(NamedTuple):
@@ -46,32 +44,32 @@ def _of_forecasts(
 ) -> Callable[[Sources], Picture | None]:
     """The figure of the forecasts of a purpose; None where the run has none."""
 
-    def drawn(run: Sources) -> Picture | None:
+    def plotted(run: Sources) -> Picture | None:
         if run.slabs is None or purpose not in run.forecasts:
             return None
         return function(run.slabs, run.forecasts[purpose], run.n_patients)
 
-    return drawn
+    return plotted
 
 
 # A figure whose sources a run does not have is None, or asks for a table that is not there.
 FIGURES: dict[str, Callable[[Sources], Picture | None]] = {
-    "follow_ups": lambda run: slice_figures.draw_follow_ups(run.stack, run.contrast, run.shards, run.n_patients),
-    "image_quality": lambda run: chart_figures.draw_image_quality(run.tables["image_quality"]),
-    "ablation": lambda run: ablation_figures.draw_ablation(run.tables["ablation"]),
-    "augmentation": lambda run: detection_figures.draw_augmentation(run.tables["augmentation"]),
-    "lesion_sizes": lambda run: detection_figures.draw_lesion_sizes(run.tables["lesion_sizes"]),
-    "forecasts": _of_forecasts("test", forecast_figures.draw_forecasts),
-    "heat_maps": _of_forecasts("heat_maps", forecast_figures.draw_heat_maps),
+    "follow_ups": lambda run: slice_figures.plot_follow_ups(run.stack, run.contrast, run.shards, run.n_patients),
+    "image_quality": lambda run: chart_figures.plot_image_quality(run.tables["image_quality"]),
+    "ablation": lambda run: ablation_figures.plot_ablation(run.tables["ablation"]),
+    "augmentation": lambda run: detection_figures.plot_augmentation(run.tables["augmentation"]),
+    "lesion_sizes": lambda run: detection_figures.plot_lesion_sizes(run.tables["lesion_sizes"]),
+    "forecasts": _of_forecasts("test", forecast_figures.plot_forecasts),
+    "heat_maps": _of_forecasts("heat_maps", forecast_figures.plot_heat_maps),
     "one_patient": _of_forecasts(
-        "counterfactuals", lambda slabs, forecasts, _: forecast_figures.draw_one_patient(slabs, forecasts)
+        "counterfactuals", lambda slabs, forecasts, _: forecast_figures.plot_one_patient(slabs, forecasts)
     ),
-    "activity_prediction": lambda run: forecast_charts.draw_activity(run.tables["activity_prediction"]),
-    "counterfactuals": lambda run: forecast_charts.draw_counterfactuals(run.tables["counterfactuals"]),
-    "calibration": lambda run: forecast_charts.draw_calibration(run.tables["calibration"]),
-    "preprocessing": lambda run: slice_figures.draw_preprocessing(run.stack, run.contrast, run.n_patients),
-    "losses": lambda run: chart_figures.draw_histories(run.histories),
-    "previews": lambda run: preview_figures.draw_previews(run.previews),
+    "activity_prediction": lambda run: forecast_charts.plot_activity(run.tables["activity_prediction"]),
+    "counterfactuals": lambda run: forecast_charts.plot_counterfactuals(run.tables["counterfactuals"]),
+    "calibration": lambda run: forecast_charts.plot_calibration(run.tables["calibration"]),
+    "preprocessing": lambda run: slice_figures.plot_preprocessing(run.stack, run.contrast, run.n_patients),
+    "losses": lambda run: chart_figures.plot_histories(run.histories),
+    "previews": lambda run: preview_figures.plot_previews(run.previews),
 }
 # The table that a figure needs; the others need none.
 NEEDS = {
@@ -83,7 +81,7 @@ NEEDS = {
 }
 
 
-def draw(run: Sources) -> Iterator[tuple[str, Picture]]:
+def plot(run: Sources) -> Iterator[tuple[str, Picture]]:
     """Name and picture of every figure that this run has something to draw for, one after the other."""
     for name, function in FIGURES.items():
         if name in NEEDS and NEEDS[name] not in run.tables:

@@ -19,10 +19,10 @@ from matplotlib.patheffects import Normal, Stroke
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.images import Grid
 from msdiff.report.colours import BLUE, GREEN, ORANGE, PINK, SKY, VERMILION
+from msdiff.stack.reading import Stack
 from msdiff.writing import whole_file
 
 COLOURS = [BLUE, VERMILION, GREEN, PINK, ORANGE, SKY]

@@ -56,7 +56,7 @@ class ScanPicture(NamedTuple):
     caption: str
 
 
-def draw_scan(
+def plot_scan(
     head: Volume,
     brain: NDArray[np.bool_],
     regions: NDArray[np.int32],

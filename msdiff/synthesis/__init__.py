@@ -7,7 +7,7 @@ A generator is two functions, listed here by its name or given as `module:functi
             path of a trained detector's weights. With several accelerators it is called in as many processes, for
             msdiff.training.train to share the batches, where settings have `training` (TrainingSettings). compile_when
             is as in msdiff.networks.compiled
-    DRAW    (tensors, description, device, compile_when) -> draw(baseline, change_mask, scalars, seeds, sampler)
+    SAMPLE    (tensors, description, device, compile_when) -> draw(baseline, change_mask, scalars, seeds, sampler)
             baseline (B, 1, H, W) in [-1, 1], change_mask (B, 1, H, W) of 0 and 1, scalars (B, 3) in mm3, a number and
             0 or 1, one seed per sample, a SamplerSettings; all on the CPU. Returns follow-ups (B, 1, H, W) on its
             device, finished or not, so that the next batch can be ordered before this one is fetched. A sample depends
@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from torch import Tensor
 
-TRAIN = {"long_ms_diff": "msdiff.synthesis.long_ms_diff:train_generator"}
-DRAW = {"long_ms_diff": "msdiff.synthesis.follow_ups:load_generator"}
+TRAIN = {"long_ms_diff": "msdiff.synthesis.long_ms_diff.task:train_generator"}
+SAMPLE = {"long_ms_diff": "msdiff.synthesis.long_ms_diff.follow_ups:load_generator"}
 
 
 class Generator(NamedTuple):

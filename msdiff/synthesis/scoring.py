@@ -28,13 +28,13 @@ from pydantic import PositiveFloat
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from msdiff.cohort.intensities import lesion_intensity
-from msdiff.cohort.samples import Shard
-from msdiff.cohort.stacks import Stack
 from msdiff.errors import BadInput
 from msdiff.metrics import image as likeness
 from msdiff.metrics.voxel import confusion, dice
+from msdiff.sampling.shards import Shard
 from msdiff.settings import Settings
+from msdiff.stack.intensities import lesion_intensity
+from msdiff.stack.reading import Stack
 
 log = logging.getLogger(__name__)
 

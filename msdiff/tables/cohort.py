@@ -20,7 +20,7 @@ ARMS = [row["arm"] for row in published.COHORT if row["arm"] != ALL_ARMS]
 
 
 def cohort_table(slices: Mapping[str, pd.DataFrame], settings: TableSettings) -> pd.DataFrame:
-    """One row per arm, and one for all, of each cohort's index of slices (see msdiff.cohort.stacks), and the paper's.
+    """One row per arm, and one for all, of each cohort's index of slices (see msdiff.stack.reading), and the paper's.
 
     `slices` holds them by the cohort's name.
     """

@@ -73,7 +73,7 @@ def with_intervals(metrics: Iterable[str]) -> list[str]:
 def keys_of(path: str | Path, kind: str) -> dict[str, str]:
     """The generator, architecture, mix and seed that the path of a result of this kind (PATHS) carries.
 
-    >>> keys_of("results/segmentation/phantom/long_ms_diff/unet/1-2/seed-0/scores", "scores")
+    >>> keys_of("results/detection/phantom/long_ms_diff/unet/1-2/seed-0/scores", "scores")
     {'generator': 'long_ms_diff', 'architecture': 'unet', 'mix': '1-2', 'seed': '0'}
 
     Raises BadInput where the path has another form.

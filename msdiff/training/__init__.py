@@ -199,7 +199,7 @@ def batches(
     """The parts that this process makes of the steps to come, a few steps prepared ahead in another thread."""
 
     def prepare(step: int) -> list[Part]:
-        cut = np.array_split(sampler.draw(step), settings.parts)
+        cut = np.array_split(sampler.choose(step), settings.parts)
         return [
             Part(
                 part,

@@ -31,7 +31,7 @@ class Sampler:
         self.batch_size = batch_size
         self.seed = seed
 
-    def draw(self, step: int) -> NDArray[np.int64]:
+    def choose(self, step: int) -> NDArray[np.int64]:
         """The indices (B,) of a step's batch."""
         rng = np.random.default_rng([self.seed, step, SAMPLER])
         places = (np.arange(self.batch_size) + rng.random(self.batch_size)) / self.batch_size

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 
-from msdiff.cohort.samples import Shard, save_shard
-from msdiff.cohort.stacks import load_stack
+from msdiff.sampling.shards import Shard, save_shard
+from msdiff.stack.reading import load_stack
 
 SHAPE = (20, 24, 12)  # x, y, z
 SPACING_MM = (2.0, 1.0, 4.0)

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from msdiff.__main__ import main
-from msdiff.cohort.samples import map_shard
-from msdiff.cohort.stacks import load_stack
+from msdiff.sampling.shards import map_shard
+from msdiff.stack.reading import load_stack
 
 CASES = 18
 QUESTIONS = ("quality", "plausibility", "adherence")

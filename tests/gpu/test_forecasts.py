@@ -122,7 +122,7 @@ def test_a_memory_preset_fits_its_accelerator(preset, what, sizes):
     of, chosen = sizes.Sizes("paper"), yaml.safe_load(preset.read_text())["forecasting"]
     if what == "draws":
         # With guidance each is two rows.
-        build, given, step, kept, rows = of.controlled, of.with_embedded, sizes.evaluate, 0, 2 * chosen["draw_batch"]
+        build, given, step, kept, rows = of.controlled, of.with_embedded, sizes.evaluate, 0, 2 * chosen["sample_batch"]
     else:
         (build, given), step, kept = of.stages[what], sizes.train_step, 3
         rows = of.config[what]["training"]["batch_size"] // chosen[what]["training"]["micro_batches"]

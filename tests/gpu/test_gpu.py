@@ -12,15 +12,15 @@ import pytest
 import torch
 import yaml
 
-from msdiff.cohort.samples import load_shard
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import OutOfTime
 from msdiff.networks.weights import load_weights
+from msdiff.sampling.shards import load_shard
 from msdiff.settings import check
-from msdiff.synthesis.drawing import draw_shard
-from msdiff.synthesis.follow_ups import load_generator
-from msdiff.synthesis.long_ms_diff import train_generator
-from msdiff.synthesis.plan import PlanSettings, plan_samples
+from msdiff.synthesis.long_ms_diff.follow_ups import load_generator
+from msdiff.synthesis.long_ms_diff.plan import PlanSettings, plan_samples
+from msdiff.synthesis.long_ms_diff.task import train_generator
+from msdiff.synthesis.sampling import sample_shard
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
@@ -102,7 +102,7 @@ def test_a_shard_is_that_of_the_cpu(tmp_path, stack, generator_path, given, comp
     sampler = check(SamplerSettings, given("sampler"))
     for device in (CPU, GPU):
         out = tmp_path / device.type
-        assert draw_shard(stack, plan, generator_path, 0, 1, 3, sampler, device, out, compile_when) == 8
+        assert sample_shard(stack, plan, generator_path, 0, 1, 3, sampler, device, out, compile_when) == 8
     ours, theirs = load_shard(tmp_path / "cuda"), load_shard(tmp_path / "cpu")
     np.testing.assert_array_equal(ours.change_mask, theirs.change_mask)
     np.testing.assert_allclose(ours.follow_up, theirs.follow_up, atol=TOLERANCE)
@@ -151,4 +151,4 @@ def test_a_memory_preset_fits_its_accelerator(preset, memory):
     rows = config["synthesis"]["long_ms_diff"]["training"]["batch_size"]
     rows //= chosen["long_ms_diff"]["training"]["micro_batches"]
     assert memory.measure(memory.train_step, config, rows, 256) < 0.95e9 * gigabytes
-    assert memory.measure(memory.draw_step, config, chosen["draw_batch"], 256) < 0.95e9 * gigabytes
+    assert memory.measure(memory.sampling_step, config, chosen["sample_batch"], 256) < 0.95e9 * gigabytes

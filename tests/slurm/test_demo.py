@@ -9,8 +9,8 @@ pytestmark = pytest.mark.slurm
 TABLES = ["augmentation", "image_quality", "ablation", "privacy", "cohort", "quality", "compute"]
 TABLES += ["regional_accuracy", "activity_prediction", "lesion_count", "counterfactuals", "calibration"]
 # What each asks for; every other job goes to a node without GPUs.
-GPUS = {"train_auxiliary": 1, "train_generator": 4, "train_ablation": 1, "draw_samples": 1, "train_detector": 1}
-GPUS |= {"train_prior": 4, "train_control": 4, "draw_forecasts": 1}
+GPUS = {"train_auxiliary": 1, "train_generator": 4, "train_ablation": 1, "sample_images": 1, "train_detector": 1}
+GPUS |= {"train_prior": 4, "train_control": 4, "sample_forecasts": 1}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_short_rules_share_submissions(jobs):
     (imaging,) = (number for rule, number in submissions.items() if "normalise" in rule)
     assert (imaging, submissions["quality_check_quality"]) == (1, 1)
     # Twelve trial patients are three batches, drawn together, and four of the study one.
-    assert (submissions["aligned_draw_aligned"], submissions["parcellate"]) == (1, 4)
+    assert (submissions["aligned_simulate_aligned"], submissions["parcellate"]) == (1, 4)
     assert len(jobs) == 54
 
 

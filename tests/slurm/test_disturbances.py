@@ -15,13 +15,13 @@ from types import SimpleNamespace
 import pytest
 
 pytestmark = pytest.mark.slurm
-DETECTORS = "results/segmentation/phantom/long_ms_diff"
+DETECTORS = "results/detection/phantom/long_ms_diff"
 GENERATED = "results/synthesis/phantom/long_ms_diff"
 QUALITY = "results/preprocessed/phantom/quality/sub-0001"
 # What is interrupted and how, and what comes after it: Slurm jobs, by the comments that the plugin gives them.
 CANCELLED = "rule_train_detector_wildcards_phantom_long_ms_diff_unet_1-1_0"
 ORPHANED = "rule_train_detector_wildcards_phantom_long_ms_diff_bit_resnet50_1-1_0"
-NODE_DOWN = "rule_draw_samples_wildcards_phantom_long_ms_diff_held_out_000"
+NODE_DOWN = "rule_sample_images_wildcards_phantom_long_ms_diff_held_out_000"
 OVER_TIME = "rule_detect_lesions_wildcards_phantom_long_ms_diff_unet_1-0_0"
 OVER_MEMORY = "rule_quality_check_quality"
 INTERRUPTED = {CANCELLED, ORPHANED, NODE_DOWN, OVER_TIME, OVER_MEMORY}
@@ -35,12 +35,12 @@ DOWNSTREAM = {
     "rule_ablation",
     "rule_privacy",
     "rule_cohort",
-    "rule_draw_figures",
+    "rule_plot_figures",
 }
 # A training and a shard on a node of their own each; a minute is the least that Slurm grants.
 RESOURCES = [
     "train_detector:slurm_extra=--nodelist=gpu2",
-    "draw_samples:slurm_extra=--nodelist=gpu1",
+    "sample_images:slurm_extra=--nodelist=gpu1",
     "detect_lesions:runtime=attempt",
 ]
 # Stands before `python` in the jobs' PATH, notes each call, and holds up the first of some. A training is halted after
@@ -83,7 +83,7 @@ with (notes / "calls").open("a") as calls:
 for command, unit, hold in [
     ("train-detector", "unet/1-1", halt_after_a_checkpoint),
     ("train-detector", "bit_resnet50/1-1", halt_after_a_checkpoint),
-    ("draw-samples", "held_out", sleep),
+    ("sample-images", "held_out", sleep),
     ("detect-lesions", "unet/1-0", sleep),
     ("check-quality", "sub-0001", fill_memory),
 ]:

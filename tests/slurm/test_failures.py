@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 pytestmark = pytest.mark.slurm
-DETECTORS = "results/segmentation/phantom/long_ms_diff"
+DETECTORS = "results/detection/phantom/long_ms_diff"
 BROKEN, WHOLE = f"{DETECTORS}/unet/1-1/seed-0", f"{DETECTORS}/bit_resnet50/1-1/seed-0"
 # Of three branches the last steps, and all that is made of them.
 LOST = [f"{BROKEN}/scores", f"{WHOLE}/scores", "results/synthesis/phantom/long_ms_diff/image_scores.tsv"]
@@ -56,5 +56,5 @@ def test_next_run_makes_what_is_missing(faulty, finished_demo, snakemake, accoun
     assert run.returncode == 0, run.stdout[-8000:]
     jobs = accounting(folder)[len(before) :]
     assert {row["State"] for row in jobs} == {"COMPLETED"}
-    assert [row["Rule"] for row in jobs if not row["Rule"].startswith("tables_")] == ["detect_lesions", "draw_figures"]
+    assert [row["Rule"] for row in jobs if not row["Rule"].startswith("tables_")] == ["detect_lesions", "plot_figures"]
     assert (folder / TABLE).read_bytes() == (finished_demo / TABLE).read_bytes()

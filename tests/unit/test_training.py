@@ -242,13 +242,13 @@ def test_nothing_to_draw_from_is_bad_input():
 def test_sampler_follows_weights_seed_and_step():
     indices, weights = np.array([10, 11, 12, 13]), np.array([1.0, 0.0, 3.0, 4.0])
     sampler = training.Sampler(indices, weights, 8, 5)
-    drawn = np.concatenate([sampler.draw(step) for step in range(500)])
+    drawn = np.concatenate([sampler.choose(step) for step in range(500)])
     assert np.isin(drawn, [10, 12, 13]).all()
     shares = [(drawn == index).mean() for index in indices]
     np.testing.assert_allclose(shares, weights / 8, atol=0.01)
-    assert np.array_equal(sampler.draw(3), training.Sampler(indices, weights, 8, 5).draw(3))
-    assert not np.array_equal(sampler.draw(3), sampler.draw(4))
-    assert not np.array_equal(sampler.draw(3), training.Sampler(indices, weights, 8, 6).draw(3))
+    assert np.array_equal(sampler.choose(3), training.Sampler(indices, weights, 8, 5).choose(3))
+    assert not np.array_equal(sampler.choose(3), sampler.choose(4))
+    assert not np.array_equal(sampler.choose(3), training.Sampler(indices, weights, 8, 6).choose(3))
 
 
 def test_learning_rate_warms_up_and_decays():
@@ -297,7 +297,7 @@ def test_each_part_starts_from_the_buffers_of_the_step_and_their_mean_is_kept(tm
     task.batch = lambda indices, generator: {"value": torch.from_numpy(indices).float()}
     task.loss = lambda batch, generator: {"loss": task.modules(batch["value"])}
     run(tmp_path, task, {"steps": 1, "batch_size": 5, "micro_batches": 3})
-    drawn = training.Sampler(task.indices, task.weights, 5, 3).draw(0)
+    drawn = training.Sampler(task.indices, task.weights, 5, 3).choose(0)
     parts = [drawn[:2], drawn[2:4], drawn[4:]]
     expected = sum(len(part) / 5 * (10 + 0.5 * (part.mean() - 10)) for part in parts)
     assert task.modules.mean.item() == pytest.approx(expected)

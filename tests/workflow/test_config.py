@@ -74,7 +74,7 @@ def test_unknown_keys_are_refused_at_every_level(validator, path):
 def test_the_detector_that_scores_the_generator_is_not_the_one_that_trained_it(overlay):
     """Not by its list of slices, nor by its loss, nor by its seed."""
     config = merged(paper_scale(), yaml.safe_load(overlay.read_text()) if overlay else {})
-    auxiliary, scorer = config["synthesis"]["auxiliary"], config["segmentation"]
+    auxiliary, scorer = config["synthesis"]["auxiliary"], config["detection"]
     assert auxiliary["slices"]["unit"] != scorer["slices"]["unit"]
     assert auxiliary["detector"]["loss"] != scorer["detectors"]["unet"]["loss"]
     assert auxiliary["seed"] not in scorer["seeds"]
@@ -105,8 +105,8 @@ def test_paper_scale_is_the_papers():
     assert sum(phantom["phantom"]["arms"].values()) == 170
     assert [phantom["split"][name] for name in ("train", "validation", "test")] == [110, 30, 30]
     assert config["synthesis"]["plan"]["mass"]["count"] == 15_000
-    assert config["segmentation"]["mixes"] == ["1-0", "1-1", "1-2", "1-3", "0-1"]
-    assert len(config["segmentation"]["seeds"]) == 3
+    assert config["detection"]["mixes"] == ["1-0", "1-1", "1-2", "1-3", "0-1"]
+    assert len(config["detection"]["seeds"]) == 3
 
 
 def test_forecasts_at_paper_scale_are_the_papers():

@@ -33,11 +33,11 @@ def test_paper_scale_run_is_sized(plan, tmp_path):
         "train_auxiliary",
         "train_generator",
         "train_ablation",
-        "draw_samples",
+        "sample_images",
         "train_detector",
         "train_prior",
         "train_control",
-        "draw_forecasts",
+        "sample_forecasts",
     }
     assert 60 < float(rows["train_generator"]["gpu_hours"]) < 100
     # As the profile asks for it, all fits into its time limits.

@@ -14,7 +14,7 @@ TABLES = ["augmentation", "augmentation_tests", "lesion_sizes", "lesions"]
 TABLES += ["image_quality", "ablation", "privacy", "cohort", "quality", "compute"]
 FORECASTS = ["regional_accuracy", "activity_prediction", "lesion_count", "counterfactuals", "calibration"]
 TABLES += FORECASTS
-REPORTING = {"draw_figures", "provenance", "model_card", "datasheet", "report", "all"}
+REPORTING = {"plot_figures", "provenance", "model_card", "datasheet", "report", "all"}
 
 
 def snakemake(folder, environment, *arguments):
@@ -96,14 +96,14 @@ def test_second_run_has_nothing_to_do(demo, environment):
 @pytest.mark.parametrize(
     ("lost", "rules"),
     [
-        ("synthesis/phantom/long_ms_diff/weights.safetensors", {"train_generator", "draw_samples", "train_detector"}),
+        ("synthesis/phantom/long_ms_diff/weights.safetensors", {"train_generator", "sample_images", "train_detector"}),
         (
             "synthesis/phantom/ablation/complete/seed-0/held_out/shards/000",
-            {"draw_samples", "score_images", "ablation"},
+            {"sample_images", "score_images", "ablation"},
         ),
-        ("forecasting/trials/prior/weights.safetensors", {"train_prior", "train_control", "draw_forecasts"}),
+        ("forecasting/trials/prior/weights.safetensors", {"train_prior", "train_control", "sample_forecasts"}),
         ("forecasting/trials/forecasts/test/scores", {"score_forecasts", "regional_accuracy"}),
-        ("segmentation/phantom/long_ms_diff/unet/1-1/seed-0/scores", {"detect_lesions", "augmentation"}),
+        ("detection/phantom/long_ms_diff/unet/1-1/seed-0/scores", {"detect_lesions", "augmentation"}),
     ],
 )
 def test_what_a_killed_run_had_deleted_is_made_again(demo, environment, tmp_path, lost, rules):
@@ -130,7 +130,7 @@ def test_changed_sampler_retrains_no_generator(demo, environment, overrides):
     values["synthesis"].setdefault("sampler", {})["steps"] = 3
     overrides.write_text(yaml.safe_dump(values))
     rules = planned(demo, environment, "all")
-    assert "draw_samples" in rules
+    assert "sample_images" in rules
     assert not {"train_generator", "train_auxiliary", "stack_scans", "register"} & rules
 
 

@@ -50,7 +50,7 @@ def test_every_profile_plans(checkout, environment, profile):
 def test_one_table_plans_only_what_it_needs(checkout, environment):
     plan = snakemake(checkout, environment, "--profile", "profiles/demo", "-n", "results/tables/cohort.csv")
     assert plan.returncode == 0, plan.stderr
-    assert not {"train_generator", "train_detector", "draw_samples"} & set(planned_jobs(plan.stdout))
+    assert not {"train_generator", "train_detector", "sample_images"} & set(planned_jobs(plan.stdout))
 
 
 def test_the_table_of_regions_plans_just_what_it_needs(checkout, environment):
@@ -58,9 +58,9 @@ def test_the_table_of_regions_plans_just_what_it_needs(checkout, environment):
     plan = snakemake(checkout, environment, "--profile", "profiles/demo", "-n", "results/tables/regional_accuracy.csv")
     assert plan.returncode == 0, plan.stderr
     jobs = planned_jobs(plan.stdout)
-    batches = jobs.pop("draw_aligned")
+    batches = jobs.pop("simulate_aligned")
     assert jobs.pop("parcellate") == batches < 20
-    assert jobs.pop("draw_forecasts") >= jobs.pop("score_forecasts") == 2
+    assert jobs.pop("sample_forecasts") >= jobs.pop("score_forecasts") == 2
     alone = ["index_phantom", "pair_scans", "stack_scans", "cut_slabs", "train_prior", "train_control"]
     assert jobs == dict.fromkeys([*alone, "regional_accuracy"], 1)
     assert set(re.findall(r"cohort=(\w+)", plan.stdout)) == {"trials"}
@@ -81,10 +81,10 @@ def test_an_ablation_takes_one_idea_at_a_time_and_nothing_that_it_does_not_need(
     jobs = planned_jobs(plan.stdout)
     variants = ["change_mask", "auxiliary_loss", "adaptive_weight", "dropout"]
     names = ["complete", *(f"without_{variant}" for variant in variants)]
-    assert [jobs[rule] for rule in ("train_ablation", "draw_samples", "score_images")] == [len(names)] * 3
+    assert [jobs[rule] for rule in ("train_ablation", "sample_images", "score_images")] == [len(names)] * 3
     # One auxiliary, one detector that scores, one plan, for all of them.
     assert [jobs[rule] for rule in ("train_auxiliary", "train_detector", "plan_samples")] == [1, 1, 1]
-    assert not {"train_generator", "detect_lesions", "augmentation", "image_quality", "draw_figures"} & set(jobs)
+    assert not {"train_generator", "detect_lesions", "augmentation", "image_quality", "plot_figures"} & set(jobs)
     trained = {}
     for command in re.findall(r"exec python -m msdiff train-generator.*?2>&1", plan.stdout, re.DOTALL):
         words = shlex.split(command.replace("\\\n", " "))
@@ -214,7 +214,7 @@ def test_a_sheet_with_arms_masks_and_three_sessions_is_forecast_itself(checkout,
     plan = snakemake(checkout, environment, *command)
     assert plan.returncode == 0, plan.stderr
     jobs = planned_jobs(plan.stdout)
-    assert [jobs.get(rule) for rule in ("register", "stack_scans", "cut_slabs", "draw_aligned")] == [1, 1, 1, None]
+    assert [jobs.get(rule) for rule in ("register", "stack_scans", "cut_slabs", "simulate_aligned")] == [1, 1, 1, None]
     assert set(re.findall(r"cohort=(\w+)", plan.stdout)) == {"own"}
     # An arm that no forecast knows is told before days of imaging.
     sheet = tmp_path / "own.tsv"

@@ -11,8 +11,8 @@ import yaml
 
 pytestmark = pytest.mark.workflow
 ROOT = Path(__file__).parents[2]
-GPUS = {"train_auxiliary": 1, "train_generator": 4, "train_ablation": 1, "train_detector": 1, "draw_samples": 1}
-GPUS |= {"train_prior": 4, "train_control": 4, "draw_forecasts": 1}
+GPUS = {"train_auxiliary": 1, "train_generator": 4, "train_ablation": 1, "train_detector": 1, "sample_images": 1}
+GPUS |= {"train_prior": 4, "train_control": 4, "sample_forecasts": 1}
 DEMO = ["--configfile", "config.yaml", "profiles/demo/overrides.yaml"]
 MOST_PATIENTS = 2131  # Favero et al. 2025
 
@@ -74,7 +74,7 @@ def attempts(checkout, environment):
 def test_paper_scale_run_is_few_submissions(paper_scale):
     jobs = [job for submission in paper_scale for job in submission]
     assert len([job for job in jobs if job["rule"] == "register"]) == 170
-    assert len([job for job in jobs if job["rule"] == "draw_aligned"]) == -(-MOST_PATIENTS // 20)
+    assert len([job for job in jobs if job["rule"] == "simulate_aligned"]) == -(-MOST_PATIENTS // 20)
     assert len(jobs) <= 2500
     assert len(paper_scale) <= 430
 

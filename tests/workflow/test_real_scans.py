@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from msdiff.cohort.stacks import load_stack
+from msdiff.stack.reading import load_stack
 
 SHARED = os.environ.get("MSDIFF_SHARED")
 pytestmark = [
@@ -28,7 +28,7 @@ synthesis:
     variants: {without_auxiliary_loss: null, without_adaptive_weight: null, without_dropout: null}
   plan: {mass: {count: 48}, held_out: {slices_per_pair: 2}}
   sampler: {steps: 2}
-segmentation:
+detection:
   mixes: ["1-0", "1-1"]
   detectors:
     unet: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}

@@ -33,13 +33,13 @@ rule index_phantom:
         """
 
 
-rule draw_phantom:
+rule simulate_phantom:
     output:
         scans=directory("results/cohorts/{cohort}/raw/{subject}"),
     log:
-        "results/logs/draw_phantom/{cohort}/{subject}.log",
+        "results/logs/simulate_phantom/{cohort}/{subject}.log",
     benchmark:
-        "results/benchmarks/draw_phantom/{cohort}/{subject}.tsv"
+        "results/benchmarks/simulate_phantom/{cohort}/{subject}.tsv"
     group:
         "imaging"
     conda:
@@ -52,7 +52,7 @@ rule draw_phantom:
         settings=settings("cohort/{cohort}/phantom"),
     shell:
         r"""
-        python -m msdiff draw-phantom \
+        python -m msdiff simulate-phantom \
             --subject {wildcards.subject:q} \
             --contrasts {params.contrasts:q} \
             --out {output.scans:q} \
@@ -61,13 +61,13 @@ rule draw_phantom:
 
 
 # A cohort of the space `template`: what imaging would make of a batch of patients, were it perfect.
-rule draw_aligned:
+rule simulate_aligned:
     output:
         aligned=directory("results/preprocessed/{cohort}/aligned/{batch}"),
     log:
-        "results/logs/draw_aligned/{cohort}/{batch}.log",
+        "results/logs/simulate_aligned/{cohort}/{batch}.log",
     benchmark:
-        "results/benchmarks/draw_aligned/{cohort}/{batch}.tsv"
+        "results/benchmarks/simulate_aligned/{cohort}/{batch}.tsv"
     group:
         "aligned"
     conda:
@@ -87,7 +87,7 @@ rule draw_aligned:
         ),
     shell:
         r"""
-        python -m msdiff draw-aligned \
+        python -m msdiff simulate-aligned \
             --subjects {params.subjects:q} \
             --contrasts {params.contrasts:q} \
             --out {output.aligned:q} \

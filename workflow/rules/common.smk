@@ -173,9 +173,9 @@ ENVIRONMENT, PARCELLATOR_MEMORY, PARCELLATOR_MINUTES = {
     "samseg": ("samseg", 8000, 60),
     "freesurfer": ("imaging", 14000, 10),
 }.get(PARCELLATOR, ("imaging", 6000, 20))
-ARCHITECTURES = list(config["segmentation"]["detectors"])
-MIXES = config["segmentation"]["mixes"]
-SEEDS = config["segmentation"]["seeds"]
+ARCHITECTURES = list(config["detection"]["detectors"])
+MIXES = config["detection"]["mixes"]
+SEEDS = config["detection"]["seeds"]
 
 
 wildcard_constraints:

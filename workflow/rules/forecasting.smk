@@ -151,7 +151,7 @@ rule train_control:
         """
 
 
-rule draw_forecasts:
+rule sample_forecasts:
     input:
         slabs="results/forecasting/{cohort}/slabs",
         weights=lambda wildcards: (
@@ -162,9 +162,9 @@ rule draw_forecasts:
             "results/forecasting/{cohort}/forecasts/{purpose}/shards/{shard}"
         ),
     log:
-        "results/logs/draw_forecasts/{cohort}/{purpose}_{shard}.log",
+        "results/logs/sample_forecasts/{cohort}/{purpose}_{shard}.log",
     benchmark:
-        "results/benchmarks/draw_forecasts/{cohort}/{purpose}_{shard}.tsv"
+        "results/benchmarks/sample_forecasts/{cohort}/{purpose}_{shard}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: 4
@@ -175,7 +175,7 @@ rule draw_forecasts:
         mem_mb=memory(32000, GPU_NODE),
         runtime=minutes(120, GPU_NODE),
         # What fits the accelerator's memory. Not a param: a draw stays the same, and another batch draws nothing anew.
-        draw_batch=config["forecasting"]["draw_batch"],
+        sample_batch=config["forecasting"]["sample_batch"],
     params:
         shards=lambda wildcards: DRAWS[wildcards.purpose]["shards"],
         settings=settings(
@@ -186,13 +186,13 @@ rule draw_forecasts:
         ),
     shell:
         r"""
-        python -m msdiff draw-forecasts \
+        python -m msdiff sample-forecasts \
             --slabs {input.slabs:q} \
             --weights {input.weights:q} \
             --purpose {wildcards.purpose} \
             --shard {wildcards.shard} \
             --shards {params.shards} \
-            --batch {resources.draw_batch} \
+            --batch {resources.sample_batch} \
             --threads {threads} \
             --compile accelerator \
             --out {output.shard:q} \

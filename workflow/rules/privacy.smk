@@ -108,7 +108,7 @@ rule find_nearest:
         """
 
 
-rule draw_nearest:
+rule plot_nearest:
     input:
         stack="results/preprocessed/{cohort}/stack",
         shards=shards("mass"),
@@ -116,9 +116,9 @@ rule draw_nearest:
     output:
         pictures=directory("results/privacy/{cohort}/{generator}/pictures"),
     log:
-        "results/logs/draw_nearest/{cohort}/{generator}.log",
+        "results/logs/plot_nearest/{cohort}/{generator}.log",
     benchmark:
-        "results/benchmarks/draw_nearest/{cohort}/{generator}.tsv"
+        "results/benchmarks/plot_nearest/{cohort}/{generator}.tsv"
     conda:
         "../../envs/tables.yaml"
     resources:
@@ -129,7 +129,7 @@ rule draw_nearest:
         settings=settings("privacy/pictures"),
     shell:
         r"""
-        python -m msdiff draw-nearest \
+        python -m msdiff plot-nearest \
             --stack {input.stack:q} \
             --contrast {params.contrast:q} \
             --shards {input.shards:q} \

@@ -166,7 +166,7 @@ rule plan_samples:
         """
 
 
-rule draw_samples:
+rule sample_images:
     input:
         stack="results/preprocessed/{cohort}/stack",
         plan=lambda wildcards: (
@@ -178,9 +178,9 @@ rule draw_samples:
             "results/synthesis/{cohort}/{generator}/{purpose}/shards/{shard}"
         ),
     log:
-        "results/logs/draw_samples/{cohort}/{generator}_{purpose}_{shard}.log",
+        "results/logs/sample_images/{cohort}/{generator}_{purpose}_{shard}.log",
     benchmark:
-        "results/benchmarks/draw_samples/{cohort}/{generator}_{purpose}_{shard}.tsv"
+        "results/benchmarks/sample_images/{cohort}/{generator}_{purpose}_{shard}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: 4
@@ -191,7 +191,7 @@ rule draw_samples:
         mem_mb=memory(32000, GPU_NODE),
         runtime=minutes(120, GPU_NODE),
         # What fits the accelerator's memory. Not a param: a sample stays the same, and another batch draws nothing anew.
-        draw_batch=config["synthesis"]["draw_batch"],
+        sample_batch=config["synthesis"]["sample_batch"],
     params:
         shards=lambda wildcards: len(
             shard_numbers(wildcards.generator, wildcards.purpose)
@@ -199,13 +199,13 @@ rule draw_samples:
         settings=settings("synthesis/sampler"),
     shell:
         r"""
-        python -m msdiff draw-samples \
+        python -m msdiff sample-images \
             --stack {input.stack:q} \
             --plan {input.plan:q} \
             --weights {input.weights:q} \
             --shard {wildcards.shard} \
             --shards {params.shards} \
-            --batch {resources.draw_batch} \
+            --batch {resources.sample_batch} \
             --threads {threads} \
             --compile accelerator \
             --out {output.shard:q} \
@@ -256,7 +256,7 @@ rule score_images:
         # Trained on real slices alone, and not the auxiliary, whose list of slices, loss and seed are others: it never met a
         # generator.
         detector=lambda wildcards: (
-            f"results/segmentation/{wildcards.cohort}/{plan_and_detector_of(wildcards.generator)}/unet/1-0/"
+            f"results/detection/{wildcards.cohort}/{plan_and_detector_of(wildcards.generator)}/unet/1-0/"
             f"seed-{SEEDS[0]}/weights.safetensors"
         ),
     output:

@@ -1,6 +1,6 @@
 """The tables, the figures, the provenance record and the report.
 
-Reads   results/segmentation/, results/synthesis/, results/forecasting/,
+Reads   results/detection/, results/synthesis/, results/forecasting/,
         results/preprocessed/{cohort}/{stack,quality}/, results/benchmarks/
 Writes  results/tables/, results/figures/, results/provenance.json, results/report.html
 """
@@ -28,7 +28,7 @@ QUALITY = expand(
     subject=SUBJECTS[STUDY],
 )
 SCORES = expand(
-    "results/segmentation/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/scores",
+    "results/detection/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/scores",
     cohort=STUDY,
     generator=GENERATORS,
     architecture=ARCHITECTURES,
@@ -36,7 +36,7 @@ SCORES = expand(
     seed=SEEDS,
 )
 MIXTURES = expand(
-    "results/segmentation/{cohort}/{generator}/mixes/{mix}_seed-{seed}.tsv",
+    "results/detection/{cohort}/{generator}/mixes/{mix}_seed-{seed}.tsv",
     cohort=STUDY,
     generator=GENERATORS,
     mix=MIXES,
@@ -72,7 +72,7 @@ HISTORIES = {
     # Panel, curve and seed.
     **{
         f"{architecture}/{mix}/seed-{seed}": (
-            f"results/segmentation/{STUDY}/{GENERATORS[0]}/{architecture}/{mix}/seed-{seed}/history.csv"
+            f"results/detection/{STUDY}/{GENERATORS[0]}/{architecture}/{mix}/seed-{seed}/history.csv"
         )
         for architecture in ARCHITECTURES
         for mix in MIXES
@@ -394,7 +394,7 @@ rule compute:
         """
 
 
-rule draw_figures:
+rule plot_figures:
     input:
         HELD_OUT,
         HISTORIES.values(),
@@ -406,9 +406,9 @@ rule draw_figures:
     output:
         figures=directory("results/figures"),
     log:
-        "results/logs/draw_figures.log",
+        "results/logs/plot_figures.log",
     benchmark:
-        "results/benchmarks/draw_figures.tsv"
+        "results/benchmarks/plot_figures.tsv"
     conda:
         "../../envs/tables.yaml"
     resources:
@@ -425,7 +425,7 @@ rule draw_figures:
         settings=settings("tables"),
     shell:
         r"""
-        python -m msdiff draw-figures \
+        python -m msdiff plot-figures \
             --stack {input.stack:q} \
             --held-out {params.held_out:q} \
             --histories {params.histories:q} \

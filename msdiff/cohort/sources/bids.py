@@ -27,7 +27,7 @@ MASKS = {
 }
 ONLY_SESSION = "1"
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class File(NamedTuple):
@@ -56,7 +56,7 @@ def index_bids(root: Path, interval_days: int | None = None, arm_column: str | N
         names = {label: label for label in ordered}
         if ordered != sorted(ordered):
             names = {label: f"{number:02d}{label}" for number, label in enumerate(ordered, start=1)}
-            logger.info("%s: sessions do not sort by time; call them %s", folder.name, ", ".join(names.values()))
+            log.info("%s: sessions do not sort by time; call them %s", folder.name, ", ".join(names.values()))
         for label in ordered:
             row = {"subject": folder.name, "session": f"ses-{names[label]}", "days": days[label], **scans[label]}
             rows.append(row | {"arm": arms.get(folder.name, ""), "split": ""})
@@ -86,7 +86,7 @@ def _scans(root: Path, subject: Path) -> dict[str, dict[str, str]]:
         chosen = {contrast: _first(_of_contrast(here, contrast), f"{name}: {contrast}") for contrast in SUFFIXES}
         flair = chosen["flair"]
         if flair is None:
-            logger.info("leave out %s: no FLAIR", name)
+            log.info("leave out %s: no FLAIR", name)
             continue
         scan = {contrast: "" if file is None else str(file.path) for contrast, file in chosen.items()}
         for column, words in MASKS.items():
@@ -126,14 +126,14 @@ def _on_grid(mask: Path, image: Path) -> bool:
     try:
         check_grid(load_grid(mask), load_grid(image), str(mask))
     except BadInput:
-        logger.info("leave out %s: not on the grid of %s", mask, image.name)
+        log.info("leave out %s: not on the grid of %s", mask, image.name)
         return False
     return True
 
 
 def _first(files: Sequence[File], name: str) -> File | None:
     if len(files) > 1:
-        logger.info("%s: take %s, the first of %d", name, files[0].path, len(files))
+        log.info("%s: take %s, the first of %d", name, files[0].path, len(files))
     return files[0] if files else None
 
 

@@ -18,7 +18,7 @@ CONTRASTS = {"flair": "flair", "t1w": "mprage", "t2w": "t2", "pdw": "pd"}
 SUFFIXES = {"preprocessed": "_pp", "orig": ""}
 RATERS = (1, 2)
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def index_isbi2015(
@@ -36,7 +36,7 @@ def index_isbi2015(
         raise BadInput(f"--variant: expected one of {', '.join(SUFFIXES)}, got {variant!r}")
     folders = find_folders([root / "training", root], "t*[0-9][0-9]", "folders training01, training02, ...")
     if variant == "orig":
-        logger.info("no lesion masks: they are drawn on the preprocessed images")
+        log.info("no lesion masks: they are drawn on the preprocessed images")
     rows = []
     for folder in folders:
         scans = _scans(folder, rater, variant)
@@ -61,7 +61,7 @@ def _scans(patient: Path, rater: int, variant: str) -> dict[str, dict[str, str]]
             for contrast, name in CONTRASTS.items()
         }
         if not scan["flair"]:
-            logger.info("leave out %s: no FLAIR", stem)
+            log.info("leave out %s: no FLAIR", stem)
             continue
         there = variant == "preprocessed"
         scans[point] = scan | {"lesion_mask": find_image(patient / "masks", f"{stem}_mask{rater}") if there else ""}

@@ -17,7 +17,7 @@ CONTRASTS = {"flair": "FLAIR", "t1w": "T1", "t2w": "T2"}
 CLINICAL = "info_dataset/clinical_data.csv"
 DAYS_PER_YEAR = 365.25
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def index_mslesseg(root: Path, interval_days: int | None = None) -> pd.DataFrame:
@@ -56,7 +56,7 @@ def _scans(patient: Path) -> dict[str, dict[str, str]]:
         if scan["flair"]:
             scans[point] = scan | {"lesion_mask": find_image(folder, f"{stem}_MASK")}
         else:
-            logger.info("leave out %s: no FLAIR", stem)
+            log.info("leave out %s: no FLAIR", stem)
     return scans
 
 

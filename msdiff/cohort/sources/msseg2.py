@@ -15,7 +15,7 @@ from msdiff.errors import BadInput
 TIMES = (1, 2)
 EXPERTS = (1, 2, 3, 4)
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def index_msseg2(root: Path, interval_days: int, rater: int | None = None) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def index_msseg2(root: Path, interval_days: int, rater: int | None = None) -> pd
         flairs = [find_image(folder, f"flair_time{time:02d}_on_middle_space") for time in TIMES]
         missing = [time for time, flair in zip(TIMES, flairs, strict=True) if not flair]
         if missing:
-            logger.info("leave out %s: no FLAIR of time %s", folder.name, " and ".join(map(str, missing)))
+            log.info("leave out %s: no FLAIR of time %s", folder.name, " and ".join(map(str, missing)))
             continue
         days = regular_days(len(TIMES), interval_days, folder.name)
         for time, flair, elapsed in zip(TIMES, flairs, days, strict=True):

@@ -19,7 +19,7 @@ STUDIES = (1, 2)
 # Both trees hold files of the same names, on other grids.
 SOURCE_OF_TREE = {"raw": "open_ms", "coregistered": "open_ms_coregistered"}
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def index_open_ms(root: Path) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def _index(root: Path, tree: str, scan_of: Callable[[Path, int], dict[str, str]]
         scans = [scan_of(folder, study) for study in STUDIES]
         missing = [study for study, scan in zip(STUDIES, scans, strict=True) if not scan["flair"]]
         if missing:
-            logger.info("leave out %s: no FLAIR of study %s", folder.name, " and ".join(map(str, missing)))
+            log.info("leave out %s: no FLAIR of study %s", folder.name, " and ".join(map(str, missing)))
             continue
         if not number.isdigit() or int(number) not in days:
             raise BadInput(f"{folder}: expected days_between_studies of patient {number} in patient_info.csv, got none")

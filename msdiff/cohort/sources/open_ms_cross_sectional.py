@@ -19,7 +19,7 @@ MNI_IMAGE = "{}_N4_noneck_reduced_winsor_regtoFLAIR_brain_N4_regtoMNI"
 MNI_LESIONS = "GOLD_STANDARD_N4_noneck_reduced_winsor_regtoFLAIR_regtoMNI"
 VARIANTS = ("raw", "coregistered", "coregistered_resampled", "MNI")
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def index_open_ms_cross_sectional(root: Path, variant: str = "raw") -> pd.DataFrame:
@@ -39,7 +39,7 @@ def index_open_ms_cross_sectional(root: Path, variant: str = "raw") -> pd.DataFr
     for folder in folders:
         scan = _mni_scan(folder) if variant == "MNI" else _scan(folder, variant)
         if not scan["flair"]:
-            logger.info("leave out %s: no FLAIR", folder.name)
+            log.info("leave out %s: no FLAIR", folder.name)
             continue
         number = folder.name.removeprefix("patient")
         row = {"subject": f"sub-{number}", "session": "ses-1", "days": 0, **scan}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from msdiff.cohort.phantom_settings import PhantomSettings, roster, session_names
+from msdiff.phantom.settings import PhantomSettings, roster, session_names
 
 DAYS_PER_WEEK = 7
 
@@ -16,9 +16,9 @@ def index_phantom(
     contrasts: Sequence[str] | None = None,
     patients_per_folder: int | None = None,
 ) -> pd.DataFrame:
-    """Scans of the embedded cohort as draw-phantom writes them into `root`/subject; they need not be drawn yet.
+    """Scans of the embedded cohort as simulate-phantom writes them into `root`/subject; they need not be drawn yet.
 
-    With a number of patients per folder, as draw-aligned writes them into `root`/batch/registered/subject, the batches
+    With a number of patients per folder, as simulate-aligned writes them into `root`/batch/registered/subject, batches
     being 000, 001 and so on; these have one brain mask per patient, which is none of the scan's. All contrasts that the
     phantom's scanner has are listed where none are named.
     """

@@ -1,8 +1,8 @@
 """The datasheet of a run's synthetic follow-ups, under the headings of Gebru et al., Datasheets for Datasets, 2021."""
 
-from msdiff.report.cards import forecaster
 from msdiff.report.cards.model_card import NO_USE, USE
 from msdiff.report.cards.record import Item, Part, Record, code, markdown, seeds
+from msdiff.report.forecasting import card as forecaster
 from msdiff.report.methods import methods
 from msdiff.report.sentences import say
 from msdiff.report.sentences.phrases import count, listed, number

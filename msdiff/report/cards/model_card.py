@@ -8,8 +8,8 @@ questions are its items in our words.
 import numpy as np
 import pandas as pd
 
-from msdiff.report.cards import forecaster
 from msdiff.report.cards.record import Item, Part, Record, Weights, code, grid, markdown, seeds
+from msdiff.report.forecasting import card as forecaster
 from msdiff.report.methods import methods
 from msdiff.report.sentences import say
 from msdiff.report.sentences.data import duration, patients_with_pairs

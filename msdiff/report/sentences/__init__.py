@@ -5,9 +5,13 @@ A sentence is computed from the rows of this run, never from a paper's; the pape
 
 from collections.abc import Callable
 
-from msdiff.report.sentences import data, detection, forecasts, images, privacy, readers
+from msdiff.report.detection import sentences as detection
+from msdiff.report.forecasting import sentences as forecasts
+from msdiff.report.privacy import sentences as privacy
+from msdiff.report.sentences import data, readers
 from msdiff.report.sentences.phrases import FEW_PATIENTS, Run
 from msdiff.report.sentences.summary import Paragraph, summary, warning
+from msdiff.report.synthesis import sentences as images
 
 __all__ = ["FEW_PATIENTS", "Paragraph", "Run", "say", "summary", "warning"]
 

@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from msdiff.report.sentences import detection, forecasts, images, privacy
+from msdiff.report.detection import sentences as detection
+from msdiff.report.forecasting import sentences as forecasts
+from msdiff.report.privacy import sentences as privacy
 from msdiff.report.sentences.data import patients_of, patients_with_pairs
 from msdiff.report.sentences.phrases import (
     FEW_PATIENTS,
@@ -18,6 +20,7 @@ from msdiff.report.sentences.phrases import (
     percent,
     spelled,
 )
+from msdiff.report.synthesis import sentences as images
 from msdiff.report.words import write
 
 # What the splits are for, and the tables that rest on patients who were held out.

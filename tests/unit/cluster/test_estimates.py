@@ -53,7 +53,7 @@ def test_paper_scale_sampling_is_149_pflop(job):
     """15,000 samples in 20 steps, at 16 % of an A100's 312 TFLOP/s, in 50 shards."""
     sampler = {"steps": 20, "guidance_weight": 0.0}
     shard = job(
-        "draw_samples",
+        "sample_images",
         settings=sampler,
         resources={"gpu": "1", "gpu_model": "a100"},
         options={"shard": ("003",), "shards": ("50",)},
@@ -65,7 +65,7 @@ def test_paper_scale_sampling_is_149_pflop(job):
     fewer = plan._replace(options={"settings": ('{"mass": {"count": 7500}}',)})
     assert work_hours(shard, fewer) == pytest.approx(hours / 2)
     guided = job(
-        "draw_samples",
+        "sample_images",
         settings=sampler | {"guidance_weight": 2.0},
         resources=shard.resources,
         options={"shard": ("003",), "shards": ("50",)},
@@ -108,7 +108,9 @@ def forecasts(job, shards, scored=False, **changes):
     draws = {"split": "test", "arms": "all", "draws": 20, "patients": None} | changes
     settings = {"draws": draws, "sampler": {"steps": 50, "guidance_weight": 1.0}}
     wildcards = {"cohort": "trials", "purpose": "counterfactuals"}
-    rule, options = ("score_forecasts", {}) if scored else ("draw_forecasts", {"shard": ("000",), "shards": (shards,)})
+    rule, options = (
+        ("score_forecasts", {}) if scored else ("sample_forecasts", {"shard": ("000",), "shards": (shards,)})
+    )
     return job(rule, settings=settings, options=options, wildcards=wildcards, resources={"gpu": "01"[not scored]})
 
 
@@ -116,7 +118,7 @@ def trials(job, patients=2130):
     """A cohort that is drawn on the common grid, in batches of ten."""
     phantom = {"phantom": {"sessions": ["w000", "w048", "w096"]}, "grid": {"shape": [256, 256, 60]}}
     options = {"subjects": ("sub",) * 10, "contrasts": ("flair",)}
-    batch = job("draw_aligned", settings=phantom, options=options, wildcards={"cohort": "trials"})
+    batch = job("simulate_aligned", settings=phantom, options=options, wildcards={"cohort": "trials"})
     split = {"split": {"train": 0.8, "validation": 0.1, "test": 0.1}}
     return [batch] * (patients // 10) + [job("pair_scans", settings=split, wildcards={"cohort": "trials"})]
 
@@ -211,7 +213,7 @@ def test_operations_of_the_table_are_those_of_the_config_s_networks():
         # Of the second channel out the learned variance is made.
         generator = ConditionalUNet(check(ConditionalUNetSettings, sizes | {"in_channels": 6, "out_channels": 2}))
         work = counted(generator, image, torch.zeros(1), torch.zeros(1, 5, 256, 256))
-        assert float(lines["draw_samples", "long_ms_diff"]["gflop"]) == pytest.approx(work, rel=0.01)
+        assert float(lines["sample_images", "long_ms_diff"]["gflop"]) == pytest.approx(work, rel=0.01)
         assert float(lines["train_generator", "long_ms_diff"]["gflop"]) == pytest.approx(3 * work, rel=0.01)
         assert float(lines["train_generator", "long_ms_diff"]["width"]) == sizes["channels"][0]
         sizes = config["forecasting"]["network"]["favero_589m"]
@@ -227,9 +229,9 @@ def test_operations_of_the_table_are_those_of_the_config_s_networks():
         work = counted(unet, slab, torch.zeros(1), arm)
         assert float(lines["train_prior", ""]["gflop"]) == pytest.approx(3 * work, rel=0.01)
         work += counted(control, slab, torch.zeros(1), arm, embedded)
-        assert float(lines["draw_forecasts", ""]["gflop"]) == pytest.approx(work, rel=0.01)
-        assert float(lines["draw_forecasts", ""]["width"]) == sizes["channels"][0]
-        for name, detector in config["segmentation"]["detectors"].items():
+        assert float(lines["sample_forecasts", ""]["gflop"]) == pytest.approx(work, rel=0.01)
+        assert float(lines["sample_forecasts", ""]["width"]) == sizes["channels"][0]
+        for name, detector in config["detection"]["detectors"].items():
             work = counted(build(name, detector["network"]), image, image)
             assert float(lines["detect_lesions", name]["gflop"]) == pytest.approx(work, rel=0.01)
             assert float(lines["train_detector", name]["gflop"]) == pytest.approx(3 * work, rel=0.01)

@@ -373,7 +373,7 @@ def test_requests_that_fit_nowhere_are_told_with_what_to_pass():
     )
     asked = [
         Request("train_generator", gpus=4, memory_mb=64000, cores=8, minutes=1440),
-        Request("draw_samples", gpus=1, memory_mb=128000, cores=4, minutes=120),
+        Request("sample_images", gpus=1, memory_mb=128000, cores=4, minutes=120),
         Request("stack_scans", gpus=0, memory_mb=128000, cores=32, minutes=240),
         Request("parcellate", gpus=0, memory_mb=128000, cores=32, minutes=600),
         Request("register", gpus=0, memory_mb=6000, cores=96, minutes=30),
@@ -381,12 +381,12 @@ def test_requests_that_fit_nowhere_are_told_with_what_to_pass():
     *lines, advice = misfits(asked, entries)
     assert lines == [
         "train_generator asks for 4 GPUs on one node; where the rest fits there are 2",
-        "draw_samples asks for 128000 MB of memory; where the rest fits there are 96000",
+        "sample_images asks for 128000 MB of memory; where the rest fits there are 96000",
         "parcellate asks for 600 minutes; where the rest fits there are 240",
         "register asks for 96 cores; where the rest fits there are 64",
     ]
     assert advice.partition(": ")[2].split() == [
-        *("--set-resources", "train_generator:gpu=2", "draw_samples:mem_mb=96000", "parcellate:runtime=240"),
+        *("--set-resources", "train_generator:gpu=2", "sample_images:mem_mb=96000", "parcellate:runtime=240"),
         *("--set-threads", "register=64"),
     ]
     assert misfits([Request("register", 0, 6000, 4, 30)], entries) == []

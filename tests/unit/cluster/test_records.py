@@ -46,10 +46,10 @@ def test_jobs_with_the_same_settings_speak_for_each_other(results, job):
     ],
 )
 def test_a_job_that_differs_is_not_spoken_for(results, job, change, told):
-    results("draw_samples", 60, {"steps": 10}, resources={"gpu": 1, "gpu_model": "a100"}, shards=2)
+    results("sample_images", 60, {"steps": 10}, resources={"gpu": 1, "gpu_model": "a100"}, shards=2)
     like = {"settings": {"steps": 10}, "resources": {"gpu": "1", "gpu_model": "a100"}, "options": {"shards": ("2",)}}
-    assert known(job("draw_samples", **like))[0].jobs == 1
-    assert known(job("draw_samples", **(like | change))) == [None]
+    assert known(job("sample_images", **like))[0].jobs == 1
+    assert known(job("sample_images", **(like | change))) == [None]
 
 
 def test_a_step_is_known_only_where_the_steps_before_it_are(results, job):

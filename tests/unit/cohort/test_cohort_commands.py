@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from msdiff.__main__ import main
-from msdiff.cohort.lesion_process import draw_cohort
 from msdiff.cohort.pairs import PairSettings, pair_scans
-from msdiff.cohort.phantom_settings import PhantomSettings, roster
 from msdiff.cohort.sources.phantom import index_phantom
 from msdiff.forecasting.slabs import load_slabs
 from msdiff.images import Volume, check_grid, load_image, load_labels, load_mask, save
+from msdiff.phantom.lesion_process import simulate_cohort
+from msdiff.phantom.settings import PhantomSettings, roster
 from msdiff.settings import check
 
 CHOICES = {
@@ -33,7 +33,16 @@ def test_from_settings_to_pairs(few_lesions, tmp_path, capsys):
     assert not (tmp_path / "scans.tsv").exists()
 
     for subject in pd.read_csv(sheet, sep="\t")["subject"].unique():
-        drawing = ["draw-phantom", "--subject", subject, "--out", str(root / subject), "--contrasts", "flair", "t1w"]
+        drawing = [
+            "simulate-phantom",
+            "--subject",
+            subject,
+            "--out",
+            str(root / subject),
+            "--contrasts",
+            "flair",
+            "t1w",
+        ]
         assert main([*drawing, "--settings", settings]) == 0
     assert main(pairing) == 0
     pairs = pd.read_csv(tmp_path / "pairs.tsv", sep="\t")
@@ -61,7 +70,7 @@ def test_batches_on_the_common_grid_are_what_preprocessing_leaves(few_lesions, t
         "normalisation": {"backend": "zscore", "options": {"gain": "median", "deviations": 5.0}},
     }
     for batch, subjects in {"000": ["sub-0001", "sub-0002"], "001": ["sub-0003"]}.items():
-        drawing = ["draw-aligned", "--subjects", *subjects, "--contrasts", "flair", "--out", str(root / batch)]
+        drawing = ["simulate-aligned", "--subjects", *subjects, "--contrasts", "flair", "--out", str(root / batch)]
         assert main([*drawing, "--settings", json.dumps(settings)]) == 0
     pairing = ["pair-scans", "--sheet", str(sheet), "--contrasts", "flair"]
     pairing += ["--scans", str(tmp_path / "scans.tsv"), "--pairs", str(tmp_path / "pairs.tsv")]
@@ -86,7 +95,7 @@ def test_slabs_of_whole_heads_count_what_the_lesion_process_says(few_lesions, tm
     phantom = check(PhantomSettings, few_lesions)
     subjects = list(roster(phantom))
     settings = {"phantom": few_lesions, "grid": grid, "normalisation": normalisation}
-    drawing = ["draw-aligned", "--subjects", *subjects, "--contrasts", "flair", "--out", str(tmp_path / "000")]
+    drawing = ["simulate-aligned", "--subjects", *subjects, "--contrasts", "flair", "--out", str(tmp_path / "000")]
     assert main([*drawing, "--settings", json.dumps(settings)]) == 0
     for subject in subjects:
         brain = load_mask(tmp_path / f"000/stripped/{subject}/brain_mask.nii.gz")
@@ -109,7 +118,7 @@ def test_slabs_of_whole_heads_count_what_the_lesion_process_says(few_lesions, tm
     )
 
     patients = load_slabs(tmp_path / "slabs").patients.set_index("subject")
-    counts = draw_cohort(phantom).pivot(index="subject", columns="session", values="net2")
+    counts = simulate_cohort(phantom).pivot(index="subject", columns="session", values="net2")
     assert patients["count_before"].to_dict() == counts["ses-w048"].to_dict()
     assert patients["count"].to_dict() == counts["ses-w096"].to_dict()
     assert patients["cerebral_white_matter"].tolist() == (counts["ses-w096"] > 0).astype(int).tolist()
@@ -126,9 +135,9 @@ def test_slabs_of_whole_heads_count_what_the_lesion_process_says(few_lesions, tm
 )
 def test_bad_input_ends_in_one_line(values, tmp_path, capsys, arguments, message):
     out = tmp_path / "patient"
-    assert main(["draw-phantom", *arguments, "--out", str(out), "--settings", json.dumps(values)]) == 2
+    assert main(["simulate-phantom", *arguments, "--out", str(out), "--settings", json.dumps(values)]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert error.startswith("msdiff draw-phantom: error:")
+    assert error.startswith("msdiff simulate-phantom: error:")
     assert message in error
     assert not out.exists()
 

@@ -116,8 +116,8 @@ def gaussian() -> GaussianForecaster:
 
 
 @pytest.fixture
-def drawing_options() -> dict[str, object]:
-    """Settings of draw-forecasts, as plain values."""
+def sampling_options() -> dict[str, object]:
+    """Settings of sample-forecasts, as plain values."""
     return {
         "seed": 3,
         "voxel_threshold": 0.5,

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from msdiff.errors import BadInput
-from msdiff.forecasting.drawing import DrawingSettings, draw_shard
 from msdiff.forecasting.readout import levels, read_draws, read_ensemble, score_forecasts, summed_up
+from msdiff.forecasting.sampling import SamplingSettings, sample_shard
 from msdiff.forecasting.shards import joined, load_shard
 from msdiff.forecasting.slabs import BlurSettings, blurred
 from msdiff.metrics.lesion import components
@@ -108,14 +108,14 @@ def test_levels_of_known_voxels():
 
 
 @pytest.fixture
-def shards(made_slabs, gaussian, drawing_options, tmp_path):
+def shards(made_slabs, gaussian, sampling_options, tmp_path):
     """Draw a purpose in shards and open them: shards(number, **changes of section draws)."""
 
     def drawn(number: int, **changes):
-        options = drawing_options | {"draws": drawing_options["draws"] | changes}
+        options = sampling_options | {"draws": sampling_options["draws"] | changes}
         folders = [tmp_path / "shards" / f"{number}-{shard:03d}" for shard in range(number)]
         for shard, folder in enumerate(folders):
-            draw_shard(made_slabs, gaussian, "test", shard, number, 8, check(DrawingSettings, options), folder)
+            sample_shard(made_slabs, gaussian, "test", shard, number, 8, check(SamplingSettings, options), folder)
         return [load_shard(folder) for folder in folders]
 
     return drawn

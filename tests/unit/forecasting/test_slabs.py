@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from msdiff.__main__ import main
-from msdiff.cohort.stacks import load_stack
 from msdiff.errors import BadInput, BadSettings
 from msdiff.forecasting.slabs import (
     BlurSettings,
@@ -19,6 +18,7 @@ from msdiff.forecasting.slabs import (
 )
 from msdiff.images import axis_aligned_grid
 from msdiff.settings import check
+from msdiff.stack.reading import load_stack
 
 GRID = axis_aligned_grid((7, 6, 10), (1.0, 1.0, 3.0), (0.0, -18.0, 8.0))
 READOUT = {

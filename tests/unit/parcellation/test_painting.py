@@ -9,9 +9,9 @@ from msdiff.parcellation.painting import (
     IS_WHITE,
     PaintingSettings,
     acquisition,
-    draw_intensities,
-    draw_lesions,
+    choose_intensities,
     paint,
+    simulate_lesions,
 )
 from msdiff.settings import check
 
@@ -117,7 +117,7 @@ def test_contrasts_order_the_tissues(settings, contrast, order):
     one = settings.model_copy(
         update={"contrasts": {contrast: settings.contrasts[contrast]}, "random_share": 0.0, "contrast_spread": 0.0}
     )
-    means, lesion = draw_intensities(one, np.random.default_rng(1))
+    means, lesion = choose_intensities(one, np.random.default_rng(1))
     a, b, c = (means[POSITIONS[code]] for code in order)
     assert a < b < c
     assert (lesion < means[POSITIONS[2]]) == (contrast == "t1w")
@@ -125,7 +125,7 @@ def test_contrasts_order_the_tissues(settings, contrast, order):
 
 def test_random_contrasts_come_in_any_order(settings):
     anything = settings.model_copy(update={"random_share": 1.0})
-    draws = [draw_intensities(anything, np.random.default_rng(seed))[0] for seed in range(60)]
+    draws = [choose_intensities(anything, np.random.default_rng(seed))[0] for seed in range(60)]
     orders = {tuple(np.argsort([means[POSITIONS[code]] for code in (24, 3, 2)])) for means in draws}
     assert len(orders) == 6
 
@@ -146,7 +146,7 @@ def test_lesions_gather_at_the_ventricles(head, settings):
     near = settings.lesions.model_copy(
         update={"share": 1.0, "count": (900, 901), "elsewhere": 0.0, "ventricle_mm": 3.0, "radius_mm": 1.0}
     )
-    found = draw_lesions(head.codes, distances, near, 1.0, np.random.default_rng(0))
+    found = simulate_lesions(head.codes, distances, near, 1.0, np.random.default_rng(0))
     assert distances[found].mean() < 0.5 * distances[IS_WHITE[head.codes]].mean()
 
 
@@ -157,7 +157,7 @@ def test_half_the_head_holds_half_the_lesions(head, settings):
     half = head.codes.copy()
     half[: SIDE // 2] = 0
     whole, part = (
-        draw_lesions(codes, head.ventricle_mm, many, 1.0, np.random.default_rng(0)).sum()
+        simulate_lesions(codes, head.ventricle_mm, many, 1.0, np.random.default_rng(0)).sum()
         for codes in (head.codes, half)
     )
     assert part / whole == pytest.approx(0.5, abs=0.1)

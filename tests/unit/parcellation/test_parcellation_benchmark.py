@@ -68,8 +68,8 @@ def test_an_unknown_label_is_refused(judge, codes):
 
 
 def test_lesions_lie_in_white_matter_mostly_near_the_ventricles(judge, codes):
-    severity = judge.draw_lesions(codes, np.random.default_rng(3))
-    again = judge.draw_lesions(codes, np.random.default_rng(3))
+    severity = judge.simulate_lesions(codes, np.random.default_rng(3))
+    again = judge.simulate_lesions(codes, np.random.default_rng(3))
     np.testing.assert_array_equal(severity, again)
     lesions = severity > 0
     assert np.isin(codes[lesions], (2, 41)).all()
@@ -84,7 +84,7 @@ def test_lesions_lie_in_white_matter_mostly_near_the_ventricles(judge, codes):
 
 def test_a_pose_turns_about_the_middle_of_the_head(judge):
     centre = np.array([10.0, -20.0, 30.0])
-    pose = judge.draw_pose(centre, np.random.default_rng(1))
+    pose = judge.choose_pose(centre, np.random.default_rng(1))
     np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-12)
     assert np.abs(transform_points(pose, centre) - centre).max() <= judge.TRANSLATION_MM
 

@@ -15,7 +15,7 @@ from msdiff.networks.weights import sha256
 from msdiff.parcellation.keras_weights import load_published
 from msdiff.parcellation.label_maps import POSITIONS, phantom_codes
 from msdiff.parcellation.learning import LABELS, ParcellatorSettings, dice_of, summed_over_tissues, target_of
-from msdiff.parcellation.painting import Painted, PaintingSettings, degrade, draw_intensities, fill
+from msdiff.parcellation.painting import Painted, PaintingSettings, choose_intensities, degrade, fill
 from msdiff.parcellation.synthseg import SHIPPED
 from msdiff.settings import check
 
@@ -77,7 +77,7 @@ def test_finds_white_matter_in_a_head_made_here(contrast):
     )
     rng = np.random.default_rng(0)
     none = np.zeros(codes.shape, dtype=bool)
-    intensities, lesion = draw_intensities(settings, rng)
+    intensities, lesion = choose_intensities(settings, rng)
     image = degrade(fill(codes, none, intensities, lesion, settings, rng), settings, rng)
     network, _ = load_published(PATH)
     with torch.no_grad():

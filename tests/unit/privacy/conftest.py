@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from msdiff.cohort.samples import Shard, save_shard
-from msdiff.cohort.stacks import load_stack
+from msdiff.sampling.shards import Shard, save_shard
 from msdiff.settings import check
+from msdiff.stack.reading import load_stack
 
 SIZE, LEVELS = 32, 4
 SPLITS = ["train"] * 24 + ["validation"] * 40 + ["test"] * 40
@@ -65,7 +65,7 @@ def acquired(patient, session):
     return np.where(brain, np.clip(image, -1, 1), -1).astype(np.float16), brain
 
 
-def draw_stack(folder):
+def simulate_stack(folder):
     folder.mkdir()
     images, brains, scans, slices = [], [], [], []
     for pair, split in enumerate(SPLITS):
@@ -90,7 +90,7 @@ def draw_stack(folder):
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
-    return draw_stack(tmp_path_factory.mktemp("privacy") / "stack")
+    return simulate_stack(tmp_path_factory.mktemp("privacy") / "stack")
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +102,7 @@ def acquire():
 @pytest.fixture
 def own_stack(tmp_path):
     """A stack that a test may spoil."""
-    return draw_stack(tmp_path / "stack")
+    return simulate_stack(tmp_path / "stack")
 
 
 def manifest_of(stack, n):

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from msdiff.__main__ import main
-from msdiff.cohort.samples import Shard, save_shard
-from msdiff.cohort.stacks import load_stack
 from msdiff.errors import BadInput
 from msdiff.networks.weights import save_weights
 from msdiff.privacy.leakage import Evidence, LeakedPatient, check_leakage
+from msdiff.sampling.shards import Shard, save_shard
 from msdiff.settings import digest
+from msdiff.stack.reading import load_stack
 
 TEST_PATIENT, TEST_ROW = "sub-0104", 206
 
@@ -233,7 +233,7 @@ def test_a_poisoned_run_stops_before_its_slices_are_mixed(run, poisoned, told, c
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
     shutil.copytree(generator / "mass/shards/000", generator / "mass/shards/001")
-    mix = "results/segmentation/phantom/long_ms_diff/mixes/1-1_seed-0.tsv"
+    mix = "results/detection/phantom/long_ms_diff/mixes/1-1_seed-0.tsv"
     rules = ["check_leakage", "mix_slices"]
     made = subprocess.run(
         ["snakemake", "--profile", "profiles/demo", "--allowed-rules", *rules, "--", mix],

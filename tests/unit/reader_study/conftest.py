@@ -3,8 +3,8 @@
 import pytest
 from reader_cases import SETTINGS, write_shards, write_stack
 
-from msdiff.cohort.samples import map_shard
-from msdiff.cohort.stacks import load_stack
+from msdiff.sampling.shards import map_shard
+from msdiff.stack.reading import load_stack
 
 
 @pytest.fixture(scope="session")

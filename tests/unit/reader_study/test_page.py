@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from msdiff.cohort.samples import map_shard
 from msdiff.errors import BadInput
 from msdiff.reader_study.design import ExportSettings
 from msdiff.reader_study.page import KEY_COLUMNS, make_study
+from msdiff.sampling.shards import map_shard
 from msdiff.settings import check
 
 

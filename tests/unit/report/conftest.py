@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from msdiff.cohort.samples import Shard
-from msdiff.cohort.stacks import load_stack
 from msdiff.report.sentences import Run
+from msdiff.sampling.shards import Shard
+from msdiff.stack.reading import load_stack
 from msdiff.tables import published
 from msdiff.tables.augmentation import COLUMNS as AUGMENTATION
 from msdiff.tables.augmentation import paper_row

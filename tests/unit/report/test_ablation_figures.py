@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from msdiff.report.ablation_figures import TITLES, draw_ablation
+from msdiff.report.synthesis.ablation import TITLES, plot_ablation
 from msdiff.report.words import write
 from msdiff.tables.ablation import COLUMNS, METRICS
 
@@ -21,7 +21,7 @@ def ablation():
 
 
 def test_a_panel_per_metric_holds_the_variants_beside_nothing(ablation):
-    axes = draw_ablation(ablation).figure.axes
+    axes = plot_ablation(ablation).figure.axes
     assert [axis.get_title() for axis in axes] == [TITLES[metric] for metric in METRICS]
     names = [tick.get_text() for tick in axes[0].get_yticklabels()]
     assert names == [write(name) for name in VARIANTS[1:]]
@@ -35,5 +35,5 @@ def test_a_panel_per_metric_holds_the_variants_beside_nothing(ablation):
 
 
 def test_a_run_without_variants_draws_nothing(ablation):
-    assert draw_ablation(ablation.iloc[:1]) is None
-    assert draw_ablation(ablation.assign(source="paper")) is None
+    assert plot_ablation(ablation.iloc[:1]) is None
+    assert plot_ablation(ablation.assign(source="paper")) is None

@@ -1,8 +1,8 @@
-from msdiff.report.chart_figures import draw_histories, draw_image_quality
+from msdiff.report.chart_figures import plot_histories, plot_image_quality
 
 
 def test_image_quality_has_a_panel_per_region(tables):
-    picture = draw_image_quality(tables["image_quality"])
+    picture = plot_image_quality(tables["image_quality"])
     titles = [axis.get_title() for axis in picture.figure.axes]
     assert titles[:4] == [f"Mean absolute error, {region}" for region in ("brain", "lesion", "ring", "outside")]
     names = [tick.get_text() for tick in picture.figure.axes[0].get_yticklabels()]
@@ -14,13 +14,13 @@ def test_image_quality_has_a_panel_per_region(tables):
 
 def test_a_training_with_negative_loss_is_drawn(histories):
     falling = {name: history.assign(loss=history["loss"] - 0.5) for name, history in histories.items()}
-    assert len(draw_histories(falling).figure.axes) == 4
+    assert len(plot_histories(falling).figure.axes) == 4
 
 
 def test_trainings_of_one_network_share_a_panel(histories):
-    titles = [axis.get_title() for axis in draw_histories(histories).figure.axes]
+    titles = [axis.get_title() for axis in plot_histories(histories).figure.axes]
     assert titles == ["auxiliary bi-temporal UNet", "Long-MS-Diff", "bi-temporal UNet", "ViT (ResNet-50)"]
 
 
 def test_no_training_draws_nothing():
-    assert draw_histories({}) is None
+    assert plot_histories({}) is None

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from msdiff.report.detection_figures import draw_augmentation, draw_lesion_sizes
+from msdiff.report.detection.figures import plot_augmentation, plot_lesion_sizes
 from msdiff.tables.layout import assemble
 from msdiff.tables.lesion_sizes import COLUMNS
 
@@ -25,14 +25,14 @@ def sizes():
 
 def test_ratios_stand_in_their_order(tables):
     table = tables["augmentation"].sample(frac=1, random_state=0)
-    axis = draw_augmentation(table).figure.axes[0]
+    axis = plot_augmentation(table).figure.axes[0]
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["1:0", "1:1", "1:2", "1:3"]
 
 
 def test_no_line_leads_to_synthetic_slices_alone(tables):
     table = tables["augmentation"]
     table = pd.concat([table, table[table["real_synthetic"] == "1:2"].assign(real_synthetic="0:1")])
-    axis = draw_augmentation(table[table["source"] == "msdiff"]).figure.axes[0]
+    axis = plot_augmentation(table[table["source"] == "msdiff"]).figure.axes[0]
     assert [tick.get_text() for tick in axis.get_xticklabels()] == ["1:0", "1:1", "1:2", "0:1"]
     # The caps of the intervals are lines of their own.
     curves = [line for line in axis.get_lines() if line.get_linestyle() == "-"]
@@ -42,7 +42,7 @@ def test_no_line_leads_to_synthetic_slices_alone(tables):
 
 def test_a_panel_per_detector_and_measure(sizes):
     sizes.loc[sizes["architecture"] == "unet", "false_positives_per_patient_hi"] = 9.0
-    figure = draw_lesion_sizes(sizes).figure
+    figure = plot_lesion_sizes(sizes).figure
     # Panels of a row share their limits, and every interval lies within them.
     assert figure.axes[2].get_ylim() == figure.axes[3].get_ylim()
     assert figure.axes[2].get_ylim()[1] > 9
@@ -52,4 +52,4 @@ def test_a_panel_per_detector_and_measure(sizes):
 
 
 def test_without_rows_there_is_no_figure(sizes):
-    assert draw_lesion_sizes(sizes.iloc[:0]) is None
+    assert plot_lesion_sizes(sizes.iloc[:0]) is None

@@ -6,7 +6,7 @@ import forecast_tables
 import pytest
 from PIL import Image
 
-from msdiff.cli import draw_figures as command
+from msdiff.cli import plot_figures as command
 from msdiff.cli.named import named
 from msdiff.errors import BadInput
 from msdiff.tables.layout import write_table
@@ -32,7 +32,7 @@ def draw(parser_of, *arguments):
 
 @pytest.fixture(scope="session")
 def figures_folder(stack_folder, shards, histories, tables_folder, tmp_path_factory):
-    from msdiff.cohort.samples import save_shard
+    from msdiff.sampling.shards import save_shard
 
     folder = tmp_path_factory.mktemp("results")
     for number, shard in enumerate(shards):

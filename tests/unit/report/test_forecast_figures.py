@@ -4,8 +4,8 @@ import pytest
 
 from msdiff.errors import BadInput
 from msdiff.forecasting.slabs import load_slabs
-from msdiff.report.forecast_figures import draw_forecasts, draw_heat_maps, draw_one_patient
-from msdiff.report.forecasts import drawn_masks, read_forecasts, shown_patients
+from msdiff.report.forecasting.figures import plot_forecasts, plot_heat_maps, plot_one_patient
+from msdiff.report.forecasting.reading import drawn_masks, read_forecasts, shown_patients
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_masks_are_read_from_whichever_shard_holds_them(slabs, read):
 
 
 def test_forecasts_stand_beside_the_outcome(slabs, read):
-    picture = draw_forecasts(slabs, read("test"), 3)
+    picture = plot_forecasts(slabs, read("test"), 3)
     titles = [axis.get_title() for axis in picture.figure.axes[:5]]
     assert titles == ["FLAIR, w048", "True outcome, w096", *(f"Forecast {n} of 8" for n in (1, 2, 3))]
     assert [label.split("\n")[1].split(",")[0] for label in labels(picture)] == ["sub-0003", "sub-0004", "sub-0006"]
@@ -73,7 +73,7 @@ def test_forecasts_stand_beside_the_outcome(slabs, read):
 
 
 def test_what_is_filled_is_the_mask(slabs, read):
-    axes = draw_forecasts(slabs, read("test"), 1).figure.axes
+    axes = plot_forecasts(slabs, read("test"), 1).figure.axes
     brain = np.asarray(axes[0].images[0].get_array())
     true, second = (np.asarray(axis.images[1].get_array())[..., 3] > 0 for axis in (axes[1], axes[3]))
     window = (slice(*_range(cases.brain_of(2)[2], 1)), slice(*_range(cases.brain_of(2)[2], 0)))
@@ -89,7 +89,7 @@ def test_what_is_filled_is_the_mask(slabs, read):
 
 
 def test_every_brain_has_the_same_grey(slabs, read):
-    axes = draw_forecasts(slabs, read("test"), 4).figure.axes
+    axes = plot_forecasts(slabs, read("test"), 4).figure.axes
     for axis in axes[0:20:5]:
         shown = np.asarray(axis.images[0].get_array())
         assert np.median(shown[shown > -1]) == pytest.approx(0, abs=0.02)
@@ -102,7 +102,7 @@ def _range(mask, axis):
 
 def test_heat_maps_hold_the_share_of_draws(slabs, read):
     forecasts = read("test")
-    picture = draw_heat_maps(slabs, forecasts, 4)
+    picture = plot_heat_maps(slabs, forecasts, 4)
     axes = picture.figure.axes
     assert [axis.get_title() for axis in axes[:4]][1:] == ["Forecast, same slice", "Enlarged", "Forecast, all slices"]
     first = shown_patients(forecasts, slabs.arms, 4).index[0]
@@ -112,18 +112,18 @@ def test_heat_maps_hold_the_share_of_draws(slabs, read):
     assert axes[-1].get_ylabel() == "probability (share of 8 forecasts)"
     assert below(picture)[:2] == ["2 new lesions", "active in 8 of 8"]
     assert below(picture)[-3:] == ["0 new lesions", "active in 2 of 8", "mean count 0.25"]
-    assert draw_heat_maps(slabs, forecasts._replace(probability=None), 4) is None
+    assert plot_heat_maps(slabs, forecasts._replace(probability=None), 4) is None
 
 
 def test_the_true_outcome_is_outlined_where_it_is_known(slabs, read):
-    axes = draw_heat_maps(slabs, read("test"), 4).figure.axes
+    axes = plot_heat_maps(slabs, read("test"), 4).figure.axes
     # Contours of the truth, on the slice and on all slices; the last row has none.
     assert all(axis.collections for axis in axes[1:4])
     assert not any(axis.collections for axis in axes[12:16])
 
 
 def test_one_patient_under_every_arm(slabs, read):
-    picture = draw_one_patient(slabs, read("counterfactuals"))
+    picture = plot_one_patient(slabs, read("counterfactuals"))
     titles = [axis.get_title() for axis in picture.figure.axes if axis.get_title()]
     assert titles == ["True outcome, w096", "placebo", "mild efficacy", "high efficacy"]
     under = [text for text in below(picture) if text.startswith("mean")]
@@ -138,5 +138,5 @@ def test_one_patient_under_every_arm(slabs, read):
 def test_without_patients_there_is_no_figure(slabs, read):
     forecasts = read("counterfactuals")
     none = forecasts._replace(patients=forecasts.patients.iloc[:0])
-    assert draw_forecasts(slabs, none, 3) is None
-    assert draw_one_patient(slabs, none) is None
+    assert plot_forecasts(slabs, none, 3) is None
+    assert plot_one_patient(slabs, none) is None

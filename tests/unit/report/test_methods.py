@@ -31,12 +31,12 @@ def test_settings_stand_in_the_sentences():
     assert not re.search(r"[{}]|GENERATOR|None", " ".join(parts.values()))
 
 
-@pytest.mark.parametrize("key", ["tables", "segmentation"])
+@pytest.mark.parametrize("key", ["tables", "detection"])
 def test_what_a_run_lacks_is_left_out(key):
     config = {name: section for name, section in CONFIG.items() if name != key}
     titles = [title for title, _ in methods(Run({}, config, {}))]
     assert ("Statistics" in titles) == (key != "tables")
-    assert ("Detection" in titles) == (key != "segmentation")
+    assert ("Detection" in titles) == (key != "detection")
 
 
 def test_a_run_without_forecasts_tells_no_method_of_them():

@@ -15,15 +15,15 @@ import msdiff
 from msdiff.cli import report as command
 from msdiff.errors import BadInput
 from msdiff.preprocess.quality import MEASURES
-from msdiff.report.chart_figures import draw_histories, draw_image_quality
-from msdiff.report.detection_figures import draw_augmentation
-from msdiff.report.forecast_charts import draw_activity
+from msdiff.report.chart_figures import plot_histories, plot_image_quality
+from msdiff.report.detection.figures import plot_augmentation
+from msdiff.report.forecasting.charts import plot_activity
 from msdiff.report.page import Beside, report_page
 from msdiff.report.page_tables import render_caption, shared_keys, table_rows
 from msdiff.report.pictures import save_picture
 from msdiff.report.provenance import record
 from msdiff.report.scans import ScanPart, ScanParts
-from msdiff.report.slice_figures import draw_follow_ups, draw_preprocessing
+from msdiff.report.synthesis.figures import plot_follow_ups, plot_preprocessing
 from msdiff.report.words import write
 from msdiff.tables.layout import assemble, read_tables, write_table
 
@@ -31,7 +31,7 @@ CONFIG = {
     "study": "phantom",
     "preprocess": {"grid": {"shape": [64, 64, 24]}},
     "synthesis": {"scoring": {"ring_width_mm": 6.0}},
-    "segmentation": {"seeds": [0], "detection": {"min_lesion_volume_mm3": 9.0, "matcher": "overlap"}},
+    "detection": {"seeds": [0], "scoring": {"min_lesion_volume_mm3": 9.0, "matcher": "overlap"}},
     "tables": {"confidence_level": 0.95, "bootstrap_resamples": 500, "bootstrap_seed": 7},
 }
 CHECKOUT = Path(msdiff.__file__).parents[1]
@@ -66,11 +66,11 @@ class Page(HTMLParser):
 def pictures(stack, shards, histories, tables, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
     drawn = {
-        "follow_ups": draw_follow_ups(stack, "flair", shards, 3),
-        "image_quality": draw_image_quality(tables["image_quality"]),
-        "augmentation": draw_augmentation(tables["augmentation"]),
-        "preprocessing": draw_preprocessing(stack, "flair", 3),
-        "losses": draw_histories(histories),
+        "follow_ups": plot_follow_ups(stack, "flair", shards, 3),
+        "image_quality": plot_image_quality(tables["image_quality"]),
+        "augmentation": plot_augmentation(tables["augmentation"]),
+        "preprocessing": plot_preprocessing(stack, "flair", 3),
+        "losses": plot_histories(histories),
     }
     for name, picture in drawn.items():
         save_picture(picture, folder / f"{name}.png")
@@ -347,7 +347,7 @@ def test_forecasts_have_a_section_of_their_own(tables, pictures, tmp_path):
     """A run without forecasts has a whole page (the other tests); with them the section stands before privacy."""
     made = forecast_tables.all_tables()
     pages = tmp_path / "activity_prediction.png"
-    save_picture(draw_activity(made["activity_prediction"]), pages)
+    save_picture(plot_activity(made["activity_prediction"]), pages)
     forecasting = yaml.safe_load((CHECKOUT / "config.yaml").read_text())["forecasting"]
     config = {**CONFIG, "forecasting": forecasting}
     html = report_page({**tables, **made}, {**pictures, "activity_prediction": pages}, record(config), {})

@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from msdiff.report.preview_figures import draw_previews
+from msdiff.report.synthesis.previews import plot_previews
 
 
 @pytest.fixture
@@ -12,16 +12,16 @@ def previews(tmp_path):
 
 
 def test_first_middle_and_last_are_shown_in_their_order(previews):
-    picture = draw_previews(previews)
+    picture = plot_previews(previews)
     assert [axis.get_title(loc="left") for axis in picture.figure.axes] == ["Step 3", "Step 20", "Step 100"]
     assert [int(axis.images[0].get_array()[0, 0, 0]) for axis in picture.figure.axes] == [3, 20, 100]
     assert "after 3, 20 and 100 steps" in picture.caption
 
 
 def test_few_previews_are_not_repeated(previews):
-    assert len(draw_previews(previews[:1]).figure.axes) == 1
-    assert len(draw_previews(previews[:2]).figure.axes) == 2
+    assert len(plot_previews(previews[:1]).figure.axes) == 1
+    assert len(plot_previews(previews[:2]).figure.axes) == 2
 
 
 def test_a_training_without_previews_draws_nothing():
-    assert draw_previews([]) is None
+    assert plot_previews([]) is None

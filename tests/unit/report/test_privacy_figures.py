@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from msdiff.cohort.samples import Shard, map_shard, save_shard
-from msdiff.cohort.stacks import load_stack
-from msdiff.report.privacy_figures import draw_pairs, draw_similarities
+from msdiff.report.privacy.figures import plot_pairs, plot_similarities
+from msdiff.sampling.shards import Shard, map_shard, save_shard
+from msdiff.stack.reading import load_stack
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def nearest():
 
 
 def test_the_most_similar_pairs_come_first(stack, shard, nearest):
-    picture = draw_pairs(stack, "flair", [shard], nearest, 2)
+    picture = plot_pairs(stack, "flair", [shard], nearest, 2)
     labels = [axis.get_ylabel() for axis in picture.figure.axes[:10:5]]
     assert labels == ["sample 9\n0.900\nflagged", "sample 2\n0.800\nnot flagged"]
     assert "1 of 3 are flagged" in picture.caption
@@ -41,14 +41,14 @@ def test_the_most_similar_pairs_come_first(stack, shard, nearest):
 
 
 def test_where_none_is_flagged_the_nearest_are_shown_and_it_is_said(stack, shard, nearest):
-    picture = draw_pairs(stack, "flair", [shard], nearest.assign(flagged=0), 8)
+    picture = plot_pairs(stack, "flair", [shard], nearest.assign(flagged=0), 8)
     assert "none of 3 is flagged" in picture.caption
     assert "The 3 synthetic" in picture.caption
 
 
 def test_distributions_have_the_limit_and_three_curves(nearest):
     both = pd.concat([nearest, nearest.assign(measure="pixel_correlation")])
-    picture = draw_similarities(both)
+    picture = plot_similarities(both)
     assert [axis.get_title() for axis in picture.figure.axes] == ["learned embedding", "pixel correlation"]
     texts = [text.get_text() for text in picture.figure.axes[0].get_legend().get_texts()]
     assert texts[-1] == "limit"

@@ -11,12 +11,12 @@ from msdiff.cli import provenance as command
 from msdiff.errors import BadInput, BadSettings
 from msdiff.report.provenance import commit, record
 
-CONFIG = {"study": "phantom", "tables": {"bootstrap_seed": 7}, "segmentation": {"seeds": [0, 1]}, "a": [{"seed": 3}]}
+CONFIG = {"study": "phantom", "tables": {"bootstrap_seed": 7}, "detection": {"seeds": [0, 1]}, "a": [{"seed": 3}]}
 
 
 def test_the_record_says_what_ran():
     entry = record(CONFIG)
-    assert entry["seeds"] == {"tables.bootstrap_seed": 7, "segmentation.seeds": [0, 1], "a.0.seed": 3}
+    assert entry["seeds"] == {"tables.bootstrap_seed": 7, "detection.seeds": [0, 1], "a.0.seed": 3}
     assert entry["packages"]["numpy"] == np.__version__
     assert entry["date_utc"].endswith("+00:00")
     assert entry["config"] == CONFIG

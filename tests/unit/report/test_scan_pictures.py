@@ -5,7 +5,7 @@ from PIL import Image, ImageColor
 from msdiff.images import Volume, axis_aligned_grid
 from msdiff.preprocess.quality import MEASURES
 from msdiff.report.colours import REGION_COLOURS, SKY, VERMILION, YELLOW
-from msdiff.report.scan_pictures import GAP, MARGIN_MM, draw_scan, save_scan
+from msdiff.report.scan_pictures import GAP, MARGIN_MM, plot_scan, save_scan
 
 GRIDS = {
     "paper": axis_aligned_grid((256, 256, 60), (1.0, 1.0, 3.0), (0.0, -18.0, 8.0)),
@@ -31,7 +31,7 @@ def draw(grid, flag="", masks=True, regions=True, radius_mm=RADIUS_MM):
     head = np.random.default_rng(0).normal(500, 25, grid.shape) * ball(grid, radius_mm + 8)
     marked = {"lesion_mask": ball(grid, 8, (20, 0, 8)), "change_mask": ball(grid, 8, (-20, -30, 8))} if masks else {}
     labels = np.where(brain, np.where(ball(grid, 30), 2, 3), 0) * regions
-    return draw_scan(Volume(head.astype(np.float32), grid.affine), brain, labels.astype(np.int32), marked, entry(flag))
+    return plot_scan(Volume(head.astype(np.float32), grid.affine), brain, labels.astype(np.int32), marked, entry(flag))
 
 
 def pixels(picture, colour):
@@ -112,5 +112,5 @@ def test_an_empty_brain_is_drawn_too():
     grid = GRIDS["demo"]
     head = Volume(np.random.default_rng(0).random(grid.shape).astype(np.float32), grid.affine)
     nothing = np.zeros(grid.shape, dtype=bool)
-    picture = draw_scan(head, nothing, nothing.astype(np.int32), {}, entry())
+    picture = plot_scan(head, nothing, nothing.astype(np.int32), {}, entry())
     assert picture.image.width > 5 * 64

@@ -1,11 +1,11 @@
 import numpy as np
 
 from msdiff.report.pictures import save_picture
-from msdiff.report.slice_figures import draw_follow_ups, draw_preprocessing
+from msdiff.report.synthesis.figures import plot_follow_ups, plot_preprocessing
 
 
 def test_anterior_is_up_and_right_is_right(stack, shards):
-    picture = draw_follow_ups(stack, "flair", shards, 3)
+    picture = plot_follow_ups(stack, "flair", shards, 3)
     shown = picture.figure.axes[0].images[0]
     assert shown.origin == "lower"
     left, right, bottom, top = shown.get_extent()
@@ -18,12 +18,12 @@ def test_anterior_is_up_and_right_is_right(stack, shards):
 
 
 def test_follow_ups_have_a_row_per_patient_with_a_truth(stack, shards):
-    labels = [axis.get_ylabel().split("\n")[0] for axis in draw_follow_ups(stack, "flair", shards, 9).figure.axes]
+    labels = [axis.get_ylabel().split("\n")[0] for axis in plot_follow_ups(stack, "flair", shards, 9).figure.axes]
     assert sorted(label for label in labels if label) == ["sub-0001", "sub-0002", "sub-0004"]
 
 
 def test_a_painted_mask_stands_beside_the_generated_follow_up(stack, shards):
-    axes = draw_follow_ups(stack, "flair", shards, 9).figure.axes
+    axes = plot_follow_ups(stack, "flair", shards, 9).figure.axes
     assert [axis.get_title() for axis in axes[3:5]] == ["Generated follow-up", "Mask painted"]
     baseline, painted = (np.asarray(axes[number].images[0].get_array()) for number in (0, 4))
     changed = baseline != painted
@@ -34,17 +34,17 @@ def test_a_painted_mask_stands_beside_the_generated_follow_up(stack, shards):
 
 def test_order_of_shards_does_not_matter(stack, shards, tmp_path):
     for name, order in (("there", shards), ("back", shards[::-1])):
-        save_picture(draw_follow_ups(stack, "flair", order, 2), tmp_path / f"{name}.png")
+        save_picture(plot_follow_ups(stack, "flair", order, 2), tmp_path / f"{name}.png")
     assert (tmp_path / "there.png").read_bytes() == (tmp_path / "back.png").read_bytes()
 
 
 def test_nothing_to_compare_with_draws_nothing(stack, shards):
     without = [shard._replace(manifest=shard.manifest.assign(follow_up_row=-1)) for shard in shards]
-    assert draw_follow_ups(stack, "flair", without, 3) is None
+    assert plot_follow_ups(stack, "flair", without, 3) is None
 
 
 def test_the_pair_that_fits_worst_comes_first(stack):
-    picture = draw_preprocessing(stack, "flair", 2)
+    picture = plot_preprocessing(stack, "flair", 2)
     labels = [axis.get_ylabel() for axis in picture.figure.axes if axis.get_ylabel()]
     assert len(labels) == 2
     correlations = [float(label.split("r = ")[1]) for label in labels]

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
-from msdiff.cohort.stacks import load_stack
 from msdiff.networks.detectors import build
 from msdiff.networks.weights import save_weights
+from msdiff.stack.reading import load_stack
 
 SHAPE = (16, 16, 3)
 SPLITS = ["train"] * 4 + ["validation", "test", "test"]
@@ -110,7 +110,7 @@ def changed(settings, **changes):
     return settings
 
 
-def draw_stack(folder, *, splits=SPLITS, changes=True, lesions=True):
+def simulate_stack(folder, *, splits=SPLITS, changes=True, lesions=True):
     """Brains of white matter in a rim of cortex; a bright square appears in two of three slices of every patient."""
     folder.mkdir()
     x, y, z = SHAPE
@@ -172,7 +172,7 @@ def draw_stack(folder, *, splits=SPLITS, changes=True, lesions=True):
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory):
-    return draw_stack(tmp_path_factory.mktemp("synthesis") / "stack")
+    return simulate_stack(tmp_path_factory.mktemp("synthesis") / "stack")
 
 
 @pytest.fixture(scope="session")
@@ -187,7 +187,7 @@ def detector_path(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def make_stack():
-    return draw_stack
+    return simulate_stack
 
 
 @pytest.fixture(scope="session")
@@ -200,7 +200,7 @@ def given():
 @pytest.fixture(scope="session")
 def generator_path(tmp_path_factory, stack, detector_path):
     """Weights of a generator trained for a few steps, for guided sampling too."""
-    from msdiff.synthesis.long_ms_diff import train_generator
+    from msdiff.synthesis.long_ms_diff.task import train_generator
 
     folder = tmp_path_factory.mktemp("generator")
     settings = changed(SETTINGS, dropout__guidance=0.2)

@@ -4,7 +4,7 @@ from torch import nn
 
 from msdiff.errors import BadSettings
 from msdiff.settings import Choice
-from msdiff.synthesis.balance import BALANCES, build_balance
+from msdiff.synthesis.long_ms_diff.balance import BALANCES, build_balance
 
 OPTIONS = {
     "kendall": {"reconstruction": 1.0, "segmentation": 1.0},

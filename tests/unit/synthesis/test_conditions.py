@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from msdiff.errors import BadInput
-from msdiff.synthesis import conditions
+from msdiff.synthesis.long_ms_diff import conditions
 
 
 @pytest.mark.parametrize("unit", ["scan", "slice"])

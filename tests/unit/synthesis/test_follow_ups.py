@@ -7,7 +7,7 @@ import torch
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.networks.weights import load_weights
 from msdiff.settings import check
-from msdiff.synthesis import follow_ups as module
+from msdiff.synthesis.long_ms_diff import follow_ups as module
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from msdiff.__main__ import main
-from msdiff.cohort.stacks import load_stack
 from msdiff.diffusion import objective
 from msdiff.diffusion.objective import HybridSettings
 from msdiff.diffusion.sampler import SamplerSettings
@@ -15,9 +14,10 @@ from msdiff.errors import BadInput, BadSettings
 from msdiff.networks.detectors import load_detector
 from msdiff.networks.weights import load_weights, save_weights, sha256
 from msdiff.settings import check
-from msdiff.synthesis import long_ms_diff as module
-from msdiff.synthesis.follow_ups import load_generator
-from msdiff.synthesis.options import LongMSDiffSettings
+from msdiff.stack.reading import load_stack
+from msdiff.synthesis.long_ms_diff import task as module
+from msdiff.synthesis.long_ms_diff.follow_ups import load_generator
+from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 
 CPU = torch.device("cpu")
 LEARNED = {"backend": "learned", "options": {"vlb_weight": 0.001, "steps": 1000, "levels": 256}}

@@ -41,4 +41,4 @@ def test_a_sample_more_costs_the_same_each_time_and_drawing_less_than_training(m
     config["synthesis"]["long_ms_diff"]["auxiliary"]["maximum_time"] = 1.0
     trained = [memory.estimate(memory.train_step, config, rows, 64) for rows in (4, 8, 12)]
     assert trained[2] - trained[1] == pytest.approx(trained[1] - trained[0], rel=0.02)
-    assert 0 < memory.estimate(memory.draw_step, config, 8, 64) < 0.5 * trained[1]
+    assert 0 < memory.estimate(memory.sampling_step, config, 8, 64) < 0.5 * trained[1]

@@ -11,9 +11,9 @@ from msdiff.errors import BadSettings
 from msdiff.networks.detectors import load_detector
 from msdiff.networks.weights import load_weights
 from msdiff.settings import check
-from msdiff.synthesis import long_ms_diff as module
-from msdiff.synthesis.follow_ups import load_generator
-from msdiff.synthesis.options import LongMSDiffSettings
+from msdiff.synthesis.long_ms_diff import task as module
+from msdiff.synthesis.long_ms_diff.follow_ups import load_generator
+from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 
 UNIT = {"backend": "unit", "options": {}}
 LEARNED = {"backend": "learned", "options": {"vlb_weight": 0.001, "steps": 1000, "levels": 256}}

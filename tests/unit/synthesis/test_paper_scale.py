@@ -9,10 +9,10 @@ import yaml
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.networks.detectors import load_detector
 from msdiff.settings import check
-from msdiff.synthesis import long_ms_diff as module
-from msdiff.synthesis.denoiser import Denoiser
-from msdiff.synthesis.follow_ups import load_generator
-from msdiff.synthesis.options import LongMSDiffSettings
+from msdiff.synthesis.long_ms_diff import task as module
+from msdiff.synthesis.long_ms_diff.denoiser import Denoiser
+from msdiff.synthesis.long_ms_diff.follow_ups import load_generator
+from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 
 CONFIG = Path(__file__).parents[3] / "config.yaml"
 PARAMETERS = 118_933_762

@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from msdiff.images import axis_aligned_grid
 from msdiff.settings import check
-from msdiff.synthesis import placement as module
-from msdiff.synthesis.placement import PlacementSettings, Placer, Pose
+from msdiff.synthesis.long_ms_diff import placement as module
+from msdiff.synthesis.long_ms_diff.placement import PlacementSettings, Placer, Pose
 
 GRID = axis_aligned_grid((16, 16, 3), (3.0, 3.0, 6.0), (0.0, 0.0, 0.0))
 
@@ -124,9 +124,9 @@ def test_a_mask_is_mirrored_about_the_midline_and_turned_and_scaled_about_its_ce
 
 def test_poses_keep_within_their_settings(asked):
     settings = asked(mirror=0.5, largest_rotation_degrees=10.0, largest_scale=1.25)
-    poses = [module.draw_pose(settings, np.random.default_rng(seed)) for seed in range(200)]
+    poses = [module.choose_pose(settings, np.random.default_rng(seed)) for seed in range(200)]
     assert 60 < sum(pose.mirrored for pose in poses) < 140
     assert 5 < max(abs(pose.rotation_degrees) for pose in poses) <= 10
     assert 0.8 <= min(pose.scale for pose in poses) < 0.9
     assert 1.1 < max(pose.scale for pose in poses) <= 1.25
-    assert module.draw_pose(asked(), np.random.default_rng(0)) == module.AS_IT_IS
+    assert module.choose_pose(asked(), np.random.default_rng(0)) == module.AS_IT_IS

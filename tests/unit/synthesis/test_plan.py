@@ -4,8 +4,8 @@ import pytest
 
 from msdiff.errors import BadInput
 from msdiff.settings import check
-from msdiff.synthesis import plan as module
-from msdiff.synthesis.placement import Placer
+from msdiff.synthesis.long_ms_diff import plan as module
+from msdiff.synthesis.long_ms_diff.placement import Placer
 
 
 def plan(stack, purpose, settings):

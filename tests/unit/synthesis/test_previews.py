@@ -8,9 +8,9 @@ from PIL import Image
 
 from msdiff.__main__ import main
 from msdiff.networks.weights import load_weights
-from msdiff.synthesis import previews
-from msdiff.synthesis.follow_ups import load_generator
-from msdiff.synthesis.long_ms_diff import train_generator
+from msdiff.synthesis.long_ms_diff import previews
+from msdiff.synthesis.long_ms_diff.follow_ups import load_generator
+from msdiff.synthesis.long_ms_diff.task import train_generator
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ import torch
 import yaml
 from jsonschema import Draft202012Validator
 
-from msdiff.synthesis.follow_ups import Draw
+from msdiff.synthesis.long_ms_diff.follow_ups import Draw
 
 ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")

@@ -3,12 +3,12 @@ import pytest
 import torch
 from torch import nn
 
-from msdiff.cohort.intensities import lesion_intensity
-from msdiff.cohort.samples import Shard
-from msdiff.cohort.stacks import load_stack
 from msdiff.errors import BadInput
+from msdiff.sampling.shards import Shard
 from msdiff.settings import check
-from msdiff.synthesis.plan import PlanSettings, plan_samples
+from msdiff.stack.intensities import lesion_intensity
+from msdiff.stack.reading import load_stack
+from msdiff.synthesis.long_ms_diff.plan import PlanSettings, plan_samples
 from msdiff.synthesis.scoring import COLUMNS, ScoringSettings, score_images
 
 SETTINGS = check(ScoringSettings, {"ring_width_mm": 6.0, "blur_sigma_mm": 3.0, "detection_threshold": 0.5})

@@ -42,7 +42,7 @@ def test_known_answers(folder):
 
 
 def test_the_ablations_networks_are_not_added_to_the_generators(folder):
-    for rule in ("draw_samples", "train_ablation", "train_generator"):
+    for rule in ("sample_images", "train_ablation", "train_generator"):
         path = folder / rule / "phantom/ablation/complete/seed-0.tsv"
         path.parent.mkdir(parents=True)
         path.write_text(benchmark(3600, 512, "{'gpu': 1}"))
@@ -50,7 +50,7 @@ def test_the_ablations_networks_are_not_added_to_the_generators(folder):
     ours = compute_table(folder).query("source == 'msdiff'").set_index("rule")
     assert ours.loc["train_generator", "gpu_hours"] == 8
     assert ours.loc["train_generator (ablation)", "gpu_hours"] == 1
-    assert {"ablation", "train_ablation", "draw_samples (ablation)"} < set(ours.index)
+    assert {"ablation", "train_ablation", "sample_images (ablation)"} < set(ours.index)
 
 
 def test_unknown_is_missing(folder):

@@ -12,12 +12,12 @@ import pytest
 import yaml
 from scipy.optimize import brentq
 
-from msdiff.cohort.activity import draw_counts
-from msdiff.cohort.lesion_process import draw_cohort
-from msdiff.cohort.phantom_settings import PhantomSettings, roster
 from msdiff.cohort.splits import SplitSettings, assign_splits
 from msdiff.forecasting.judging import MonteCarloSettings
 from msdiff.metrics import activity
+from msdiff.phantom.activity import simulate_counts
+from msdiff.phantom.lesion_process import simulate_cohort
+from msdiff.phantom.settings import PhantomSettings, roster
 from msdiff.settings import check
 from msdiff.tables import published
 from msdiff.tables.activity_prediction import activity_prediction_table
@@ -47,7 +47,7 @@ def counts_of(settings):
     """New lesions of every patient at the last session, as the process draws them before it places them."""
     arms = roster(settings)
     rngs = (np.random.default_rng([settings.seed, int(subject[4:]), 0]) for subject in arms)
-    return np.array([draw_counts(settings, arm, rng)[-1] for arm, rng in zip(arms.values(), rngs, strict=True)])
+    return np.array([simulate_counts(settings, arm, rng)[-1] for arm, rng in zip(arms.values(), rngs, strict=True)])
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +144,9 @@ PRINTED = {
 
 
 def test_counts_are_those_of_the_lesion_process():
-    """The same numbers as `draw_cohort`, which places every lesion and takes its time over 2131 patients."""
+    """The same numbers as `simulate_cohort`, which places every lesion and takes its time over 2131 patients."""
     few = check(PhantomSettings, TRIALS["phantom"] | {"arms": dict.fromkeys(ARMS, 2)})
-    placed = draw_cohort(few)
+    placed = simulate_cohort(few)
     np.testing.assert_array_equal(counts_of(few), placed[placed["session"] == "ses-w096"]["net2"])
 
 

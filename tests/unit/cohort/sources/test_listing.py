@@ -6,12 +6,12 @@ import pytest
 
 from msdiff import backends
 from msdiff.__main__ import main
-from msdiff.cohort.phantom_settings import PhantomSettings
 from msdiff.cohort.sheets import read_sheet, write_sheet
 from msdiff.cohort.sources import SOURCES
 from msdiff.cohort.sources.folders import natural
 from msdiff.cohort.sources.listing import list_scans
 from msdiff.images import Volume, save
+from msdiff.phantom.settings import PhantomSettings
 from msdiff.settings import check
 
 TEMPLATES = Path(__file__).parents[4] / "cohorts"

@@ -8,10 +8,10 @@ import pandas as pd
 
 from msdiff.cli import datasheet as datasheet_command
 from msdiff.cli import model_card as model_card_command
-from msdiff.cohort.samples import Shard, save_shard
 from msdiff.forecasting.shards import load_shard
 from msdiff.report.cards.datasheet import datasheet
 from msdiff.report.cards.record import UNANSWERED
+from msdiff.sampling.shards import Shard, save_shard
 from msdiff.tables.layout import write_table
 
 # Gebru et al. 2021.

@@ -1,0 +1,1 @@
+"""The embedded simulator: anatomy, lesion process, treatment activity and scans."""

@@ -1,0 +1,1 @@
+"""What every system shares that samples from noise: shards on disk, seeds, the pipeline, NIfTI export."""

@@ -1,0 +1,1 @@
+"""Long-MS-Diff: follow-up FLAIR slices from baseline, lesion change mask and scalars."""

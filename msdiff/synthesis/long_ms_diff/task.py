@@ -1,0 +1,293 @@
+"""Long-MS-Diff: a diffusion model of follow-up slices, conditioned on baseline, change mask and three scalars.
+
+Mathur, Kelly, Killeen and Lawlor, Long-MS-Diff, MIDL 2025. A UNet sees the noisy follow-up and five channels of
+conditions (conditions.py). With a residual `target` it sees the noisy difference to the baseline instead, divided by a
+scale; sampling adds the baseline again, and L_seg always sees the follow-up. Two losses are balanced (balance.py):
+
+    L_recon     squared error of the prediction, and with a learned variance its variational bound (Nichol and Dhariwal
+                2021, "improved diffusion", on which the paper builds)
+    L_seg       a frozen detector of change marks (baseline, x_hat); Dice and cross-entropy to the change mask, averaged
+                with weight alpha^2 over the samples of a batch with t below a bound: x_hat means nothing in much noise
+
+The baseline is now and then replaced with noise, so that the network learns to heed mask and scalars (section 2,
+"conditioning dropout"). What the paper leaves open is chosen in config.yaml; docs/long_ms_diff.md says why.
+"""
+
+import logging
+import math
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from msdiff.diffusion.guidance import dropped, without
+from msdiff.diffusion.noise import add_noise
+from msdiff.diffusion.objective import (
+    HybridSettings,
+    discrete_times,
+    hybrid_loss,
+    loss_weight,
+    spread_times,
+    target,
+    vlb_term,
+    weighted_mse,
+)
+from msdiff.errors import BadInput
+from msdiff.networks.compiled import Call, When, compiled
+from msdiff.networks.detectors import load_detector
+from msdiff.networks.weights import sha256
+from msdiff.settings import check
+from msdiff.stack.reading import Stack
+from msdiff.synthesis import Generator
+from msdiff.synthesis.long_ms_diff.balance import build_balance
+from msdiff.synthesis.long_ms_diff.conditions import (
+    CHANNELS,
+    channels,
+    continued,
+    scalars_of,
+    standardised,
+    statistics_of,
+    training_slices,
+)
+from msdiff.synthesis.long_ms_diff.denoiser import Denoiser
+from msdiff.synthesis.long_ms_diff.follow_ups import Draw, load_tensors
+from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
+from msdiff.synthesis.long_ms_diff.pretrained import read_pretrained
+from msdiff.synthesis.long_ms_diff.previews import Previewer
+from msdiff.training import Previews, initialised, on_device, train
+
+log = logging.getLogger(__name__)
+
+# An epoch is as many drawn slices as the training split has. Diffusion models trained for less have drawn noise.
+FEW_EPOCHS = 100
+
+
+class LongMSDiff:
+    """The training task: slices of the training split, one step's loss."""
+
+    def __init__(self, stack: Stack, settings: LongMSDiffSettings, auxiliary: nn.Module) -> None:
+        self.slices = training_slices(stack)
+        self.settings = settings
+        self.images = stack.array(settings.contrast)
+        self.masks = stack.array("change_mask")
+        self.pretrained = None if settings.pretrained is None else read_pretrained(settings.pretrained, settings)
+        self.statistics = statistics_of(self.slices, settings.scalars)
+        if self.pretrained is not None:
+            self.statistics = continued(self.pretrained.statistics, self.statistics)
+        self.scalars = standardised(scalars_of(self.slices, settings.scalars), self.statistics)
+        positive = (self.slices["change_voxels"] > 0).to_numpy()
+        self.indices = np.arange(len(self.slices))
+        self.weights = _weights(positive, settings.positive_fraction)
+        self.modules: nn.Module = initialised(
+            lambda: nn.ModuleDict(
+                {
+                    "denoiser": Denoiser(settings.network, settings.objective, settings.target),
+                    "balance": build_balance(settings.auxiliary.balance),
+                }
+            ),
+            settings.seed,
+        )
+        if self.pretrained is not None:
+            load_tensors(self.denoiser, self.pretrained.tensors)
+        self.auxiliary = auxiliary.eval().requires_grad_(False)
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The network in training."""
+        denoiser: Denoiser = self.modules["denoiser"]  # type: ignore[index]
+        return denoiser
+
+    def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
+        """Baseline, follow-up and change mask (B, 1, H, W) and standardised scalars (B, 3)."""
+        rows = self.slices.iloc[indices]
+        flips = generator.random(len(indices)) < self.settings.flip
+
+        def read(array: NDArray[Any], scan: str) -> Tensor:
+            images = np.stack([array[row, number] for row, number in zip(rows[scan], rows["slice"], strict=True)])
+            images = images.astype(np.float32)
+            images[flips] = images[flips, :, ::-1]
+            return torch.from_numpy(images)[:, None]
+
+        return {
+            "baseline": read(self.images, "baseline_row"),
+            "follow_up": read(self.images, "follow_up_row"),
+            "change_mask": read(self.masks, "follow_up_row"),
+            "scalars": torch.from_numpy(self.scalars[indices]),
+        }
+
+    def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """The balanced loss, its two parts, lambda, and the plain error in all of the image and in the change mask."""
+        objective = self.settings.objective
+        denoiser = self.denoiser
+        baseline, mask = batch["baseline"], batch["change_mask"]
+        x = denoiser.clean(batch["follow_up"], baseline)
+        rng = on_device(generator, x.device)
+        time, index = _times(len(x), denoiser.hybrid, rng)
+        logsnr = denoiser.schedule(time)
+        eps = torch.randn(x.shape, generator=rng, device=rng.device)
+        z = add_noise(x, eps, logsnr)
+        prediction, x_hat, fraction = denoiser(z, logsnr, self._condition(batch, rng))
+        wanted = target(x, eps, logsnr, objective.prediction)
+        reconstruction = weighted_mse(
+            prediction,
+            wanted,
+            loss_weight(logsnr, objective.prediction, objective.weight.backend, objective.weight.options),
+            1 + objective.lesion_weight * mask if objective.lesion_weight else None,
+        )
+        simple = reconstruction
+        if denoiser.hybrid is not None and fraction is not None:
+            term = vlb_term(x_hat, fraction, x, z, index, denoiser.schedule, denoiser.hybrid)
+            reconstruction = hybrid_loss(reconstruction, term, denoiser.hybrid)
+        gated = time < self.settings.auxiliary.maximum_time
+        estimate = denoiser.follow_up(x_hat, baseline)
+        segmentation = segmentation_loss(
+            self.auxiliary, baseline[gated], estimate[gated], mask[gated], torch.sigmoid(logsnr[gated])
+        )
+        present = gated.any().float()
+        weighed = self.modules["balance"](reconstruction, segmentation, present, denoiser.last)  # type: ignore[index]
+        return {
+            "loss": weighed.total,
+            "reconstruction": reconstruction,
+            "squared_error": simple,
+            "lesion_squared_error": (mask * (prediction - wanted).square()).sum() / mask.sum().clamp(min=1),
+            "segmentation": segmentation,
+            "segmentation_weight": weighed.weight,
+        }
+
+    def validate(self) -> dict[str, float]:
+        """Nothing: a diffusion loss says little of its samples, which `score-images` measures."""
+        return {}
+
+    def _condition(self, batch: dict[str, Tensor], rng: torch.Generator) -> Tensor:
+        """Condition channels, with what dropout leaves of them."""
+        dropout = self.settings.dropout
+        baseline, mask, scalars = batch["baseline"], batch["change_mask"], batch["scalars"]
+        null = torch.zeros_like(baseline)
+        if dropout.baseline_mode == "noise":
+            null = torch.randn(baseline.shape, generator=rng, device=rng.device)
+        baseline = without(baseline, null, dropped(len(baseline), dropout.baseline, rng))
+        drop = dropped(len(baseline), dropout.guidance, rng)
+        zero = torch.zeros((), device=mask.device)
+        given = self.settings.conditions
+        return channels(baseline, without(mask, zero, drop), without(scalars, zero, drop), given)
+
+
+def segmentation_loss(
+    detector: nn.Module, baseline: Tensor, x_hat: Tensor, change_mask: Tensor, weight: Tensor
+) -> Tensor:
+    """L_seg, a scalar: how far a detector is from seeing the asked change in estimated follow-ups.
+
+    Soft Dice loss plus binary cross-entropy, the latter alone where the mask is empty; the mean over the samples with
+    `weight` (B,). Zero without samples. Gradients flow through x_hat (B, 1, H, W) only.
+    """
+    if len(x_hat) == 0:
+        return x_hat.sum()
+    # The detector was trained in single precision.
+    with torch.autocast(x_hat.device.type, enabled=False):
+        logits = detector(baseline.float(), x_hat.float())
+        mask = change_mask.float()
+        entropy = functional.binary_cross_entropy_with_logits(logits, mask, reduction="none").mean((1, 2, 3))
+        marked = torch.sigmoid(logits)
+        both, all_ = (marked * mask).sum((1, 2, 3)), (marked + mask).sum((1, 2, 3))
+        filled = mask.sum((1, 2, 3)) > 0
+        losses = entropy + torch.where(filled, 1 - 2 * both / all_.clamp(min=1e-6), 0.0)
+        share = weight.float() / weight.float().sum().clamp(min=1e-12)
+        return (share * losses).sum()
+
+
+def train_generator(
+    stack: Stack,
+    settings: dict[str, Any],
+    auxiliary: Path,
+    checkpoints: Path,
+    minutes: float | None,
+    device: torch.device,
+    compile_when: When = "never",
+) -> Generator:
+    """Train on the stack's training split; see msdiff.synthesis.TRAIN.
+
+    Raises BadSettings for settings of another form, BadInput where the training split is empty or without any change,
+    or the auxiliary weights are no detector's of this contrast.
+    """
+    chosen = check(LongMSDiffSettings, settings, "synthesis.long_ms_diff")
+    detector, contrast = load_detector(auxiliary)
+    if contrast != chosen.contrast:
+        raise BadInput(f"{auxiliary}: expected a detector in {chosen.contrast}, got one in {contrast}")
+    task = LongMSDiff(stack, chosen, detector.to(device))
+    # Previews change nothing, and the digest of pretrained weights says more than their path.
+    described = chosen.model_dump(mode="json", exclude={"training", "preview", "pretrained"})
+    identity = {
+        "settings": described,
+        "stack": stack.sha256(chosen.contrast, "change_mask"),
+        "auxiliary": sha256(auxiliary),
+        "pretrained": None if task.pretrained is None else task.pretrained.sha256,
+    }
+    log.info(
+        "long_ms_diff: %d training slices of %d pairs, %d with a change",
+        len(task.slices),
+        task.slices["pair"].nunique(),
+        (task.slices["change_voxels"] > 0).sum(),
+    )
+    epochs = chosen.training.steps * chosen.training.batch_size / len(task.slices)
+    if epochs < FEW_EPOCHS:
+        log.warning(
+            "%.0f epochs (steps x batch / slices) are few, samples may stay noise; train for %d", epochs, FEW_EPOCHS
+        )
+    began = monotonic()
+    task.modules.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    task.denoiser.compiled = compiled(task.denoiser.network, compile_when, device, partial(_try, task, device))
+    draw = Draw(task.denoiser, task.statistics, chosen, device)
+    trained = train(
+        task,
+        chosen.training,
+        seed=chosen.seed,
+        checkpoints=checkpoints,
+        minutes=None if minutes is None else minutes - (monotonic() - began) / 60,
+        identity=identity,
+        device=device,
+        previews=Previews(chosen.preview.every, Previewer(stack, draw, chosen.preview)),
+    )
+    prefix = "denoiser."
+    tensors = {name[len(prefix) :]: value for name, value in trained.tensors.items() if name.startswith(prefix)}
+    description = {
+        "kind": "generator",
+        "generator": chosen.generator,
+        "settings": chosen.model_dump(mode="json"),
+        "statistics": task.statistics,
+        "auxiliary_sha256": identity["auxiliary"],
+        "pretrained_sha256": identity["pretrained"],
+        "patients": sorted(task.slices["subject"].unique()),
+    }
+    return Generator(tensors, description, trained.history, trained.previews)
+
+
+def _try(task: LongMSDiff, device: torch.device, call: Call) -> None:
+    """One pass forwards and backwards of a part of a batch, as in training."""
+    training = task.settings.training
+    rows = math.ceil(training.batch_size / training.parts)
+    z, condition = (torch.zeros(rows, number, *task.images.shape[2:], device=device) for number in (1, CHANNELS))
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=training.precision == "bf16"):
+        output = call(z, torch.zeros(rows, device=device), condition)
+    output.float().sum().backward()  # type: ignore[no-untyped-call]
+    task.modules.zero_grad(set_to_none=True)
+
+
+def _weights(positive: NDArray[np.bool_], fraction: float) -> NDArray[np.float64]:
+    """How often each slice (N,) is drawn, such that `fraction` of the draws are positive."""
+    negatives = max(1, int((~positive).sum()))
+    return np.where(positive, fraction / positive.sum(), (1 - fraction) / negatives)
+
+
+def _times(batch: int, hybrid: HybridSettings | None, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Times (B,) spread over (0, 1], and their discrete steps (B,) where the variance is learned."""
+    time = spread_times(batch, rng)
+    if hybrid is None:
+        return time, torch.zeros_like(time, dtype=torch.long)
+    index = (time * hybrid.steps).long().clamp(max=hybrid.steps - 1)
+    return discrete_times(index, hybrid.steps), index
