@@ -6,7 +6,8 @@ number. Unknown, missing and mistyped keys are refused in one line.
 
 import hashlib
 import json
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -45,6 +46,24 @@ def check(kind: type[S], values: object, name: str = "settings") -> S:
         return kind.model_validate_json(json.dumps(values))
     except ValidationError as error:
         raise BadSettings(f"{name}: {_one_line(error)}") from error
+
+
+class Entry(NamedTuple):
+    """A pluggable part in a table by name: the settings it takes, and the function that makes it of them."""
+
+    settings: type[Any]
+    make: Callable[..., Any]
+
+
+def build(table: Mapping[str, Entry], name: str, options: object, what: str, *more: object) -> Any:
+    """What the named entry of a table makes of its options, and of `more` if it takes more.
+
+    Raises BadSettings, which begins with `what`, if the name or an option is unknown, missing or out of range.
+    """
+    if name not in table:
+        raise BadSettings(f"{what}: expected one of {', '.join(table)}, got {name!r}")
+    entry = table[name]
+    return entry.make(check(entry.settings, options, f"{what} {name}"), *more)
 
 
 def digest(*parts: object) -> str:

@@ -14,14 +14,13 @@ earlier s < t has c = 1 - SNR(t) / SNR(s), and
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from msdiff.errors import BadSettings
-from msdiff.settings import Settings, check
+from msdiff.settings import Entry, Settings, build
 
 Schedule = Callable[[Tensor], Tensor]
 
@@ -141,28 +140,21 @@ def interpolated_cosine(settings: InterpolatedCosineSettings) -> Schedule:
     return logsnr
 
 
-class _Entry(NamedTuple):
-    settings: type[Any]
-    make: Callable[[Any], Schedule]
-
-
-SCHEDULES: Mapping[str, _Entry] = {
-    "cosine": _Entry(CosineSettings, cosine),
-    "linear_beta": _Entry(LinearBetaSettings, linear_beta),
-    "shifted_cosine": _Entry(ShiftedCosineSettings, shifted_cosine),
-    "interpolated_cosine": _Entry(InterpolatedCosineSettings, interpolated_cosine),
+SCHEDULES: Mapping[str, Entry] = {
+    "cosine": Entry(CosineSettings, cosine),
+    "linear_beta": Entry(LinearBetaSettings, linear_beta),
+    "shifted_cosine": Entry(ShiftedCosineSettings, shifted_cosine),
+    "interpolated_cosine": Entry(InterpolatedCosineSettings, interpolated_cosine),
 }
 
 
 def load_schedule(name: str, options: object) -> Schedule:
     """The schedule of that name: a function from t (B,) in [0, 1] to logsnr (B,), computed in double precision.
 
-    Raises BadSettings where the name or an option is unknown, missing or out of range.
+    Raises BadSettings if the name or an option is unknown, missing or out of range.
     """
-    if name not in SCHEDULES:
-        raise BadSettings(f"schedule: expected one of {', '.join(SCHEDULES)}, got {name!r}")
-    entry = SCHEDULES[name]
-    return entry.make(check(entry.settings, options, f"schedule {name}"))
+    schedule: Schedule = build(SCHEDULES, name, options, "schedule")
+    return schedule
 
 
 def alpha(logsnr: Tensor) -> Tensor:

@@ -13,12 +13,13 @@ lambda = logsnr / 2 and h = lambda_s - lambda_t:
                        r = h before / h; the first and the last step without the second-order part
                                                                         Lu et al., DPM-Solver++, 2022, algorithm 2
 
-Every sample has its own seed and its own random numbers, which are drawn on the CPU: sample i does not depend on the
-batch, the shard or the device it is drawn on.
+Every sample has its own seed and its own random numbers, which are generated on the CPU: sample i does not depend on
+the batch, the shard or the device.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -30,15 +31,17 @@ from torch import Tensor
 from msdiff.diffusion.noise import Schedule, alpha, sigma, transition
 from msdiff.diffusion.objective import log_variance
 from msdiff.errors import BadSettings
-from msdiff.settings import Choice, Settings, check
+from msdiff.settings import Choice, Entry, Settings, build
 
 Denoiser = Callable[[Tensor, Tensor], Tensor | tuple[Tensor, Tensor]]
+# Gets step, logsnr (a scalar on the device), z and x_hat (B, ...) of every step; it must not change them.
+Watch = Callable[[int, Tensor, Tensor, Tensor], None]
 
 START, STEPS = 0, 1  # streams of a sample's random numbers: its first noise, and that of the steps
 
 
 class SamplerSettings(Settings):
-    """How an image is drawn from noise: sections `synthesis.sampler` and `forecasting.sampler`.
+    """How an image is sampled from noise: sections `synthesis.sampler` and `forecasting.sampler`.
 
     sampler             one of SAMPLERS and its options
     steps               evaluations of the network, twice as many with guidance
@@ -85,14 +88,30 @@ def noise_like(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
     return _normal(shape, generators(seeds))
 
 
+class Sampler(NamedTuple):
+    """A way from noise to an image, in a number of steps.
+
+    run         a function of this module, from estimator, noise, levels, the samples' generators and options to samples
+    """
+
+    run: "Callable[[Estimator, Tensor, Tensor, list[np.random.Generator], Any], Tensor]"
+    options: SamplerOptions
+    steps: int
+
+
+def load_sampler(choice: Choice, steps: int) -> Sampler:
+    """The chosen sampler; BadSettings if its name or an option is unknown, missing or out of range."""
+    sampler: Sampler = build(SAMPLERS, choice.backend, choice.options, "sampler", steps)
+    return sampler
+
+
 def sample(
     denoise: Denoiser,
     noise: Tensor,
     schedule: Schedule,
-    name: str,
-    steps: int,
-    options: object,
+    sampler: Sampler,
     seeds: Sequence[int],
+    watch: Watch | None = None,
 ) -> Tensor:
     """Samples (B, ...) from noise (B, ...), on its device and in its type, without gradients.
 
@@ -103,23 +122,21 @@ def sample(
         variance, see objective.variance_fraction; only the ancestral sampler uses it.
     noise
         Standard normal; `noise_like(shape, seeds)`, moved to the device.
-    name, options
-        A key of SAMPLERS, and the options of that sampler.
     seeds
-        (B,) whole numbers, for the noise of the steps where the sampler has any.
+        (B,) whole numbers, for the noise of the steps if the sampler has any.
+    watch
+        Is called at every step with its number from 0, logsnr, z and the estimate x_hat; the last estimate is the
+        result.
 
-    Raises BadSettings where the name or an option is unknown, missing or out of range.
+    Raises BadSettings if the schedule does not tell so many steps apart.
     """
-    if name not in SAMPLERS:
-        raise BadSettings(f"sampler: expected one of {', '.join(SAMPLERS)}, got {name!r}")
     if len(seeds) != len(noise):
         raise ValueError(f"expected one seed for each of {len(noise)} samples, got {len(seeds)}")
-    entry = SAMPLERS[name]
-    settings = check(entry.settings, options, f"sampler {name}")
-    levels = logsnr_levels(schedule, steps, settings.spacing)
+    options = sampler.options
+    levels = logsnr_levels(schedule, sampler.steps, options.spacing)
     with torch.no_grad():
-        estimate = _Estimate(denoise, settings.clip, levels.to(noise))
-        return entry.run(estimate, noise, levels, settings, generators(seeds, STEPS))
+        estimate = Estimator(denoise, options.clip, levels.to(noise), watch)
+        return sampler.run(estimate, noise, levels, generators(seeds, STEPS), options)
 
 
 def logsnr_levels(schedule: Schedule, steps: int, spacing: str) -> Tensor:
@@ -137,7 +154,7 @@ def logsnr_levels(schedule: Schedule, steps: int, spacing: str) -> Tensor:
     return levels
 
 
-class _Estimate(NamedTuple):
+class Estimator(NamedTuple):
     """The denoiser at a step's logsnr for the whole batch, with its estimate held to the range.
 
     The levels lie on the device before the first step, and all other numbers of a step are plain ones: an accelerator
@@ -147,16 +164,22 @@ class _Estimate(NamedTuple):
     denoise: Denoiser
     clip: tuple[float, float] | None
     levels: Tensor
+    watch: Watch | None
 
     def __call__(self, z: Tensor, step: int) -> tuple[Tensor, Tensor | None]:
+        """x_hat and, if the variance is learned, its fraction, each of the shape of z (B, ...), at the step's level."""
         output = self.denoise(z, self.levels[step].repeat(len(z)))
         x_hat, fraction = output if isinstance(output, tuple) else (output, None)
-        return (x_hat if self.clip is None else x_hat.clamp(*self.clip)), fraction
+        x_hat = x_hat if self.clip is None else x_hat.clamp(*self.clip)
+        if self.watch is not None:
+            self.watch(step, self.levels[step], z, x_hat)
+        return x_hat, fraction
 
 
-def _ancestral(
-    estimate: _Estimate, z: Tensor, levels: Tensor, settings: AncestralSettings, rngs: list[np.random.Generator]
+def ancestral(
+    estimate: Estimator, z: Tensor, levels: Tensor, rngs: list[np.random.Generator], options: AncestralSettings
 ) -> Tensor:
+    """Sample each step's z from q(z_s | z_t, x_hat). Kingma et al. 2021, appendix A."""
     for step, (logsnr_t, logsnr_s) in enumerate(pairwise(levels[:-1])):
         x_hat, fraction = estimate(z, step)
         back = transition(logsnr_t, logsnr_s)
@@ -169,24 +192,26 @@ def _ancestral(
     return estimate(z, len(levels) - 2)[0]
 
 
-def _ddim(
-    estimate: _Estimate, z: Tensor, levels: Tensor, settings: DDIMSettings, rngs: list[np.random.Generator]
+def ddim(
+    estimate: Estimator, z: Tensor, levels: Tensor, rngs: list[np.random.Generator], options: DDIMSettings
 ) -> Tensor:
+    """Go along the estimated noise, with `eta` of the ancestral noise. Song et al. 2021, equations 12 and 16."""
     for step, (logsnr_t, logsnr_s) in enumerate(pairwise(levels[:-1])):
         x_hat, _ = estimate(z, step)
         eps_hat = (z - alpha(logsnr_t).item() * x_hat) / sigma(logsnr_t).item()
-        noise_variance = settings.eta**2 * transition(logsnr_t, logsnr_s).log_small.exp()
+        noise_variance = options.eta**2 * transition(logsnr_t, logsnr_s).log_small.exp()
         # Rounding can take the difference just below zero.
         direction = (torch.sigmoid(-logsnr_s) - noise_variance).clamp(min=0).sqrt()
         z = alpha(logsnr_s).item() * x_hat + direction.item() * eps_hat
-        if settings.eta > 0:
+        if options.eta > 0:
             z = z + noise_variance.sqrt().item() * _normal_on(z, rngs)
     return estimate(z, len(levels) - 2)[0]
 
 
-def _dpm_solver_2m(
-    estimate: _Estimate, z: Tensor, levels: Tensor, settings: DPMSolver2MSettings, rngs: list[np.random.Generator]
+def dpm_solver_2m(
+    estimate: Estimator, z: Tensor, levels: Tensor, rngs: list[np.random.Generator], options: DPMSolver2MSettings
 ) -> Tensor:
+    """Extrapolate from the estimate of this step and the one before. Lu et al. 2022, algorithm 2."""
     before: Tensor | None = None
     h_before = torch.zeros((), dtype=torch.float64)
     for step, (logsnr_t, logsnr_s) in enumerate(pairwise(levels[:-1])):
@@ -198,15 +223,10 @@ def _dpm_solver_2m(
     return estimate(z, len(levels) - 2)[0]
 
 
-class _Entry(NamedTuple):
-    settings: type[Any]
-    run: Callable[[_Estimate, Tensor, Tensor, Any, list[np.random.Generator]], Tensor]
-
-
-SAMPLERS: Mapping[str, _Entry] = {
-    "ancestral": _Entry(AncestralSettings, _ancestral),
-    "ddim": _Entry(DDIMSettings, _ddim),
-    "dpm_solver_2m": _Entry(DPMSolver2MSettings, _dpm_solver_2m),
+SAMPLERS: Mapping[str, Entry] = {
+    "ancestral": Entry(AncestralSettings, partial(Sampler, ancestral)),
+    "ddim": Entry(DDIMSettings, partial(Sampler, ddim)),
+    "dpm_solver_2m": Entry(DPMSolver2MSettings, partial(Sampler, dpm_solver_2m)),
 }
 
 

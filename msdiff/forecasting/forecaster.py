@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from msdiff.diffusion.guidance import guided_denoiser
-from msdiff.diffusion.sampler import SamplerSettings, moved, noise_like, sample
+from msdiff.diffusion.sampler import SamplerSettings, load_sampler, moved, noise_like, sample
 from msdiff.errors import BadSettings
 from msdiff.forecasting.control import KIND
 from msdiff.forecasting.denoising import Denoising
@@ -114,9 +114,7 @@ class Forecaster:
                 guided_denoiser(estimate, known, unknown, sampler.guidance_weight),
                 noise,
                 self.denoising.schedule,
-                sampler.sampler.backend,
-                sampler.steps,
-                sampler.sampler.options,
+                load_sampler(sampler.sampler, sampler.steps),
                 seeds,
             )
         return drawn[:, self.mask].float()

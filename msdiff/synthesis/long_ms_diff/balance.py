@@ -20,14 +20,13 @@ A part may hold nothing to segment (every sample too noisy): `present` is 0, and
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 
-from msdiff.errors import BadSettings
-from msdiff.settings import Choice, Settings, check
+from msdiff.settings import Choice, Entry, Settings, build
 
 
 class KendallSettings(Settings):
@@ -147,23 +146,15 @@ class Fixed(Balance):
         return Weighed(reconstruction + present * weight * segmentation, weight)
 
 
-class _Entry(NamedTuple):
-    settings: type[Any]
-    build: type[Any]
-
-
-BALANCES: Mapping[str, _Entry] = {
-    "kendall": _Entry(KendallSettings, Kendall),
-    "ema_ratio": _Entry(EMARatioSettings, EMARatio),
-    "gradient_norm": _Entry(GradientNormSettings, GradientNorm),
-    "fixed": _Entry(FixedSettings, Fixed),
+BALANCES: Mapping[str, Entry] = {
+    "kendall": Entry(KendallSettings, Kendall),
+    "ema_ratio": Entry(EMARatioSettings, EMARatio),
+    "gradient_norm": Entry(GradientNormSettings, GradientNorm),
+    "fixed": Entry(FixedSettings, Fixed),
 }
 
 
 def build_balance(choice: Choice) -> Balance:
-    """The chosen balance; BadSettings where the name or an option is not known."""
-    if choice.backend not in BALANCES:
-        raise BadSettings(f"balance: expected one of {', '.join(BALANCES)}, got {choice.backend!r}")
-    entry = BALANCES[choice.backend]
-    built: Balance = entry.build(check(entry.settings, choice.options, f"balance {choice.backend}"))
-    return built
+    """The chosen balance; BadSettings if the name or an option is not known."""
+    balance: Balance = build(BALANCES, choice.backend, choice.options, "balance")
+    return balance

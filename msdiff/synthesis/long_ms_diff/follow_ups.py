@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from msdiff.diffusion.guidance import guided_denoiser
-from msdiff.diffusion.sampler import SamplerSettings, moved, noise_like, sample
+from msdiff.diffusion.sampler import SamplerSettings, load_sampler, moved, noise_like, sample
 from msdiff.errors import BadInput, BadSettings
 from msdiff.networks.batches import batch_size
 from msdiff.networks.compiled import When, compiled_for_sampling
@@ -90,15 +90,7 @@ class Draw:
             if self.compile_when != "never":
                 asked = 1 if sampler.guidance_weight == 0 else 2
                 self._compile(torch.cat([noise] * asked), torch.cat([condition, null][:asked]), size)
-            drawn = sample(
-                denoise,
-                noise,
-                self.denoiser.schedule,
-                sampler.sampler.backend,
-                sampler.steps,
-                sampler.sampler.options,
-                seeds,
-            )
+            drawn = sample(denoise, noise, self.denoiser.schedule, load_sampler(sampler.sampler, sampler.steps), seeds)
         return self.denoiser.follow_up(drawn.float(), baseline)
 
     def _compile(self, z: Tensor, condition: Tensor, size: int | None) -> None:

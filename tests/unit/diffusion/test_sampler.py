@@ -12,6 +12,7 @@ from torch import Tensor
 from msdiff.diffusion import noise, sampler
 from msdiff.diffusion.objective import log_variance
 from msdiff.errors import BadSettings
+from msdiff.settings import Choice
 
 SCHEDULE = noise.load_schedule("cosine", {"offset": 0.008, "logsnr_min": -20.0, "logsnr_max": 20.0})
 PLAIN = {"spacing": "t", "clip": None}
@@ -33,10 +34,14 @@ def flow_end(z: Tensor) -> Tensor:
     return MEAN + DEVIATION * (z - alpha * MEAN) / (alpha**2 * DEVIATION**2 + sigma**2).sqrt()
 
 
+def made(name: str, steps: int, **options) -> sampler.Sampler:
+    return sampler.load_sampler(Choice(backend=name, options={**OPTIONS[name], **options}), steps)
+
+
 def draw(name: str, steps: int, count: int = 64, size: int = 8, **options) -> tuple[Tensor, Tensor]:
     seeds = range(count)
     first = sampler.noise_like((1, size, size), seeds).double()
-    return first, sampler.sample(gaussian, first, SCHEDULE, name, steps, {**OPTIONS[name], **options}, seeds)
+    return first, sampler.sample(gaussian, first, SCHEDULE, made(name, steps, **options), seeds)
 
 
 def test_every_sampler_is_tried_here():
@@ -92,7 +97,7 @@ class TestGaussian:
 
         first = sampler.noise_like((1, 8, 8), range(64)).double()
         plain, at_small, at_large = (
-            sampler.sample(denoise, first, SCHEDULE, "ancestral", 50, PLAIN, range(64))
+            sampler.sample(denoise, first, SCHEDULE, made("ancestral", 50), range(64))
             for denoise in (gaussian, small, large)
         )
         torch.testing.assert_close(at_small, plain)
@@ -104,11 +109,11 @@ class TestSeeds:
     @pytest.mark.parametrize("batch", [1, 2, 3, 8])
     def test_samples_do_not_depend_on_the_batch(self, name, batch):
         seeds = [5, 0, 2**40, 17, 3, 1, 99, 8]
-        options = {**OPTIONS[name], **({"eta": 0.7} if name == "ddim" else {})}
+        chosen_sampler = made(name, 7, **({"eta": 0.7} if name == "ddim" else {}))
 
         def take(chosen):
             first = sampler.noise_like((2, 5, 7), chosen)
-            return sampler.sample(gaussian, first, SCHEDULE, name, 7, options, chosen)
+            return sampler.sample(gaussian, first, SCHEDULE, chosen_sampler, chosen)
 
         pieces = torch.cat([take(seeds[start : start + batch]) for start in range(0, len(seeds), batch)])
         assert torch.equal(pieces, take(seeds))
@@ -132,7 +137,7 @@ class TestSeeds:
 
     def test_a_seed_is_needed_for_each_sample(self):
         with pytest.raises(ValueError, match="one seed for each of 2 samples, got 1"):
-            sampler.sample(gaussian, torch.zeros(2, 1), SCHEDULE, "ddim", 2, OPTIONS["ddim"], [0])
+            sampler.sample(gaussian, torch.zeros(2, 1), SCHEDULE, made("ddim", 2), [0])
 
 
 class TestLevels:
@@ -161,11 +166,32 @@ class TestLevels:
             return gaussian(z, logsnr)
 
         first = sampler.noise_like((1, 2, 2), range(3))
-        x = sampler.sample(watch, first, SCHEDULE, "dpm_solver_2m", 4, PLAIN, range(3))
+        x = sampler.sample(watch, first, SCHEDULE, made("dpm_solver_2m", 4), range(3))
         assert x.dtype == torch.float32
         assert not x.requires_grad
         assert [level.shape for level in seen] == [(3,)] * 4
         assert all(level.dtype == torch.float32 for level in seen)
+
+
+class TestWatch:
+    """Whoever watches gets every step and changes none."""
+
+    @pytest.mark.parametrize("name", OPTIONS)
+    def test_sees_every_step_and_last_the_result(self, name):
+        options = {"clip": [-0.5, 0.5], **({"eta": 0.7} if name == "ddim" else {})}
+        chosen, first = made(name, 6, **options), sampler.noise_like((2, 3), range(3))
+        seen = []
+        watched = sampler.sample(
+            gaussian, first, SCHEDULE, chosen, range(3), lambda step, *tensors: seen.append((step, *tensors))
+        )
+        assert torch.equal(watched, sampler.sample(gaussian, first, SCHEDULE, chosen, range(3)))
+        steps, levels, noisy, estimates = zip(*seen, strict=True)
+        assert steps == tuple(range(6))
+        assert torch.stack(levels).tolist() == sampler.logsnr_levels(SCHEDULE, 6, "t")[:-1].float().tolist()
+        assert torch.equal(noisy[0], first)
+        assert torch.equal(estimates[-1], watched)
+        for level, z, x_hat in zip(levels, noisy, estimates, strict=True):
+            assert torch.equal(x_hat, gaussian(z, level.repeat(3)).clamp(-0.5, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -179,7 +205,7 @@ class TestLevels:
 )
 def test_unknown_sampler_or_option_is_refused(name, options, message):
     with pytest.raises(BadSettings, match=message):
-        sampler.sample(gaussian, torch.zeros(1, 1), SCHEDULE, name, 2, options, [0])
+        sampler.load_sampler(Choice(backend=name, options=options), 2)
 
 
 TRAINED = 200  # steps of the discrete chain
@@ -222,8 +248,7 @@ class TestAgainstDiffusers:
         return z
 
     def ours(self, name: str, first: Tensor, **options) -> Tensor:
-        chosen = {**OPTIONS[name], **options}
-        return sampler.sample(gaussian, first, self.schedule, name, 20, chosen, range(len(first)))
+        return sampler.sample(gaussian, first, self.schedule, made(name, 20, **options), range(len(first)))
 
     @pytest.mark.parametrize("clip", [None, [-1.0, 1.0]])
     def test_ddim(self, diffusers, clip):

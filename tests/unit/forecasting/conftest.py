@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from msdiff.diffusion.noise import alpha, expand, load_schedule, sigma
-from msdiff.diffusion.sampler import SamplerSettings, noise_like, sample
+from msdiff.diffusion.sampler import SamplerSettings, load_sampler, noise_like, sample
 from msdiff.forecasting.control import train_control
 from msdiff.forecasting.options import TrainControlSettings, TrainPriorSettings
 from msdiff.forecasting.prior import train_prior
@@ -99,8 +99,7 @@ class GaussianForecaster:
 
         noise = noise_like(images.shape[2:], seeds)
         self.noises.append(noise)
-        options = sampler.sampler.options
-        return sample(denoise, noise, self.schedule, sampler.sampler.backend, sampler.steps, options, seeds)
+        return sample(denoise, noise, self.schedule, load_sampler(sampler.sampler, sampler.steps), seeds)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from msdiff.diffusion.sampler import SamplerSettings, noise_like, sample
+from msdiff.diffusion.sampler import SamplerSettings, load_sampler, noise_like, sample
 from msdiff.errors import BadInput, BadSettings
 from msdiff.forecasting import forecaster as module
 from msdiff.networks.weights import load_weights, save_weights, sha256
@@ -74,8 +74,7 @@ def test_guidance_moves_away_from_null_arm_and_zero_images(forecast):
 
     chosen = sampler(weight)
     noise = noise_like((1, *forecast.shape), seeds)
-    options = chosen.sampler.options
-    expected = sample(denoise, noise, denoising.schedule, "ddim", chosen.steps, options, seeds)[:, 0]
+    expected = sample(denoise, noise, denoising.schedule, load_sampler(chosen.sampler, chosen.steps), seeds)[:, 0]
     torch.testing.assert_close(forecast(images, arms, seeds, chosen), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -90,9 +89,7 @@ def test_an_untrained_control_net_draws_what_the_prior_does(forecaster_path, tmp
         lambda z, logsnr: denoising.estimate(prior(z, logsnr, arms), z, logsnr),
         noise_like((1, *forecast.shape), seeds),
         denoising.schedule,
-        "ddim",
-        chosen.steps,
-        chosen.sampler.options,
+        load_sampler(chosen.sampler, chosen.steps),
         seeds,
     )
     assert torch.equal(forecast(images, arms, seeds, chosen), alone[:, 0])
