@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from msdiff.networks.padding import pad_to_multiple
+from msdiff.networks.padding import cropped, pad_to_multiple
 from msdiff.settings import Settings
 
 Count = Annotated[int, Field(ge=1)]
@@ -63,7 +63,6 @@ class BitemporalUNet(nn.Module):
 
     def forward(self, baseline: Tensor, follow_up: Tensor) -> Tensor:
         """Logits of change (B, 1, H, W) between two images (B, 1, H, W) in [-1, 1]."""
-        height, width = baseline.shape[-2:]
         hidden = pad_to_multiple(torch.cat([baseline, follow_up], dim=1), 2 ** len(self.down))
         skips = []
         for block in self.down:
@@ -73,7 +72,7 @@ class BitemporalUNet(nn.Module):
         for enlarge, block, skip in zip(self.enlarge, self.up, reversed(skips), strict=True):
             hidden = block(torch.cat([enlarge(hidden), skip], dim=1))
         logits: Tensor = self.head(hidden)
-        return logits[..., :height, :width]
+        return cropped(logits, baseline)
 
 
 def _convolutions(channels: list[int], dropout: float) -> nn.Sequential:

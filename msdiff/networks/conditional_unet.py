@@ -1,4 +1,4 @@
-"""The denoising network: a UNet that sees the noisy image, its noise level, and conditions of the same size.
+"""The denoising network: a UNet that sees a noisy image or volume, its noise level, and conditions of the same size.
 
 MONAI's DiffusionModelUNet (after Rombach et al. 2022 and Ho et al. 2020), conditions concatenated to its input. With
 channels (128, 128, 256, 256, 512, 512), two residual blocks and attention on the last two levels it is the 256 x 256
@@ -9,14 +9,14 @@ the sinusoidal embedding of DDPM is made for, whatever the schedule, and finite 
 """
 
 import math
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from msdiff.networks.padding import pad_to_multiple
+from msdiff.networks.padding import cropped, pad_to_multiple
 from msdiff.settings import Settings
 
 Count = Annotated[int, Field(ge=1)]
@@ -68,14 +68,15 @@ class ConditionalUNetSettings(UNetSettings):
 class ConditionalUNet(nn.Module):
     """Denoiser of images of any size: sides that the levels do not divide are padded inside and cropped again.
 
-    The last convolution starts at zero, so an untrained network says zero.
+    With `spatial_dims` 2 it takes images (B, C, H, W), with 3 volumes (B, C, D, H, W). The last convolution starts at
+    zero, so an untrained network says zero.
     """
 
-    def __init__(self, settings: ConditionalUNetSettings) -> None:
+    def __init__(self, settings: ConditionalUNetSettings, spatial_dims: Literal[2, 3] = 2) -> None:
         super().__init__()
         self.settings = settings
         self.unet = DiffusionModelUNet(
-            spatial_dims=2,
+            spatial_dims=spatial_dims,
             in_channels=settings.in_channels,
             out_channels=settings.out_channels,
             num_res_blocks=settings.residual_blocks,
@@ -87,12 +88,11 @@ class ConditionalUNet(nn.Module):
         )
 
     def forward(self, z: Tensor, logsnr: Tensor, condition: Tensor) -> Tensor:
-        """Raw output (B, out, H, W) for noisy images z (B, C, H, W), logsnr (B,) and conditions (B, K, H, W)."""
-        height, width = z.shape[-2:]
+        """Raw output (B, out, ...) for noisy images z (B, C, ...), logsnr (B,) and conditions (B, K, ...)."""
         joined = torch.cat([z, condition.to(z.dtype)], dim=1)
         padded = pad_to_multiple(joined, 2 ** (len(self.settings.channels) - 1))
         output: Tensor = self.unet(padded, embedding_time(logsnr))
-        return output[..., :height, :width]
+        return cropped(output, z)
 
 
 def embedding_time(logsnr: Tensor) -> Tensor:

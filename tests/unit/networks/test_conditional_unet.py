@@ -1,5 +1,5 @@
 import math
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -29,9 +29,9 @@ SMALL: dict[str, Any] = {
 }
 
 
-def build(options: dict[str, Any]) -> ConditionalUNet:
+def build(options: dict[str, Any], spatial_dims: Literal[2, 3] = 2) -> ConditionalUNet:
     torch.manual_seed(0)
-    return ConditionalUNet(check(ConditionalUNetSettings, options))
+    return ConditionalUNet(check(ConditionalUNetSettings, options), spatial_dims)
 
 
 def awake(network: ConditionalUNet) -> ConditionalUNet:
@@ -60,6 +60,32 @@ def test_any_size_comes_back(height, width):
     network = awake(build(SMALL))
     output = network(torch.randn(1, 1, height, width), torch.zeros(1), torch.randn(1, 2, height, width))
     assert output.shape == (1, 1, height, width)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 8), (3, 9, 6)])
+def test_volumes_of_any_size_come_back_and_start_at_zero(shape):
+    volume, condition = torch.randn(2, 1, *shape), torch.randn(2, 2, *shape)
+    output = build(SMALL, spatial_dims=3)(volume, torch.zeros(2), condition)
+    assert output.shape == volume.shape
+    assert not output.any()
+    with torch.no_grad():
+        output = awake(build(SMALL, spatial_dims=3))(volume, torch.zeros(2), condition)
+    assert output.shape == volume.shape
+    assert output.std() > 0
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (3, 7, 9)])
+def test_symmetric_kernels_give_a_mirrored_output_for_a_mirrored_input(shape):
+    # One level: halving takes other voxels from the other side.
+    network = awake(build({**SMALL, "channels": [16], "attention": [True]}, spatial_dims=2 if len(shape) == 2 else 3))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim == 2 + len(shape):
+                parameter.copy_((parameter + parameter.flip(-1)) / 2)
+        z, condition = torch.randn(1, 1, *shape), torch.randn(1, 2, *shape)
+        output = network(z, torch.zeros(1), condition)
+        mirrored = network(z.flip(-1), torch.zeros(1), condition.flip(-1))
+    torch.testing.assert_close(mirrored.flip(-1), output, rtol=1e-4, atol=1e-5)
 
 
 def test_every_input_matters():
