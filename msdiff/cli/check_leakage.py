@@ -5,6 +5,8 @@ import json
 import logging
 from pathlib import Path
 
+from msdiff.cli.named import add_keys_argument, keys_of
+
 log = logging.getLogger(__name__)
 
 
@@ -17,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--generator", type=Path, required=True, help="weights from train-generator")
     parser.add_argument("--auxiliary", type=Path, required=True, help="weights of the detector in its loss")
     parser.add_argument("--auxiliary-slices", type=Path, required=True, help="list that the auxiliary was trained on")
+    add_keys_argument(parser)
     parser.add_argument("--out", type=Path, required=True, help="what was checked (JSON)")
 
 
@@ -34,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
         auxiliary=arguments.auxiliary,
         auxiliary_slices=arguments.auxiliary_slices,
     )
-    record = check_leakage(load_stack(arguments.stack), evidence)
+    record = check_leakage(load_stack(arguments.stack), evidence) | keys_of(arguments)
     with whole_file(arguments.out) as temporary:
         temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     log.info("wrote %s", arguments.out)

@@ -4,6 +4,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from msdiff.cli.named import add_keys_argument, keys_of
+
 log = logging.getLogger(__name__)
 
 
@@ -12,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
     parser.add_argument("--shards", type=Path, nargs="+", required=True, help="shards of purpose mass")
     parser.add_argument("--embedding", type=Path, required=True, help="weights from train-embedding")
+    add_keys_argument(parser)
     parser.add_argument("--threads", type=int, required=True, help="threads of the processor to use")
     parser.add_argument("--out", type=Path, required=True, help="list to write (TSV)")
     parser.add_argument("--settings", required=True, help="JSON: section privacy.nearest")
@@ -31,5 +34,5 @@ def run(arguments: argparse.Namespace) -> None:
     embedding = Embedding(arguments.embedding, processor(arguments.threads))
     rows = find_nearest(load_stack(arguments.stack), arguments.shards, embedding, settings)
     with whole_file(arguments.out) as temporary:
-        rows.to_csv(temporary, sep="\t", index=False, float_format="%.6f")
+        rows.assign(**keys_of(arguments)).to_csv(temporary, sep="\t", index=False, float_format="%.6f")
     log.info("wrote %s: %d rows", arguments.out, len(rows))

@@ -1,8 +1,7 @@
 """A study in which radiologists read real and generated follow-ups without knowing which is which.
 
 export      a page for the readers, and the key
-import      check what the readers sent back, and join it with the key
-table       means, differences and agreement
+import      check what the readers sent back, and join it with the key; `table reader_study` is made of it
 """
 
 import argparse
@@ -15,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the three steps and their options."""
+    """Declare the two steps and their options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     steps = parser.add_subparsers(dest="step", required=True)
     step = steps.add_parser("export", help="make the page and the key")
@@ -30,16 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     step.add_argument("--answers", type=Path, nargs="+", required=True, help="files that the readers saved (CSV)")
     step.add_argument("--out", type=Path, required=True, help="answers to write (TSV)")
     step.add_argument("--settings", required=True, help="JSON: section reader_study.import")
-    step = steps.add_parser("table", help="means, differences and agreement of the readers")
-    step.add_argument("--cohort", required=True, help="name of the cohort, for the table's column")
-    step.add_argument("--answers", type=Path, required=True, help="answers that import wrote")
-    step.add_argument("--out", type=Path, required=True, help="CSV to write")
-    step.add_argument("--settings", required=True, help="section tables of the config, as JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do one step."""
-    {"export": _export, "import": _import, "table": _table}[arguments.step](arguments)
+    {"export": _export, "import": _import}[arguments.step](arguments)
 
 
 def _export(arguments: argparse.Namespace) -> None:
@@ -78,14 +72,3 @@ def _import(arguments: argparse.Namespace) -> None:
     with whole_file(arguments.out) as temporary:
         answers.to_csv(temporary, sep="\t", index=False)
     log.info("wrote %s: %d answers of %d readers", arguments.out, len(answers), answers["reader"].nunique())
-
-
-def _table(arguments: argparse.Namespace) -> None:
-    from msdiff.reader_study.answers import COLUMNS
-    from msdiff.tables.layout import TableSettings, read_list, write_table
-    from msdiff.tables.reader_study import reader_study_table
-
-    chosen = settings.read(TableSettings, arguments.settings, "tables")
-    table = reader_study_table(read_list(arguments.answers, COLUMNS), arguments.cohort, chosen)
-    write_table(table, arguments.out)
-    log.info("wrote %s: %d rows", arguments.out, len(table))

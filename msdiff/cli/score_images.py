@@ -4,6 +4,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from msdiff.cli.named import add_keys_argument, keys_of
+
 log = logging.getLogger(__name__)
 
 
@@ -12,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
     parser.add_argument("--shards", type=Path, nargs="+", required=True, help="shards of purpose held_out")
     parser.add_argument("--detector", type=Path, required=True, help="weights of a detector that trained no generator")
+    add_keys_argument(parser)
     parser.add_argument("--scores", type=Path, required=True, help="scores to write (TSV)")
     parser.add_argument("--threads", type=int, required=True, help="threads of the processor to use")
     parser.add_argument("--settings", required=True, help="JSON: section synthesis.scoring")
@@ -33,5 +36,5 @@ def run(arguments: argparse.Namespace) -> None:
     shards = [load_shard(folder) for folder in arguments.shards]
     scores = score_images(load_stack(arguments.stack), shards, contrast, detector, settings)
     with whole_file(arguments.scores) as temporary:
-        scores.to_csv(temporary, sep="\t", index=False)
+        scores.assign(**keys_of(arguments)).to_csv(temporary, sep="\t", index=False)
     log.info("wrote %s: %d rows", arguments.scores, len(scores))

@@ -19,17 +19,15 @@ from msdiff.report.sections import (
     FIGURE_SENTENCES,
     FURTHER,
     LISTS,
-    MAIN_COLUMNS,
-    MAIN_ROWS,
     NOTES,
     READERS_SECTION,
     SCANS_SECTION,
     SECTIONS,
-    TITLES,
     Section,
 )
 from msdiff.report.sentences import Run, say, summary, warning
 from msdiff.report.words import write
+from msdiff.tables.registry import declared
 
 HERE = Path(__file__).parent
 NOTHING: Mapping[str, str] = {}
@@ -155,7 +153,7 @@ def section_parts(
         tables = [name for name in section.tables if name in run.tables]
         pictures = [name for kind in section.figures for name in figures if kind in (name, kind_of(name))]
         links = [
-            Link(beside.tables[name], f"{name}.csv: {TITLES.get(name, write(name))}")
+            Link(beside.tables[name], f"{name}.csv: {title_of(name)}")
             for name in section.lists
             if name in beside.tables
         ]
@@ -184,14 +182,16 @@ def table_part(name: str, number: int, run: Run, beside: Beside) -> TablePart:
     """A table with what stands around it."""
     table = run.tables[name]
     sources = beside_papers(table)
-    column, values = MAIN_ROWS.get(name, ("source", table["source"].unique()))
-    main = Grid(*table_rows(table[table[column].isin(values)], MAIN_COLUMNS.get(name)), sources)
+    declaration = declared(name)
+    column, values = (declaration and declaration.main_rows) or ("source", table["source"].unique())
+    columns = declaration and declaration.main_columns
+    main = Grid(*table_rows(table[table[column].isin(values)], columns), sources)
     whole = Grid(*table_rows(table), sources)
     of_run = [] if sources else ["this run"]
     return TablePart(
         name=name,
         number=number,
-        title=TITLES.get(name, write(name)),
+        title=title_of(name),
         main=main,
         whole=whole if len(whole.heads) > len(main.heads) or len(whole.rows) > len(main.rows) else None,
         same=", ".join([*of_run, *(f"{write(key)} {write(value)}" for key, value in shared_keys(table).items())]),
@@ -199,6 +199,12 @@ def table_part(name: str, number: int, run: Run, beside: Beside) -> TablePart:
         sentence=say(name, run),
         link=beside.tables.get(name, ""),
     )
+
+
+def title_of(name: str) -> str:
+    """A table's title as its module declares it, or its name."""
+    declaration = declared(name)
+    return declaration.title if declaration else write(name)
 
 
 def kind_of(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The order of the page: its sections, and what each table and figure is called and may be taken for."""
+"""The order of the page: its sections, and what each figure may be taken for; a table tells its title itself."""
 
 from typing import NamedTuple
 
@@ -45,24 +45,6 @@ NOTES = {READERS_SECTION: "No reader's answers are among this run's tables; the 
 # Tables of a row per thing, too long for a page.
 LISTS = tuple(name for section in SECTIONS for name in section.lists)
 
-TITLES = {
-    "ablation": "What each idea of the method buys",
-    "activity_prediction": "Who will have new lesions, by treatment arm",
-    "augmentation": "Detectors by the ratio of real to synthetic slices",
-    "augmentation_tests": "Differences from real slices alone, tested",
-    "calibration": "Whether forecast probabilities hold",
-    "cohort": "New lesions by treatment arm",
-    "compute": "Hours and memory by rule",
-    "counterfactuals": "The same patients under every treatment",
-    "image_quality": "Generated against real follow-ups",
-    "lesion_count": "How many new lesions, by treatment arm",
-    "lesion_sizes": "Detection by size of the lesion",
-    "lesions": "every true and predicted lesion",
-    "privacy": "Follow-ups against training scans of other patients",
-    "quality": "Quality control of the scans",
-    "reader_study": "What readers thought of the follow-ups",
-    "regional_accuracy": "In which regions new lesions come",
-}
 FIGURE_SENTENCES = {
     "ablation": "A variant matters where its interval leaves 0, and only if it would again in another training.",
     "activity_prediction": "Within an arm the treatment helps no forecast; few active patients make a wide interval.",
@@ -82,30 +64,3 @@ FIGURE_SENTENCES = {
     "privacy_pairs_pixel_correlation": "Heads look alike; a copy shares the course of single gyri and old lesions.",
     "privacy_similarities": "A follow-up beyond the limit is a reason to look at the pair, not a proof of copying.",
 }
-# Of a wide table these columns stand on the page, and all under it; of the others all.
-MAIN_COLUMNS = {
-    "activity_prediction": ("source", "arm", "method", "n", "n_positive", "ap", "auc", "auc_difference"),
-    "augmentation": (
-        *("source", "generator", "architecture", "real_synthetic", "n", "seeds", "n_real", "n_synthetic", "dice"),
-        *("lesion_recall", "lesion_precision", "lesion_f1", "false_positives_per_patient", "msseg2_f1"),
-    ),
-    "calibration": (
-        *("source", "quantity", "bin", "n", "n_positive", "n_voxels", "n_positive_voxels", "predicted", "observed"),
-        *("brier", "baseline_brier"),
-    ),
-    "privacy": (
-        *("source", "generator", "measure", "n", "n_synthetic", "n_training", "nearest_similarity_median"),
-        *("reference_p99", "flagged", "flagged_share", "baseline_flagged_share", "baseline_similarity_median"),
-        *("real_similarity_median", "leaked_patients"),
-    ),
-    "regional_accuracy": (
-        *("source", "region", "method", "n", "n_positive", "balanced_accuracy", "precision", "recall", "f1"),
-        "balanced_accuracy_difference",
-    ),
-    "reader_study": (
-        *("source", "generator", "reader", "kind", "n", "cases", "readers", "quality", "plausibility", "adherence"),
-        *("quality_agreement", "plausibility_agreement", "adherence_agreement"),
-    ),
-}
-# Of a long table the rows with these values stand on the page, and all under it.
-MAIN_ROWS = {"augmentation_tests": ("metric", ("dice", "lesion_f1"))}

@@ -19,6 +19,7 @@ from msdiff.metrics.intervals import Statistic, mean, over_seeds
 from msdiff.tables.estimates import difference, estimate
 from msdiff.tables.image_quality import BASELINES, CONTRASTS, REFERENCES, contrast_ratio, read_scores
 from msdiff.tables.layout import TableSettings, assemble, keys_of, with_intervals
+from msdiff.tables.registry import Table, one
 
 COMPLETE = "complete"
 
@@ -74,13 +75,13 @@ def ablation_table(scores: Mapping[str, Sequence[pd.DataFrame]], cohort: str, se
 def read_variants(paths: Sequence[str | Path]) -> dict[str, list[pd.DataFrame]]:
     """The generators' scores by variant, one frame per training, in the order of the paths.
 
-    Raises BadInput where a path is not that of an ablation's scores.
+    Raises BadInput where scores do not name their variant.
     """
     variants: dict[str, list[pd.DataFrame]] = {}
     for path in paths:
         scores = read_scores([path])
         generated = scores[~scores["generator"].isin([*BASELINES, *REFERENCES])]
-        variants.setdefault(keys_of(path, "ablation")["variant"], []).append(generated)
+        variants.setdefault(keys_of(scores, ["variant"], path)["variant"], []).append(generated)
     return variants
 
 
@@ -97,3 +98,11 @@ def _values(trainings: Sequence[pd.DataFrame], metric: Metric) -> NDArray[np.flo
     ]
     values = over_seeds(np.stack([frame.to_numpy(np.float64) for frame in of_trainings]))
     return values[:, 0] if len(columns) == 1 else values
+
+
+TABLE = Table(
+    title="What each idea of the method buys",
+    make=ablation_table,
+    inputs={"scores": read_variants, "cohort": one(str)},
+    settings={"settings": ("tables", TableSettings)},
+)

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from msdiff.forecasting.judging import MonteCarloSettings
+from msdiff.forecasting.slabs import Slabs, load_slabs
 from msdiff.metrics import activity
 from msdiff.tables import published
 from msdiff.tables.estimates import resampled, weights
@@ -20,8 +21,11 @@ from msdiff.tables.forecasts import (
     mean_of_runs,
     monte_carlo,
     patients_by_arm,
+    read_own_forecasts,
+    training_patients,
 )
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
+from msdiff.tables.registry import Table, one
 
 # By column: of one score per patient, by scikit-learn; and of many resamples at once.
 METRICS = {
@@ -79,3 +83,18 @@ def _rows(
         net2 |= resampled(f"{name}_difference", value - by_chance, values - values_by_chance, settings)
         chance |= resampled(name, by_chance, values_by_chance, settings)
     return net2, chance
+
+
+def _of_slabs(
+    slabs: Slabs, test: pd.DataFrame, cohort: str, monte_carlo: MonteCarloSettings, settings: TableSettings
+) -> pd.DataFrame:
+    return activity_prediction_table(training_patients(slabs), test, slabs.arms, cohort, monte_carlo, settings)
+
+
+TABLE = Table(
+    title="Who will have new lesions, by treatment arm",
+    make=_of_slabs,
+    inputs={"slabs": one(load_slabs), "test": one(read_own_forecasts), "cohort": one(str)},
+    settings={"monte_carlo": ("forecasting.monte_carlo", MonteCarloSettings), "settings": ("tables", TableSettings)},
+    main_columns=("source", "arm", "method", "n", "n_positive", "ap", "auc", "auc_difference"),
+)

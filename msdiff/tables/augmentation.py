@@ -14,22 +14,21 @@ harmonic mean of 0.241 and 0.360 is not 0.245. Read as pooled voxels beside a Di
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from msdiff.errors import BadInput
 from msdiff.metrics.intervals import over_seeds, pooled
 from msdiff.metrics.lesion import LesionCounts, lesion_f, lesion_precision, lesion_recall
 from msdiff.metrics.msseg2 import DetectionCounts, marks
 from msdiff.metrics.voxel import Confusion, expected_cost, precision, recall
 from msdiff.tables import published
-from msdiff.tables.detector_runs import KEYS, LESIONS, MSSEG2, VOXELS, Run, by_training
+from msdiff.tables.detector_runs import KEYS, LESIONS, MSSEG2, VOXELS, Run, by_training, read_run
 from msdiff.tables.estimates import estimate
-from msdiff.tables.layout import TableSettings, assemble, keys_of, read_list, with_intervals
+from msdiff.tables.layout import TableSettings, assemble, with_intervals
+from msdiff.tables.registry import Table, each, one
 
 METRICS = [
     *("dice", "precision", "recall", *LESIONS),
@@ -37,13 +36,6 @@ METRICS = [
     *("msseg2_recall", "msseg2_precision", "msseg2_f1", "msseg2_empty_predictions", "msseg2_empty_mm3"),
 ]
 COLUMNS = [*KEYS, "n", "seeds", "n_real", "n_synthetic", *with_intervals(METRICS)]
-
-
-class Mix(NamedTuple):
-    """Numbers of slices in one training mix."""
-
-    n_real: int
-    n_synthetic: int
 
 
 # The ratios of lesion counts: what they are called, and how they follow from (correct, false positives, negatives).
@@ -55,16 +47,10 @@ LESION_RATIOS: dict[str, Callable[[LesionCounts], float]] = {
 }
 
 
-def augmentation_table(
-    runs: Sequence[Run], mixes: Mapping[tuple[str, str, str], Mix], cohort: str, settings: TableSettings
-) -> pd.DataFrame:
-    """The table of one cohort's detectors, and the paper's rows.
-
-    `mixes` gives the slices of (generator, ratio, seed). Raises BadInput where a run's mix is not given, and what
-    `by_training` raises.
-    """
+def augmentation_table(runs: Sequence[Run], cohort: str, settings: TableSettings) -> pd.DataFrame:
+    """The table of one cohort's detectors, and the paper's rows; raises BadInput as `by_training`."""
     ours = [
-        {**dict(zip(KEYS, (cohort, *keys), strict=True)), **_slices(group, mixes), **_row(group, settings)}
+        {**dict(zip(KEYS, (cohort, *keys), strict=True)), **_row(group, settings)}
         for keys, group in by_training(runs).items()
     ]
     return assemble(ours, [paper_row(row) for row in published.AUGMENTATION], COLUMNS)
@@ -75,25 +61,6 @@ def paper_row(row: Mapping[str, Any]) -> dict[str, Any]:
     counts = LesionCounts(*(row[column] for column in LESIONS))
     derived = {name: ratio(counts) for name, ratio in LESION_RATIOS.items()}
     return {**row, **derived, "false_positives_per_patient": row["false_positives"] / row["n"]}
-
-
-def read_mix(path: str | Path) -> tuple[tuple[str, str, str], Mix]:
-    """The slices of a training mix, by the generator, ratio and seed in its path."""
-    keys = keys_of(path, "mix")
-    synthetic = read_list(path, ["kind"])["kind"] == "synthetic"
-    key = (keys["generator"], keys["mix"].replace("-", ":"), keys["seed"])
-    return key, Mix(int((~synthetic).sum()), int(synthetic.sum()))
-
-
-def _slices(group: Sequence[Run], mixes: Mapping[tuple[str, str, str], Mix]) -> dict[str, float]:
-    """The columns n_real and n_synthetic: mean numbers of slices over the seeds."""
-    sizes = []
-    for run in group:
-        generator, _, ratio = run.keys
-        if (generator, ratio, run.seed) not in mixes:
-            raise BadInput(f"no mix given for {generator}, ratio {ratio}, seed {run.seed}; add it to --mixes")
-        sizes.append(mixes[generator, ratio, run.seed])
-    return {name: float(np.mean([getattr(size, name) for size in sizes])) for name in Mix._fields}
 
 
 def _row(group: Sequence[Run], settings: TableSettings) -> dict[str, float]:
@@ -107,6 +74,7 @@ def _row(group: Sequence[Run], settings: TableSettings) -> dict[str, float]:
     dices = over_seeds(np.stack([run.patients["dice"].to_numpy(dtype=np.float64) for run in group]))
     cost = settings.expected_cost.model_dump()
     row = {"n": len(voxels), "seeds": n_seeds, **estimate("dice", dices, settings)}
+    row |= {name: float(np.mean([getattr(run, name) for run in group])) for name in ("n_real", "n_synthetic")}
     for name, of_voxels in {
         "precision": lambda *counts: precision(Confusion(*counts), np.nan),
         "recall": lambda *counts: recall(Confusion(*counts), np.nan),
@@ -134,3 +102,15 @@ def _msseg2(group: Sequence[Run], settings: TableSettings) -> dict[str, float]:
     for name, empty in (("msseg2_empty_predictions", counts[:, :, 2]), ("msseg2_empty_mm3", volumes)):
         row |= estimate(name, over_seeds(np.where(with_lesions, np.nan, empty)), settings)
     return row
+
+
+TABLE = Table(
+    title="Detectors by the ratio of real to synthetic slices",
+    make=augmentation_table,
+    inputs={"runs": each(read_run), "cohort": one(str)},
+    settings={"settings": ("tables", TableSettings)},
+    main_columns=(
+        *("source", "generator", "architecture", "real_synthetic", "n", "seeds", "n_real", "n_synthetic", "dice"),
+        *("lesion_recall", "lesion_precision", "lesion_f1", "false_positives_per_patient", "msseg2_f1"),
+    ),
+)

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from msdiff.metrics.intervals import holm, over_seeds, wilcoxon_paired
 from msdiff.metrics.lesion import LesionCounts, lesion_f
-from msdiff.tables.detector_runs import KEYS, LESIONS, Run, by_training
+from msdiff.tables.detector_runs import KEYS, LESIONS, Run, by_training, read_run
 from msdiff.tables.estimates import difference
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
+from msdiff.tables.registry import Table, each, one
 
 REAL_ONLY = "1:0"
 COLUMNS = [*KEYS, "metric", "n", *with_intervals(["difference"]), "p", "p_holm"]
@@ -74,3 +75,12 @@ def _compare(mix: NDArray[np.float64], real: NDArray[np.float64], settings: Tabl
         **difference("difference", mix[both], real[both], settings),
         "p": wilcoxon_paired(mix, real),
     }
+
+
+TABLE = Table(
+    title="Differences from real slices alone, tested",
+    make=augmentation_tests_table,
+    inputs={"runs": each(read_run), "cohort": one(str)},
+    settings={"settings": ("tables", TableSettings)},
+    main_rows=("metric", ("dice", "lesion_f1")),
+)

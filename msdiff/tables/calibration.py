@@ -8,17 +8,19 @@ unit of every interval.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from msdiff.forecasting.judging import CalibrationSettings
-from msdiff.forecasting.slabs import Slabs
+from msdiff.forecasting.slabs import Slabs, load_slabs
 from msdiff.metrics.activity import bin_of, squared_error
 from msdiff.metrics.intervals import clopper_pearson, pooled
 from msdiff.tables.estimates import difference, estimate
-from msdiff.tables.forecasts import by_own_arm
+from msdiff.tables.forecasts import by_own_arm, read_own_forecasts, read_voxels, training_patients
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
+from msdiff.tables.registry import Table, one
 
 ACTIVITY, VOXEL = "activity", "voxel"
 ALL_BINS = "all"
@@ -147,3 +149,32 @@ def _share(name: str, by_patient: pd.DataFrame, column: str, settings: TableSett
 
 def _ratio(total: float, voxels: float) -> float:
     return total / voxels if voxels else np.nan
+
+
+class _Test(NamedTuple):
+    """Forecasts of the test patients, and their voxels."""
+
+    forecasts: pd.DataFrame
+    voxels: pd.DataFrame
+
+
+def _read_test(scores: str) -> _Test:
+    return _Test(read_own_forecasts(scores), read_voxels(scores))
+
+
+def _of_slabs(
+    slabs: Slabs, test: _Test, cohort: str, calibration: CalibrationSettings, settings: TableSettings
+) -> pd.DataFrame:
+    return calibration_table(training_patients(slabs), *test, voxel_shares_of(slabs), cohort, calibration, settings)
+
+
+TABLE = Table(
+    title="Whether forecast probabilities hold",
+    make=_of_slabs,
+    inputs={"slabs": one(load_slabs), "test": one(_read_test), "cohort": one(str)},
+    settings={"calibration": ("forecasting.calibration", CalibrationSettings), "settings": ("tables", TableSettings)},
+    main_columns=(
+        *("source", "quantity", "bin", "n", "n_positive", "n_voxels", "n_positive_voxels", "predicted", "observed"),
+        *("brier", "baseline_brier"),
+    ),
+)

@@ -4,14 +4,17 @@ A patient's count at a session is the number of components of the change mask si
 mean over the arm's patients, and the share of them with at least one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from msdiff.errors import BadInput
+from msdiff.stack.reading import Stack, load_stack
 from msdiff.tables import published
 from msdiff.tables.estimates import estimate
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
+from msdiff.tables.registry import Table, each
 
 ALL_ARMS = "all"
 # The paper's sessions: always columns, empty where a cohort does not have them.
@@ -65,3 +68,17 @@ def _row(counts: pd.DataFrame, sessions: list[str], settings: TableSettings) -> 
         row |= estimate(f"mean_net2_{session}", present, settings)
         row |= estimate(f"active_percent_{session}", 100.0 * (present > 0).astype(np.float64), settings)
     return row
+
+
+def _of_cohorts(cohorts: Sequence[str], stacks: Sequence[Stack], settings: TableSettings) -> pd.DataFrame:
+    if len(cohorts) != len(stacks):
+        raise BadInput(f"expected a stack for each of the cohorts {', '.join(cohorts)}, got another number")
+    return cohort_table({name: stack.slices for name, stack in zip(cohorts, stacks, strict=True)}, settings)
+
+
+TABLE = Table(
+    title="New lesions by treatment arm",
+    make=_of_cohorts,
+    inputs={"cohorts": each(str), "stacks": each(load_stack)},
+    settings={"settings": ("tables", TableSettings)},
+)

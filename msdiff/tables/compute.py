@@ -13,6 +13,7 @@ from msdiff.benchmarks import read_benchmarks, rule_of
 from msdiff.errors import BadInput
 from msdiff.tables import published
 from msdiff.tables.layout import assemble
+from msdiff.tables.registry import Table, one
 
 COLUMNS = ["rule", "jobs", "wall_hours", "gpu_hours", "max_rss_gb"]
 ABLATION = "ablation"
@@ -77,3 +78,6 @@ def _gpus(resources: str | None) -> float:
 def _largest(values: list[float]) -> float:
     present = [value for value in values if not np.isnan(value)]
     return max(present, default=np.nan)
+
+
+TABLE = Table(title="Hours and memory by rule", make=compute_table, inputs={"benchmarks": one(Path)})

@@ -8,8 +8,11 @@ have observed more than one of the outcomes, and no published number stands besi
 import numpy as np
 import pandas as pd
 
+from msdiff.forecasting.slabs import Slabs, load_slabs
 from msdiff.tables.estimates import difference, estimate
+from msdiff.tables.forecasts import read_forecasts
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
+from msdiff.tables.registry import Table, one
 
 REFERENCE_ARM = "placebo"
 # By the column of the forecasts: that of its mean, and of its paired difference to the reference arm.
@@ -48,3 +51,15 @@ def counterfactuals_table(
                 row |= estimate(FEWER, (both[:, 0] < both[:, 1]).astype(np.float64), settings)
         rows.append(row)
     return assemble(rows, [], COLUMNS)
+
+
+def _of_slabs(slabs: Slabs, counterfactuals: pd.DataFrame, cohort: str, settings: TableSettings) -> pd.DataFrame:
+    return counterfactuals_table(counterfactuals, slabs.arms, cohort, settings)
+
+
+TABLE = Table(
+    title="The same patients under every treatment",
+    make=_of_slabs,
+    inputs={"slabs": one(load_slabs), "counterfactuals": one(read_forecasts), "cohort": one(str)},
+    settings={"settings": ("tables", TableSettings)},
+)

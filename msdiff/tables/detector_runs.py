@@ -14,7 +14,9 @@ VOXELS = ["tp", "fp", "fn", "tn"]
 LESIONS = ["correct", "false_positives", "false_negatives"]
 # By the rules of the MSSEG challenges, in the order of msdiff.metrics.msseg2.DetectionCounts.
 MSSEG2 = ["msseg2_true_lesions", "msseg2_detected", "msseg2_predictions", "msseg2_true_predictions"]
-PATIENT_COLUMNS = ["subject", *VOXELS, "dice", *LESIONS, "true_lesions", *MSSEG2, "msseg2_predicted_mm3"]
+# How a detector was trained: the same in all rows of its scores.
+TRAINING = ["generator", "architecture", "mix", "seed", "n_real", "n_synthetic"]
+PATIENT_COLUMNS = ["subject", *VOXELS, "dice", *LESIONS, "true_lesions", *MSSEG2, "msseg2_predicted_mm3", *TRAINING]
 LESION_COLUMNS = ["subject", "follow_up_session", "kind", "label", "volume_mm3", "matched", "msseg2_matched"]
 
 
@@ -22,19 +24,22 @@ class Run(NamedTuple):
     """One trained detector's scores.
 
     keys        generator, architecture, ratio (`1:2`)
+    seed        of the training
+    n_real      number of real training slices; n_synthetic of synthetic ones
     patients    one row per test patient, PATIENT_COLUMNS, by subject
     lesions     one row per true or predicted lesion, LESION_COLUMNS
     """
 
     keys: tuple[str, str, str]
     seed: str
+    n_real: int
+    n_synthetic: int
     patients: pd.DataFrame
     lesions: pd.DataFrame
 
 
 def read_run(folder: str | Path) -> Run:
-    """A detector's scores; its keys stand in the path (.../generator/architecture/mix/seed-N/scores)."""
-    keys = keys_of(folder, "scores")
+    """The scores of a detector, a folder that detect-lesions wrote."""
     patients = read_list(Path(folder) / "patients.tsv", PATIENT_COLUMNS)
     if patients.empty or patients["subject"].duplicated().any():
         raise BadInput(f"{folder}/patients.tsv: expected one row per test patient; score the detector again")
@@ -45,8 +50,15 @@ def read_run(folder: str | Path) -> Run:
         raise BadInput(
             f"{folder}/lesions.tsv: expected lesions of the patients beside it, got {unknown[0]}; score again"
         )
-    row = (keys["generator"], keys["architecture"], keys["mix"].replace("-", ":"))
-    return Run(row, keys["seed"], patients.sort_values("subject", ignore_index=True), lesions)
+    training = keys_of(patients, TRAINING, f"{folder}/patients.tsv")
+    return Run(
+        keys=(training["generator"], training["architecture"], training["mix"].replace("-", ":")),
+        seed=training["seed"],
+        n_real=int(training["n_real"]),
+        n_synthetic=int(training["n_synthetic"]),
+        patients=patients.sort_values("subject", ignore_index=True),
+        lesions=lesions,
+    )
 
 
 def by_training(runs: Sequence[Run]) -> dict[tuple[str, str, str], list[Run]]:

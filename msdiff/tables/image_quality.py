@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from msdiff.errors import BadInput
 from msdiff.tables.estimates import estimate
 from msdiff.tables.layout import TableSettings, assemble, read_list, with_intervals
+from msdiff.tables.registry import Table, one
 
 KEYS = ["cohort", "generator", "region"]
 METRICS = ["mse", "mae", "psnr", "ms_ssim", "change_mae", "lesion_contrast_ratio", "adherence_dice"]
@@ -74,3 +75,11 @@ def contrast_ratio(contrasts: NDArray[np.float64]) -> float:
 
 def _region_order(region: str) -> tuple[int, str]:
     return (REGIONS.index(region) if region in REGIONS else len(REGIONS), region)
+
+
+TABLE = Table(
+    title="Generated against real follow-ups",
+    make=image_quality_table,
+    inputs={"scores": read_scores, "cohort": one(str)},
+    settings={"settings": ("tables", TableSettings)},
+)

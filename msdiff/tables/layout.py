@@ -1,10 +1,9 @@
-"""What all tables share: their settings, their columns, the keys in a path, and how they are written.
+"""What all tables share: their settings, their columns, the keys of their rows, and how they are written.
 
 Every table is CSV in UTF-8 with one header row. The first column, `source`, is `msdiff` for what this run computed and
 `paper` for a published number; a missing value is empty, and every estimate `m` is followed by `m_lo` and `m_hi`.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -19,13 +18,6 @@ from msdiff.writing import whole_file
 OURS, PAPER = "msdiff", "paper"
 # Enough for a comparison with a paper's three digits, few enough to hide the last bits of a platform.
 NUMBER_FORMAT = "%.6g"
-
-# How the path of a result ends, and which keys of a table it carries.
-PATHS = {
-    "ablation": r"ablation/(?P<variant>[^/]+)/seed-(?P<seed>\d+)/image_scores\.tsv",
-    "mix": r"(?P<generator>[^/]+)/mixes/(?P<mix>\d+-\d+)_seed-(?P<seed>\d+)\.tsv",
-    "scores": r"(?P<generator>[^/]+)/(?P<architecture>[^/]+)/(?P<mix>\d+-\d+)/seed-(?P<seed>\d+)/scores",
-}
 
 
 class ExpectedCost(Settings):
@@ -70,19 +62,21 @@ def with_intervals(metrics: Iterable[str]) -> list[str]:
     return [f"{metric}{end}" for metric in metrics for end in ("", "_lo", "_hi")]
 
 
-def keys_of(path: str | Path, kind: str) -> dict[str, str]:
-    """The generator, architecture, mix and seed that the path of a result of this kind (PATHS) carries.
+def keys_of(scores: pd.DataFrame, columns: Sequence[str], path: str | Path) -> dict[str, str]:
+    """The keys that stand in every row of the scores of a file.
 
-    >>> keys_of("results/detection/phantom/long_ms_diff/unet/1-2/seed-0/scores", "scores")
-    {'generator': 'long_ms_diff', 'architecture': 'unet', 'mix': '1-2', 'seed': '0'}
-
-    Raises BadInput where the path has another form.
+    Raises BadInput where a column is missing, or has another number of values than one.
     """
-    match = re.search(rf"(?:^|/){PATHS[kind]}$", Path(path).as_posix())
-    if match is None:
-        form = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", PATHS[kind]).replace("\\", "")
-        raise BadInput(f"{path}: expected a path that ends in {form}; keep the results' folders as they were written")
-    return match.groupdict()
+    keys = {}
+    for column in columns:
+        values = scores[column].unique() if column in scores else []
+        if len(values) != 1 or pd.isna(values[0]):
+            raise BadInput(
+                f"{path}: expected one value in the column {column}, got {', '.join(map(str, values)) or 'none'}; "
+                "score again"
+            )
+        keys[column] = str(values[0])
+    return keys
 
 
 def read_list(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:

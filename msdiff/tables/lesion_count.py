@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from msdiff.forecasting.slabs import Slabs, load_slabs
 from msdiff.tables import published
 from msdiff.tables.estimates import difference, estimate
-from msdiff.tables.forecasts import AVERAGE, NET2, by_own_arm, patients_by_arm
+from msdiff.tables.forecasts import AVERAGE, NET2, by_own_arm, patients_by_arm, read_own_forecasts, training_patients
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
+from msdiff.tables.registry import Table, one
 
 METRIC = "mse_log_count"
 COLUMNS = ["cohort", "arm", "method", "n", "n_positive", *with_intervals([METRIC, f"{METRIC}_difference"])]
@@ -41,3 +43,15 @@ def lesion_count_table(
 def squared_log_error(predicted: NDArray[np.float64], true: NDArray[np.float64]) -> NDArray[np.float64]:
     """(ln(1 + predicted) - ln(1 + true))^2 of each patient (patient,)."""
     return np.asarray((np.log1p(predicted) - np.log1p(true)) ** 2)
+
+
+def _of_slabs(slabs: Slabs, test: pd.DataFrame, cohort: str, settings: TableSettings) -> pd.DataFrame:
+    return lesion_count_table(training_patients(slabs), test, slabs.arms, cohort, settings)
+
+
+TABLE = Table(
+    title="How many new lesions, by treatment arm",
+    make=_of_slabs,
+    inputs={"slabs": one(load_slabs), "test": one(read_own_forecasts), "cohort": one(str)},
+    settings={"settings": ("tables", TableSettings)},
+)

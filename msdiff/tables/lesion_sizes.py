@@ -13,15 +13,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from msdiff.metrics.intervals import pooled
-from msdiff.tables.detector_runs import KEYS, Run, by_training
+from msdiff.tables.detector_runs import KEYS, Run, by_training, read_run
 from msdiff.tables.estimates import estimate
-from msdiff.tables.layout import OURS, TableSettings, assemble, with_intervals
+from msdiff.tables.layout import TableSettings, assemble, with_intervals
+from msdiff.tables.registry import Table, each, one
 
 COLUMNS = [*KEYS, "size", "n", "n_lesions", "seeds", *with_intervals(["lesion_recall", "false_positives_per_patient"])]
-LESION_COLUMNS = [
-    *(*KEYS, "seed", "subject", "follow_up_session", "kind", "label", "volume_mm3", "size"),
-    *("matched", "msseg2_matched"),
-]
 RECALL = pooled(lambda found, missed: found / (found + missed) if found + missed else np.nan)
 
 
@@ -46,18 +43,6 @@ def lesion_sizes_table(runs: Sequence[Run], cohort: str, settings: TableSettings
     return assemble(rows, [], COLUMNS)
 
 
-def lesions_table(runs: Sequence[Run], cohort: str, settings: TableSettings) -> pd.DataFrame:
-    """One row per true and predicted lesion of every training, in the order of `by_training`; raises as it."""
-    tables = []
-    for keys, group in by_training(runs).items():
-        for run in group:
-            sizes = np.array(size_names(settings.lesion_size_edges_mm3))
-            strata = _strata(run.lesions["volume_mm3"].to_numpy(), settings.lesion_size_edges_mm3)
-            columns = dict(zip(KEYS, (cohort, *keys), strict=True)) | {"seed": run.seed, "size": sizes[strata]}
-            tables.append(run.lesions.assign(source=OURS, **columns)[["source", *LESION_COLUMNS]])
-    return pd.concat(tables, ignore_index=True)
-
-
 def size_names(edges_mm3: Sequence[float]) -> list[str]:
     """The strata between ascending edges, in mm3.
 
@@ -70,7 +55,7 @@ def size_names(edges_mm3: Sequence[float]) -> list[str]:
     return [f"<{edges[0]}", *(f"{a}-{b}" for a, b in pairwise(edges)), f">={edges[-1]}"]
 
 
-def _strata(volumes_mm3: NDArray[np.float64], edges_mm3: Sequence[float]) -> NDArray[np.int64]:
+def strata(volumes_mm3: NDArray[np.float64], edges_mm3: Sequence[float]) -> NDArray[np.int64]:
     """Number of the stratum of each volume (lesion,); rounded, so that a product of spacings meets its edge."""
     return np.searchsorted(np.asarray(edges_mm3), np.round(volumes_mm3, 6), side="right")
 
@@ -81,6 +66,14 @@ def _counts(run: Run, kind: str, edges_mm3: Sequence[float]) -> NDArray[np.float
     lesions = run.lesions[run.lesions["kind"] == kind]
     patients = pd.Index(run.patients["subject"]).get_indexer(lesions["subject"])
     np.add.at(
-        counts, (patients, _strata(lesions["volume_mm3"].to_numpy(), edges_mm3), (~lesions["matched"]).astype(int)), 1
+        counts, (patients, strata(lesions["volume_mm3"].to_numpy(), edges_mm3), (~lesions["matched"]).astype(int)), 1
     )
     return counts
+
+
+TABLE = Table(
+    title="Detection by size of the lesion",
+    make=lesion_sizes_table,
+    inputs={"runs": each(read_run), "cohort": one(str)},
+    settings={"settings": ("tables", TableSettings)},
+)

@@ -8,7 +8,7 @@ lies above it: what the choice of baselines explains of `flagged_share`.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
-from msdiff.privacy.thresholds import reference_threshold
+from msdiff.privacy.thresholds import NearestSettings, reference_threshold
 from msdiff.tables.estimates import estimate
-from msdiff.tables.layout import TableSettings, assemble, read_list, with_intervals
+from msdiff.tables.layout import TableSettings, assemble, keys_of, read_list, with_intervals
+from msdiff.tables.registry import Table, each, one
 
 LIST_COLUMNS = [
     *("measure", "kind", "subject", "slice", "similarity", "baseline_similarity", "follow_up_similarity"),
@@ -78,6 +79,7 @@ def read_nearest(path: str | Path) -> pd.DataFrame:
     frame = read_list(path, LIST_COLUMNS)
     if not {"synthetic", "held_out"} <= set(frame["kind"]):
         raise BadInput(f"{path}: expected synthetic and held-out slices, got one kind only; find the nearest again")
+    keys_of(frame, ["generator"], path)
     return frame
 
 
@@ -85,7 +87,7 @@ def read_leakage(path: str | Path) -> dict[str, Any]:
     """The record of a leakage check."""
     try:
         record: dict[str, Any] = json.loads(Path(path).read_text())
-        record["leaked_patients"]
+        record["leaked_patients"], record["generator"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{path}: expected the record of check-leakage, cannot read it ({error})") from error
     return record
@@ -122,3 +124,35 @@ def _threshold(
         return reference_threshold(similarities, own, levels, percentile, times[patients])
 
     return estimate("reference_p99", np.arange(len(names), dtype=np.float64), settings, over)
+
+
+def _of_generators(
+    nearest: Sequence[pd.DataFrame],
+    leakage: Sequence[Mapping[str, Any]],
+    cohort: str,
+    thresholds: NearestSettings,
+    settings: TableSettings,
+) -> pd.DataFrame:
+    records = {record["generator"]: record for record in leakage}
+    lists = {frame["generator"].iloc[0]: frame for frame in nearest}
+    if list(lists) != list(records):
+        raise BadInput(
+            f"expected one list and one record for each generator, got lists of {', '.join(lists)} and records of "
+            f"{', '.join(records)}"
+        )
+    return privacy_table(
+        [(name, frame, dict(records[name])) for name, frame in lists.items()], cohort, thresholds.percentile, settings
+    )
+
+
+TABLE = Table(
+    title="Follow-ups against training scans of other patients",
+    make=_of_generators,
+    inputs={"nearest": each(read_nearest), "leakage": each(read_leakage), "cohort": one(str)},
+    settings={"thresholds": ("privacy.nearest", NearestSettings), "settings": ("tables", TableSettings)},
+    main_columns=(
+        *("source", "generator", "measure", "n", "n_synthetic", "n_training", "nearest_similarity_median"),
+        *("reference_p99", "flagged", "flagged_share", "baseline_flagged_share", "baseline_similarity_median"),
+        *("real_similarity_median", "leaked_patients"),
+    ),
+)

@@ -1,5 +1,6 @@
 """Quality control: one row per scan, and what the cohort is like in one row per measure."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from msdiff.preprocess.quality import MEASURES, Limit
 from msdiff.tables.estimates import estimate
 from msdiff.tables.layout import OURS, TableSettings, assemble, read_list, with_intervals
+from msdiff.tables.registry import Table, each, one
+
+log = logging.getLogger(__name__)
 
 COLUMNS = ["cohort", "subject", "session", "contrasts", *MEASURES, "score", "flag"]
 SUMMARY_COLUMNS = [
@@ -20,9 +24,11 @@ SUMMARY_COLUMNS = [
 
 
 def quality_table(folders: Sequence[Path], cohort: str) -> pd.DataFrame:
-    """One row per scan, from the patients' folders that `check-quality` wrote."""
+    """One row per scan, from the patients' folders that `check-quality` wrote; flagged scans are logged."""
     rows = [read_list(folder / "quality.tsv", COLUMNS[1:]) for folder in sorted(folders)]
     scans = pd.concat([row.dropna(axis=1, how="all") for row in rows]).assign(cohort=cohort)
+    for scan in scans[scans["flag"].notna()].itertuples():
+        log.warning("%s %s: %s", scan.subject, scan.session, scan.flag)
     return assemble(scans.to_dict("records"), [], COLUMNS)
 
 
@@ -71,3 +77,10 @@ def _accepted(low: float | None, high: float | None) -> str:
     if low is None:
         return "" if high is None else f"at most {high:g}"
     return f"at least {low:g}" if high is None else f"{low:g} to {high:g}"
+
+
+TABLE = Table(
+    title="Quality control of the scans",
+    make=quality_table,
+    inputs={"folders": each(Path), "cohort": one(str)},
+)

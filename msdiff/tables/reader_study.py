@@ -6,6 +6,7 @@ difference that of the two means over the same resampled patients. Cases that ca
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 
 from msdiff.metrics.agreement import agreement
 from msdiff.metrics.intervals import mean
+from msdiff.reader_study.answers import COLUMNS as ANSWERS
 from msdiff.reader_study.design import REAL, SYNTHETIC
 from msdiff.reader_study.questions import NAMES, SCORES
 from msdiff.tables import published
 from msdiff.tables.estimates import estimate
-from msdiff.tables.layout import TableSettings, assemble, with_intervals
+from msdiff.tables.layout import TableSettings, assemble, read_list, with_intervals
+from msdiff.tables.registry import Table, one
 
 COLUMNS = [
     *("cohort", "generator", "reader", "kind", "n", "cases", "readers"),
@@ -111,3 +114,15 @@ def _repeats(answers: pd.DataFrame) -> dict[str, float]:
     for name in NAMES:
         row[f"{name}_repeat_difference"] = mean((both[name] - both[f"{name}_first"]).abs().to_numpy(np.float64))
     return row
+
+
+TABLE = Table(
+    title="What readers thought of the follow-ups",
+    make=reader_study_table,
+    inputs={"answers": one(partial(read_list, columns=ANSWERS)), "cohort": one(str)},
+    settings={"settings": ("tables", TableSettings)},
+    main_columns=(
+        *("source", "generator", "reader", "kind", "n", "cases", "readers", "quality", "plausibility", "adherence"),
+        *("quality_agreement", "plausibility_agreement", "adherence_agreement"),
+    ),
+)

@@ -12,12 +12,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from msdiff.forecasting.judging import MonteCarloSettings, RegionalSettings
+from msdiff.forecasting.slabs import Slabs, load_slabs
 from msdiff.metrics import activity
 from msdiff.metrics.regional import REGIONS
 from msdiff.tables import published
 from msdiff.tables.estimates import resampled, weights
-from msdiff.tables.forecasts import MONTE_CARLO, NET2, mean_of_runs, monte_carlo
+from msdiff.tables.forecasts import (
+    MONTE_CARLO,
+    NET2,
+    mean_of_runs,
+    monte_carlo,
+    read_own_forecasts,
+    training_patients,
+)
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
+from msdiff.tables.registry import Table, one
 
 METRICS = {
     "balanced_accuracy": activity.balanced_accuracy,
@@ -111,3 +120,37 @@ def _truth(forecasts: pd.DataFrame, region: str) -> NDArray[np.bool_]:
 
 def _score(forecasts: pd.DataFrame, region: str, predict: Literal["ensemble", "draws"]) -> NDArray[np.float64]:
     return np.asarray(forecasts[f"{region}_{SCORES[predict]}"].to_numpy(np.float64))
+
+
+def _of_slabs(
+    slabs: Slabs,
+    validation: pd.DataFrame,
+    test: pd.DataFrame,
+    cohort: str,
+    regional: RegionalSettings,
+    monte_carlo: MonteCarloSettings,
+    settings: TableSettings,
+) -> pd.DataFrame:
+    training = training_patients(slabs)
+    return regional_accuracy_table(training, validation, test, cohort, regional, monte_carlo, settings)
+
+
+TABLE = Table(
+    title="In which regions new lesions come",
+    make=_of_slabs,
+    inputs={
+        "slabs": one(load_slabs),
+        "validation": one(read_own_forecasts),
+        "test": one(read_own_forecasts),
+        "cohort": one(str),
+    },
+    settings={
+        "regional": ("forecasting.regional", RegionalSettings),
+        "monte_carlo": ("forecasting.monte_carlo", MonteCarloSettings),
+        "settings": ("tables", TableSettings),
+    },
+    main_columns=(
+        *("source", "region", "method", "n", "n_positive", "balanced_accuracy", "precision", "recall", "f1"),
+        "balanced_accuracy_difference",
+    ),
+)

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from msdiff import __version__
 from msdiff.cli import COMMANDS
 from msdiff.parcellation.regions import BACKENDS as PARCELLATORS
+from msdiff.tables.registry import names
 
 ROOT = Path(__file__).parent.parent.parent
 RULES = {
@@ -110,6 +111,11 @@ def test_a_rules_environment_holds_what_its_command_imports(graph, rule):
     (command,) = re.findall(r"-m msdiff ([\w-]+)", RULES[rule])
     needed = libraries(graph, COMMANDS[command][0]) - UNNEEDED.get(command, set())
     assert not lacking(environment, needed)
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_tables_environment_holds_what_a_table_imports(graph, name):
+    assert not lacking("tables", libraries(graph, f"msdiff.tables.{name}"))
 
 
 @pytest.mark.parametrize("backend", PARCELLATORS)

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import sys
+from collections import namedtuple
 
 import pandas as pd
 from jsonschema import Draft202012Validator
@@ -489,3 +490,78 @@ def settings(dpath=None, **parts):
         return json.dumps(values, sort_keys=True)
 
     return as_json
+
+
+def of_generators(path):
+    """The files of all generators of the study, by a path with their wildcards."""
+    return expand(path, cohort=STUDY, generator=GENERATORS)
+
+
+def row_keys(*names):
+    """A function of the wildcards: what a table's rows are told apart by, as NAME=VALUE of these wildcards."""
+    return lambda wildcards: [f"{name}={wildcards[name]}" for name in names]
+
+
+def variant_keys(wildcards):
+    """The variant and the seed of a generator of the ablation; nothing for the others."""
+    if wildcards.generator not in ABLATED:
+        return []
+    _, variant, seed = wildcards.generator.split("/")
+    return [f"variant={variant}", f"seed={seed.removeprefix('seed-')}"]
+
+
+def table(
+    cohort=STUDY,
+    values=None,
+    after=(),
+    sections=("tables",),
+    local=False,
+    group=None,
+    **files,
+):
+    """How a table of msdiff/tables is made: its files by the names of its inputs, and sections of the config.
+
+    `values` are inputs that are no files, `after` what must exist before; a local table takes a moment.
+    """
+    values = {"cohort": [cohort]} if values is None else values
+    options = [
+        word for name, words in values.items() for word in ("--input", name, *words)
+    ]
+    return Table(
+        files,
+        options,
+        list(after),
+        settings(**{".".join(section.split("/")): section for section in sections}),
+        local,
+        group,
+    )
+
+
+def forecast_table(*purposes, sections=()):
+    """How a table of forecasts is made: of the slabs, and the scores of these purposes."""
+    return table(
+        FORECAST,
+        sections=["tables", *sections],
+        group="forecasts",
+        slabs=forecast("slabs"),
+        **{purpose: forecast(f"forecasts/{purpose}/scores") for purpose in purposes},
+    )
+
+
+def table_inputs(wildcards, input):
+    """The options of a table's files."""
+    named = (
+        (name, [files] if isinstance(files, str) else files)
+        for name, files in input.items()
+    )
+    return [word for name, files in named for word in ("--input", name, *files)]
+
+
+TABLE_COMMAND = r"""
+python -m msdiff table {params.name:q} \
+    {params.values:q} \
+    {params.inputs:q} \
+    --out {output.table:q} \
+    --settings {params.settings:q} >{log:q} 2>&1
+"""
+Table = namedtuple("Table", "files options after settings local group")

@@ -81,6 +81,7 @@ rule detect_lesions:
     input:
         stack="results/preprocessed/{cohort}/stack",
         weights="results/detection/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/weights.safetensors",
+        mix="results/detection/{cohort}/{generator}/mixes/{mix}_seed-{seed}.tsv",
     output:
         scores=directory(
             "results/detection/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/scores"
@@ -96,6 +97,7 @@ rule detect_lesions:
         mem_mb=memory(8000),
         runtime=minutes(60),
     params:
+        row_keys=row_keys("generator", "architecture", "mix", "seed"),
         split="test",
         settings=settings("detection/scoring"),
     shell:
@@ -103,6 +105,8 @@ rule detect_lesions:
         python -m msdiff detect-lesions \
             --stack {input.stack:q} \
             --weights {input.weights:q} \
+            --slices {input.mix:q} \
+            --keys {params.row_keys:q} \
             --split {params.split} \
             --threads {threads} \
             --out {output.scores:q} \

@@ -35,6 +35,25 @@ FORECAST_HISTORIES = {
     name: f"{os.path.dirname(path)}/history.csv"
     for name, path in FORECAST_WEIGHTS.items()
 }
+# The tables of the report that are made of them, each by its module in msdiff/tables.
+FORECAST_TABLES = {
+    "regional_accuracy": forecast_table(
+        "validation",
+        "test",
+        sections=["forecasting/regional", "forecasting/monte_carlo"],
+    ),
+    "activity_prediction": forecast_table("test", sections=["forecasting/monte_carlo"]),
+    "lesion_count": forecast_table("test"),
+    "counterfactuals": forecast_table("counterfactuals"),
+    "calibration": forecast_table("test", sections=["forecasting/calibration"]),
+}
+# What was trained and drawn for them, as MADE.
+FORECAST_MADE = [
+    SLABS,
+    *FORECAST_WEIGHTS.values(),
+    *[shard for shards in FORECAST_SHARDS.values() for shard in shards],
+    *FORECAST_SCORES.values(),
+]
 
 
 rule cut_slabs:

@@ -27,6 +27,8 @@ rule check_leakage:
     resources:
         mem_mb=memory(4000),
         runtime=minutes(30),
+    params:
+        row_keys=row_keys("generator"),
     shell:
         r"""
         python -m msdiff check-leakage \
@@ -37,6 +39,7 @@ rule check_leakage:
             --generator {input.generator:q} \
             --auxiliary {input.auxiliary:q} \
             --auxiliary-slices {input.slices:q} \
+            --keys {params.row_keys:q} \
             --out {output.record:q} >{log:q} 2>&1
         """
 
@@ -95,6 +98,7 @@ rule find_nearest:
         mem_mb=memory(8000),
         runtime=minutes(60),
     params:
+        row_keys=row_keys("generator"),
         settings=settings("privacy/nearest"),
     shell:
         r"""
@@ -102,6 +106,7 @@ rule find_nearest:
             --stack {input.stack:q} \
             --shards {input.shards:q} \
             --embedding {input.embedding:q} \
+            --keys {params.row_keys:q} \
             --threads {threads} \
             --out {output.nearest:q} \
             --settings {params.settings:q} >{log:q} 2>&1
@@ -135,56 +140,5 @@ rule plot_nearest:
             --shards {input.shards:q} \
             --nearest {input.nearest:q} \
             --out {output.pictures:q} \
-            --settings {params.settings:q} >{log:q} 2>&1
-        """
-
-
-rule privacy:
-    input:
-        # The pictures of what a row flags stand beside it.
-        expand(
-            "results/privacy/{cohort}/{generator}/pictures",
-            cohort=STUDY,
-            generator=GENERATORS,
-        ),
-        nearest=expand(
-            "results/privacy/{cohort}/{generator}/nearest.tsv",
-            cohort=STUDY,
-            generator=GENERATORS,
-        ),
-        leakage=expand(
-            "results/privacy/{cohort}/{generator}/leakage.json",
-            cohort=STUDY,
-            generator=GENERATORS,
-        ),
-    output:
-        table=report(
-            "results/tables/privacy.csv",
-            caption="../report/privacy.rst",
-            category="tables",
-        ),
-    log:
-        "results/logs/privacy.log",
-    benchmark:
-        "results/benchmarks/privacy.tsv"
-    conda:
-        "../../envs/tables.yaml"
-    resources:
-        mem_mb=memory(4000),
-        runtime=minutes(15),
-    params:
-        cohort=STUDY,
-        generators=GENERATORS,
-        thresholds=settings("privacy/nearest"),
-        settings=settings("tables"),
-    shell:
-        r"""
-        python -m msdiff privacy \
-            --cohort {params.cohort:q} \
-            --generators {params.generators:q} \
-            --nearest {input.nearest:q} \
-            --leakage {input.leakage:q} \
-            --out {output.table:q} \
-            --thresholds {params.thresholds:q} \
             --settings {params.settings:q} >{log:q} 2>&1
         """

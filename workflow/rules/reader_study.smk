@@ -4,7 +4,7 @@ Reads   results/preprocessed/{cohort}/stack/, results/synthesis/{cohort}/{genera
 Writes  results/reader_study/{cohort}/reader/           to hand out: one page
         results/reader_study/{cohort}/key.tsv           to keep
         results/reader_study/{cohort}/keys/             of every page that was ever handed out
-        results/reader_study/{cohort}/answers.tsv, results/tables/reader_study.csv      when asked for by name
+        results/reader_study/{cohort}/answers.tsv     of the table reader_study, when it is asked for by name
 """
 
 
@@ -57,32 +57,5 @@ rule import_reader_study:
             --keys {params.kept:q} \
             --answers {input.answers:q} \
             --out {output.answers:q} \
-            --settings {params.settings:q} >{log:q} 2>&1
-        """
-
-
-rule reader_study:
-    input:
-        answers=f"results/reader_study/{STUDY}/answers.tsv",
-    output:
-        table=report(
-            "results/tables/reader_study.csv",
-            caption="../report/reader_study.rst",
-            category="tables",
-        ),
-    log:
-        "results/logs/reader_study.log",
-    localrule: True
-    conda:
-        "../../envs/tables.yaml"
-    params:
-        cohort=STUDY,
-        settings=settings("tables"),
-    shell:
-        r"""
-        python -m msdiff reader-study table \
-            --cohort {params.cohort:q} \
-            --answers {input.answers:q} \
-            --out {output.table:q} \
             --settings {params.settings:q} >{log:q} 2>&1
         """

@@ -272,6 +272,7 @@ rule score_images:
         mem_mb=memory(8000),
         runtime=minutes(60),
     params:
+        row_keys=variant_keys,
         settings=settings("synthesis/scoring"),
     shell:
         r"""
@@ -279,6 +280,7 @@ rule score_images:
             --stack {input.stack:q} \
             --shards {input.shards:q} \
             --detector {input.detector:q} \
+            --keys {params.row_keys:q} \
             --scores {output.scores:q} \
             --threads {threads} \
             --settings {params.settings:q} >{log:q} 2>&1

@@ -5,19 +5,6 @@ Reads   results/detection/, results/synthesis/, results/forecasting/,
 Writes  results/tables/, results/figures/, results/provenance.json, results/report.html
 """
 
-TABLES = [
-    "augmentation",
-    "augmentation_tests",
-    "lesion_sizes",
-    "lesions",
-    "image_quality",
-    "privacy",
-    "ablation",
-    *(FORECAST_TABLES if FORECASTS else []),
-    "cohort",
-    "quality",
-    "compute",
-]
 STACK = f"results/preprocessed/{STUDY}/stack"
 # The cohorts that something was learned on.
 LEARNED_ON = [STUDY, FORECAST] if FORECASTS and FORECAST != STUDY else [STUDY]
@@ -32,13 +19,6 @@ SCORES = expand(
     cohort=STUDY,
     generator=GENERATORS,
     architecture=ARCHITECTURES,
-    mix=MIXES,
-    seed=SEEDS,
-)
-MIXTURES = expand(
-    "results/detection/{cohort}/{generator}/mixes/{mix}_seed-{seed}.tsv",
-    cohort=STUDY,
-    generator=GENERATORS,
     mix=MIXES,
     seed=SEEDS,
 )
@@ -123,275 +103,107 @@ MADE = [
 ]
 
 
-rule augmentation:
-    input:
-        scores=SCORES,
-        mixes=MIXTURES,
-    output:
-        table=report(
-            "results/tables/augmentation.csv",
-            caption="../report/augmentation.rst",
-            category="tables",
-        ),
-    log:
-        "results/logs/augmentation.log",
-    benchmark:
-        "results/benchmarks/augmentation.tsv"
-    group:
-        "tables"
-    conda:
-        "../../envs/tables.yaml"
-    resources:
-        mem_mb=memory(4000),
-        runtime=minutes(15),
-    params:
-        cohort=STUDY,
-        settings=settings("tables"),
-    shell:
-        r"""
-        python -m msdiff augmentation \
-            --cohort {params.cohort:q} \
-            --scores {input.scores:q} \
-            --mixes {input.mixes:q} \
-            --out {output.table:q} \
-            --settings {params.settings:q} >{log:q} 2>&1
-        """
-
-
-rule augmentation_tests:
-    input:
-        scores=SCORES,
-    output:
-        table=report(
-            "results/tables/augmentation_tests.csv",
-            caption="../report/augmentation_tests.rst",
-            category="tables",
-        ),
-    log:
-        "results/logs/augmentation_tests.log",
-    benchmark:
-        "results/benchmarks/augmentation_tests.tsv"
-    group:
-        "tables"
-    conda:
-        "../../envs/tables.yaml"
-    resources:
-        mem_mb=memory(4000),
-        runtime=minutes(15),
-    params:
-        cohort=STUDY,
-        settings=settings("tables"),
-    shell:
-        r"""
-        python -m msdiff augmentation-tests \
-            --cohort {params.cohort:q} \
-            --scores {input.scores:q} \
-            --out {output.table:q} \
-            --settings {params.settings:q} >{log:q} 2>&1
-        """
-
-
-rule lesion_sizes:
-    input:
-        scores=SCORES,
-    output:
-        table=report(
-            "results/tables/lesion_sizes.csv",
-            caption="../report/lesion_sizes.rst",
-            category="tables",
-        ),
-    log:
-        "results/logs/lesion_sizes.log",
-    benchmark:
-        "results/benchmarks/lesion_sizes.tsv"
-    group:
-        "tables"
-    conda:
-        "../../envs/tables.yaml"
-    resources:
-        mem_mb=memory(4000),
-        runtime=minutes(15),
-    params:
-        cohort=STUDY,
-        settings=settings("tables"),
-    shell:
-        r"""
-        python -m msdiff lesion-sizes \
-            --cohort {params.cohort:q} \
-            --scores {input.scores:q} \
-            --out {output.table:q} \
-            --settings {params.settings:q} >{log:q} 2>&1
-        """
-
-
-rule lesions:
-    input:
-        scores=SCORES,
-    output:
-        table=report(
-            "results/tables/lesions.csv",
-            caption="../report/lesions.rst",
-            category="tables",
-        ),
-    log:
-        "results/logs/lesions.log",
-    localrule: True
-    conda:
-        "../../envs/tables.yaml"
-    params:
-        cohort=STUDY,
-        settings=settings("tables"),
-    shell:
-        r"""
-        python -m msdiff lesions \
-            --cohort {params.cohort:q} \
-            --scores {input.scores:q} \
-            --out {output.table:q} \
-            --settings {params.settings:q} >{log:q} 2>&1
-        """
-
-
-rule image_quality:
-    input:
-        scores=IMAGE_SCORES,
-    output:
-        table=report(
-            "results/tables/image_quality.csv",
-            caption="../report/image_quality.rst",
-            category="tables",
-        ),
-    log:
-        "results/logs/image_quality.log",
-    benchmark:
-        "results/benchmarks/image_quality.tsv"
-    conda:
-        "../../envs/tables.yaml"
-    resources:
-        mem_mb=memory(4000),
-        runtime=minutes(15),
-    params:
-        cohort=STUDY,
-        settings=settings("tables"),
-    shell:
-        r"""
-        python -m msdiff image-quality \
-            --cohort {params.cohort:q} \
-            --scores {input.scores:q} \
-            --out {output.table:q} \
-            --settings {params.settings:q} >{log:q} 2>&1
-        """
-
-
-rule ablation:
-    input:
-        scores=ABLATION_SCORES,
-    output:
-        table=report(
-            "results/tables/ablation.csv",
-            caption="../report/ablation.rst",
-            category="tables",
-        ),
-    log:
-        "results/logs/ablation.log",
-    benchmark:
-        "results/benchmarks/ablation.tsv"
-    conda:
-        "../../envs/tables.yaml"
-    resources:
-        mem_mb=memory(4000),
-        runtime=minutes(15),
-    params:
-        cohort=STUDY,
-        settings=settings("tables"),
-    shell:
-        r"""
-        python -m msdiff ablation \
-            --cohort {params.cohort:q} \
-            --scores {input.scores:q} \
-            --out {output.table:q} \
-            --settings {params.settings:q} >{log:q} 2>&1
-        """
-
-
-rule cohort:
-    input:
+# The tables of the report: a line here, msdiff/tables/NAME.py and msdiff/report/captions/NAME.rst (docs/extending.md).
+TABLES = {
+    "augmentation": table(runs=SCORES, group="tables"),
+    "augmentation_tests": table(runs=SCORES, group="tables"),
+    "lesion_sizes": table(runs=SCORES, group="tables"),
+    "lesions": table(runs=SCORES, local=True),
+    "image_quality": table(scores=IMAGE_SCORES),
+    # The pictures of what a row flags stand beside it.
+    "privacy": table(
+        nearest=of_generators("results/privacy/{cohort}/{generator}/nearest.tsv"),
+        leakage=of_generators("results/privacy/{cohort}/{generator}/leakage.json"),
+        after=of_generators("results/privacy/{cohort}/{generator}/pictures"),
+        sections=["tables", "privacy/nearest"],
+    ),
+    "ablation": table(scores=ABLATION_SCORES),
+    **(FORECAST_TABLES if FORECASTS else {}),
+    "cohort": table(
+        None,
+        {"cohorts": LEARNED_ON},
         stacks=expand("results/preprocessed/{cohort}/stack", cohort=LEARNED_ON),
-    output:
-        table=report(
-            "results/tables/cohort.csv",
-            caption="../report/cohort.rst",
-            category="tables",
-        ),
-    log:
-        "results/logs/cohort.log",
-    benchmark:
-        "results/benchmarks/cohort.tsv"
-    conda:
-        "../../envs/tables.yaml"
-    resources:
-        mem_mb=memory(4000),
-        runtime=minutes(15),
-    params:
-        cohorts=LEARNED_ON,
-        settings=settings("tables"),
-    shell:
-        r"""
-        python -m msdiff cohort \
-            --cohort {params.cohorts:q} \
-            --stack {input.stacks:q} \
-            --out {output.table:q} \
-            --settings {params.settings:q} >{log:q} 2>&1
-        """
+    ),
+    "quality": table(folders=QUALITY, sections=[], local=True),
+}
+# Its benchmarks are complete when the other tables exist.
+TABLES["compute"] = table(
+    None,
+    {"benchmarks": ["results/benchmarks"]},
+    after=[f"results/tables/{name}.csv" for name in TABLES],
+    sections=[],
+    local=True,
+)
+# Those that are made when asked for by name, too.
+EVERY_TABLE = {
+    **TABLES,
+    **FORECAST_TABLES,
+    "reader_study": table(
+        answers=f"results/reader_study/{STUDY}/answers.tsv", local=True
+    ),
+}
 
+for name, made_from in EVERY_TABLE.items():
 
-rule quality:
-    input:
-        patients=QUALITY,
-    output:
-        table=report(
-            "results/tables/quality.csv",
-            caption="../report/quality.rst",
-            category="tables",
-        ),
-    log:
-        "results/logs/quality.log",
-    localrule: True
-    conda:
-        "../../envs/tables.yaml"
-    params:
-        cohort=STUDY,
-    shell:
-        r"""
-        python -m msdiff quality \
-            --cohort {params.cohort:q} \
-            --patients {input.patients:q} \
-            --out {output.table:q} >{log:q} 2>&1
-        """
+    if made_from.local:
 
+        rule:
+            name:
+                name
+            input:
+                made_from.after,
+                **made_from.files,
+            output:
+                table=report(
+                    f"results/tables/{name}.csv",
+                    caption=f"../report/{name}.rst",
+                    category="tables",
+                ),
+            log:
+                f"results/logs/{name}.log",
+            localrule: True
+            conda:
+                "../../envs/tables.yaml"
+            params:
+                name=name,
+                values=made_from.options,
+                inputs=table_inputs,
+                settings=made_from.settings,
+            shell:
+                TABLE_COMMAND
 
-rule compute:
-    input:
-        # The benchmark record is complete when these exist.
-        [f"results/tables/{table}.csv" for table in TABLES if table != "compute"],
-    output:
-        table=report(
-            "results/tables/compute.csv",
-            caption="../report/compute.rst",
-            category="tables",
-        ),
-    log:
-        "results/logs/compute.log",
-    localrule: True
-    conda:
-        "../../envs/tables.yaml"
-    params:
-        benchmarks="results/benchmarks",
-    shell:
-        r"""
-        python -m msdiff compute \
-            --benchmarks {params.benchmarks:q} \
-            --out {output.table:q} >{log:q} 2>&1
-        """
+    else:
+
+        rule:
+            name:
+                name
+            input:
+                made_from.after,
+                **made_from.files,
+            output:
+                table=report(
+                    f"results/tables/{name}.csv",
+                    caption=f"../report/{name}.rst",
+                    category="tables",
+                ),
+            log:
+                f"results/logs/{name}.log",
+            benchmark:
+                f"results/benchmarks/{name}.tsv"
+            group:
+                made_from.group
+            conda:
+                "../../envs/tables.yaml"
+            resources:
+                mem_mb=memory(4000),
+                runtime=minutes(15),
+            params:
+                name=name,
+                values=made_from.options,
+                inputs=table_inputs,
+                settings=made_from.settings,
+            shell:
+                TABLE_COMMAND
 
 
 rule plot_figures:

@@ -56,8 +56,8 @@ def test_two_readers_come_to_the_table(export, tmp_path):
     assert export(tmp_path / "reader/page.html", key, seed=1) == 0
     words = ["--keys", str(tmp_path / "keys"), "--answers", *map(str, files), "--out", str(answers)]
     assert main(["reader-study", "import", *words, "--settings", json.dumps({"incomplete": "refuse"})]) == 0
-    words = ["--cohort", "phantom", "--answers", str(answers), "--out", str(table)]
-    assert main(["reader-study", "table", *words, "--settings", json.dumps(TABLES)]) == 0
+    words = ["--input", "cohort", "phantom", "--input", "answers", str(answers), "--out", str(table)]
+    assert main(["table", "reader_study", *words, "--settings", json.dumps({"tables": TABLES})]) == 0
     rows = pd.read_csv(table).query("source == 'msdiff' and reader == 'all'")
     differences = rows[rows["kind"] == "difference"]
     assert differences["generator"].tolist() == ["long_ms_diff", "other_model"]

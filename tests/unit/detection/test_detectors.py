@@ -291,7 +291,9 @@ def test_from_slices_to_scores(stack, shards, tmp_path, architecture, network, m
     began = time.monotonic()
     assert main(["train-detector", *common, *training, "--settings", chosen.model_dump_json()]) == 0
     assert time.monotonic() - began < 30
-    detecting = ["--weights", str(weights), "--split", "test", "--out", str(scores), "--threads", "1"]
+    keys = ["generator=long_ms_diff", "architecture=unet", "mix=1-0", "seed=0"]
+    detecting = ["--slices", str(listed), "--keys", *keys]
+    detecting += ["--weights", str(weights), "--split", "test", "--out", str(scores), "--threads", "1"]
     assert main(["detect-lesions", *common, *detecting, "--settings", json.dumps(DETECTION)]) == 0
     train = stack.slices[stack.slices["split"] == "train"]
     assert load_weights(weights)[1]["patients"] == sorted(train["subject"].unique())

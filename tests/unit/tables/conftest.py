@@ -58,15 +58,13 @@ def write_scores(folder, patients):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two architectures on one mix, over two seeds."""
-    base = tmp_path / "segmentation" / "phantom" / "long_ms_diff"
+    """Two architectures on one mix, over two seeds: a folder of scores each."""
+    base = tmp_path / "detection"
     for architecture, seed in itertools.product(("unet", "bit_resnet50"), (0, 1)):
         scores = pd.DataFrame(PATIENTS[seed], columns=COLUMNS)
-        write_scores(base / architecture / "1-2" / f"seed-{seed}" / "scores", scores)
-    (base / "mixes").mkdir()
-    for seed in (0, 1):
-        mix = pd.DataFrame({"kind": ["real"] * 10 + ["synthetic"] * (20 + seed), "slice": 3})
-        mix.to_csv(base / "mixes" / f"1-2_seed-{seed}.tsv", sep="\t", index=False)
+        training = {"generator": "long_ms_diff", "architecture": architecture, "mix": "1-2", "seed": seed}
+        training |= {"n_real": 10, "n_synthetic": 20 + seed}
+        write_scores(base / f"{architecture}-{seed}", scores.assign(**training))
     return base
 
 

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -105,16 +107,15 @@ def test_variants_of_other_patients_or_without_a_complete_one_are_refused(table_
         table_of({"worse": [scores(ERRORS)]}, table_settings)
 
 
-def test_variants_are_read_by_their_paths_without_the_baselines(tmp_path):
-    baseline = scores(ERRORS, generator="copy_baseline")
-    paths = [
-        tmp_path / f"ablation/{name}/seed-{seed}/image_scores.tsv" for name in ("complete", "worse") for seed in (0, 1)
-    ]
-    for path in paths:
-        path.parent.mkdir(parents=True)
-        pd.concat([scores(ERRORS), baseline]).to_csv(path, sep="\t", index=False)
+def test_variants_are_read_by_their_keys_without_the_baselines(tmp_path):
+    both = pd.concat([scores(ERRORS), scores(ERRORS, generator="copy_baseline")])
+    paths = []
+    for name, seed in itertools.product(("complete", "worse"), (0, 1)):
+        paths.append(tmp_path / f"{name}-{seed}.tsv")
+        both.assign(variant=name, seed=seed).to_csv(paths[-1], sep="\t", index=False)
     variants = read_variants(paths)
     assert {name: len(frames) for name, frames in variants.items()} == {"complete": 2, "worse": 2}
     assert all((frame["generator"] == "long_ms_diff").all() for frames in variants.values() for frame in frames)
-    with pytest.raises(BadInput, match="ablation/"):
-        read_variants([paths[0].rename(tmp_path / "image_scores.tsv")])
+    both.to_csv(paths[0], sep="\t", index=False)
+    with pytest.raises(BadInput, match="one value in the column variant, got none"):
+        read_variants(paths)

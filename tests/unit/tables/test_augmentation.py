@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from msdiff.cli import augmentation as command
+from msdiff.__main__ import main
 from msdiff.errors import BadInput
-from msdiff.tables.augmentation import COLUMNS, Mix, augmentation_table, read_mix
+from msdiff.tables.augmentation import COLUMNS, augmentation_table
 from msdiff.tables.detector_runs import read_run
 from msdiff.tables.layout import OURS, PAPER, read_table
 
@@ -20,18 +20,17 @@ PROMISED = [
 
 
 def read_all(folder):
-    runs = [read_run(path) for path in sorted(folder.glob("*/*/*/scores"))]
-    return runs, dict(read_mix(path) for path in sorted(folder.glob("mixes/*.tsv")))
+    return [read_run(path) for path in sorted(folder.iterdir())]
 
 
 def test_columns_are_those_promised(folder, table_settings):
-    table = augmentation_table(*read_all(folder), "phantom", table_settings)
+    table = augmentation_table(read_all(folder), "phantom", table_settings)
     assert [column for column in table.columns if not column.endswith(("_lo", "_hi"))] == PROMISED
     assert ["source", *COLUMNS] == list(table.columns)
 
 
 def test_known_answers_over_two_seeds(folder, table_settings):
-    table = augmentation_table(*read_all(folder), "phantom", table_settings)
+    table = augmentation_table(read_all(folder), "phantom", table_settings)
     ours = table[table["source"] == OURS]
     assert ours["architecture"].tolist() == ["bit_resnet50", "unet"]
     row = ours.iloc[1]
@@ -59,17 +58,16 @@ def test_known_answers_over_two_seeds(folder, table_settings):
 
 
 def test_ratios_stand_from_real_only_to_synthetic_only(folder, table_settings):
-    runs, mixes = read_all(folder)
+    runs = read_all(folder)
     for run, ratio in zip(list(runs), ("0:1", "1:0", "1:3", "10:1"), strict=True):
         runs.append(run._replace(keys=("long_ms_diff", "unet", ratio)))
-        mixes["long_ms_diff", ratio, run.seed] = Mix(1, 1)
-    table = augmentation_table(runs, mixes, "phantom", table_settings)
+    table = augmentation_table(runs, "phantom", table_settings)
     ours = table[(table["source"] == OURS) & (table["architecture"] == "unet")]
     assert ours["real_synthetic"].tolist() == ["1:0", "10:1", "1:2", "1:3", "0:1"]
 
 
 def test_intervals_hold_their_estimate(folder, table_settings):
-    table = augmentation_table(*read_all(folder), "phantom", table_settings)
+    table = augmentation_table(read_all(folder), "phantom", table_settings)
     row = table[table["source"] == OURS].iloc[0]
     for metric in ("dice", "precision", "recall", "correct", "lesion_f1", "expected_cost"):
         assert row[f"{metric}_lo"] <= row[metric] <= row[f"{metric}_hi"]
@@ -77,7 +75,7 @@ def test_intervals_hold_their_estimate(folder, table_settings):
 
 
 def test_papers_rows_have_no_interval(folder, table_settings):
-    table = augmentation_table(*read_all(folder), "phantom", table_settings)
+    table = augmentation_table(read_all(folder), "phantom", table_settings)
     papers = table[table["source"] == PAPER]
     assert papers["real_synthetic"].tolist() == ["1:0", "1:1", "1:2", "1:3"]
     assert papers.filter(regex="_(lo|hi)$").isna().all(axis=None)
@@ -85,43 +83,47 @@ def test_papers_rows_have_no_interval(folder, table_settings):
 
 
 def test_order_of_files_does_not_matter(folder, table_settings):
-    runs, mixes = read_all(folder)
-    there = augmentation_table(runs, mixes, "phantom", table_settings)
-    back = augmentation_table(runs[::-1], dict(reversed(mixes.items())), "phantom", table_settings)
+    runs = read_all(folder)
+    there = augmentation_table(runs, "phantom", table_settings)
+    back = augmentation_table(runs[::-1], "phantom", table_settings)
     pd.testing.assert_frame_equal(there, back)
 
 
 def test_lost_lesions_are_an_error_that_names_the_row(folder, table_settings):
-    path = folder / "unet" / "1-2" / "seed-1" / "scores" / "patients.tsv"
+    path = folder / "unet-1" / "patients.tsv"
     path.write_text(path.read_text().replace("\t2\t0\t2\t4\t", "\t2\t0\t1\t4\t"))
     with pytest.raises(
         BadInput, match=r"scores of long_ms_diff, unet, 1:2, seed 1: .* = 4 true lesions in sub-1, got 3"
     ):
-        augmentation_table(*read_all(folder), "phantom", table_settings)
+        augmentation_table(read_all(folder), "phantom", table_settings)
 
 
 def test_rows_over_other_lesions_are_an_error(folder, table_settings):
-    path = folder / "unet" / "1-2" / "seed-1" / "scores" / "patients.tsv"
+    path = folder / "unet-1" / "patients.tsv"
     path.write_text(path.read_text().replace("\t2\t0\t2\t4\t", "\t2\t0\t3\t5\t"))
     with pytest.raises(BadInput, match=r"unet, 1:2, seed 1: expected the patients and true lesions .* got 7 in 3"):
-        augmentation_table(*read_all(folder), "phantom", table_settings)
+        augmentation_table(read_all(folder), "phantom", table_settings)
 
 
-def test_a_missing_mix_is_an_error(folder, table_settings):
-    runs, mixes = read_all(folder)
-    mixes.pop(("long_ms_diff", "1:2", "1"))
-    with pytest.raises(BadInput, match="ratio 1:2, seed 1"):
-        augmentation_table(runs, mixes, "phantom", table_settings)
+def test_scores_without_their_keys_are_an_error(folder):
+    path = folder / "unet-1/patients.tsv"
+    patients = pd.read_csv(path, sep="\t")
+    patients.drop(columns="generator").to_csv(path, sep="\t", index=False)
+    with pytest.raises(BadInput, match="generator missing"):
+        read_run(folder / "unet-1")
+    patients.assign(seed=range(3)).to_csv(path, sep="\t", index=False)
+    with pytest.raises(BadInput, match="expected one value in the column seed, got 0, 1, 2"):
+        read_run(folder / "unet-1")
 
 
-def test_a_mix_counts_its_slices(folder):
-    key, mix = read_mix(folder / "mixes" / "1-2_seed-1.tsv")
-    assert key == ("long_ms_diff", "1:2", "1")
-    assert mix == Mix(10, 21)
+def test_scores_tell_how_their_detector_was_trained(folder):
+    run = read_run(folder / "unet-1")
+    assert run.keys == ("long_ms_diff", "unet", "1:2")
+    assert (run.seed, run.n_real, run.n_synthetic) == ("1", 10, 21)
 
 
 def test_a_patient_twice_is_an_error(folder):
-    path = folder / "unet" / "1-2" / "seed-1" / "scores"
+    path = folder / "unet-1"
     lines = (path / "patients.tsv").read_text().splitlines()
     (path / "patients.tsv").write_text("\n".join([*lines, lines[1]]))
     with pytest.raises(BadInput, match="one row per test patient"):
@@ -129,13 +131,8 @@ def test_a_patient_twice_is_an_error(folder):
 
 
 def test_command_writes_the_table(folder, tmp_path, table_settings):
-    import argparse
-
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    scores = [str(path) for path in folder.glob("*/*/*/scores")]
-    mixes = [str(path) for path in folder.glob("mixes/*.tsv")]
-    options = ["--out", str(tmp_path / "augmentation.csv"), "--settings", json.dumps(table_settings.model_dump())]
-    command.run(parser.parse_args(["--cohort", "phantom", "--scores", *scores, "--mixes", *mixes, *options]))
-    table = read_table(tmp_path / "augmentation.csv")
-    assert table["source"].tolist() == [OURS, OURS, PAPER, PAPER, PAPER, PAPER]
+    out = tmp_path / "augmentation.csv"
+    inputs = ["--input", "cohort", "phantom", "--input", "runs", *map(str, folder.iterdir())]
+    sections = json.dumps({"tables": table_settings.model_dump()})
+    assert main(["table", "augmentation", *inputs, "--out", str(out), "--settings", sections]) == 0
+    assert read_table(out)["source"].tolist() == [OURS, OURS, PAPER, PAPER, PAPER, PAPER]

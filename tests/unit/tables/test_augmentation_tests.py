@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ def run(ratio, seed, found, false_positives, dice=None, architecture="unet"):
     patients["true_lesions"] = patients["msseg2_true_lesions"] = TRUE
     patients["false_negatives"] = TRUE - found
     patients["dice"] = found / TRUE if dice is None else dice
-    return Run(("long_ms_diff", architecture, ratio), str(seed), patients, pd.DataFrame())
+    return Run(("long_ms_diff", architecture, ratio), str(seed), 1, 1, patients, pd.DataFrame())
 
 
 @pytest.fixture
@@ -101,13 +102,16 @@ def test_without_real_only_there_is_nothing_to_compare(runs, table_settings):
 
 
 def test_command_writes_the_table(folder, tmp_path, table_settings):
-    for path in folder.glob("*/1-2"):
-        path.with_name("1-0").symlink_to(path)
-    scores = sorted(str(path) for path in folder.glob("*/*/*/scores"))
+    for scores in list(folder.iterdir()):
+        patients = pd.read_csv(scores / "patients.tsv", sep="\t")
+        real = shutil.copytree(scores, folder / f"{scores.name}-real")
+        patients.assign(mix="1-0").to_csv(real / "patients.tsv", sep="\t", index=False)
+    scores = sorted(map(str, folder.iterdir()))
     assert len(scores) == 8
     out = tmp_path / "augmentation_tests.csv"
-    options = ["--out", str(out), "--settings", json.dumps(table_settings.model_dump())]
-    assert main(["augmentation-tests", "--cohort", "phantom", "--scores", *scores, *options]) == 0
+    options = ["--out", str(out), "--settings", json.dumps({"tables": table_settings.model_dump()})]
+    inputs = ["--input", "cohort", "phantom", "--input", "runs", *scores]
+    assert main(["table", "augmentation_tests", *inputs, *options]) == 0
     table = read_table(out)
     assert table["architecture"].tolist() == ["bit_resnet50"] * 4 + ["unet"] * 4
     assert table["real_synthetic"].eq("1:2").all()

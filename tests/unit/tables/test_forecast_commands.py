@@ -1,4 +1,4 @@
-"""The commands of the forecasts' tables, from folders to CSV."""
+"""The forecasts' tables, from folders to CSV."""
 
 import json
 
@@ -8,28 +8,28 @@ from msdiff.__main__ import main
 from msdiff.tables.layout import read_table
 
 SECTIONS = {
-    "regional": {"predict": "ensemble", "threshold": "tuned"},
-    "monte-carlo": {"runs": 3, "seed": 0},
-    "calibration": {"edges": [0.0, 0.5, 1.0]},
+    "forecasting.regional": {"predict": "ensemble", "threshold": "tuned"},
+    "forecasting.monte_carlo": {"runs": 3, "seed": 0},
+    "forecasting.calibration": {"edges": [0.0, 0.5, 1.0]},
 }
 
 
 @pytest.fixture
 def call(slabs_folder, scores_folder, validation, tested, every_arm, voxels, table_settings, tmp_path):
-    """A function that runs a command on the named scores and sections: its exit code, and its table."""
+    """A function that makes a table of the named scores and sections: its exit code, and its table."""
     folders = {
         "validation": scores_folder("validation", validation),
         "test": scores_folder("test", tested, voxels),
         "counterfactuals": scores_folder("counterfactuals", every_arm),
     }
-    common = {"cohort": "trials", "slabs": slabs_folder, "settings": table_settings.model_dump_json()}
 
-    def call(command, scores, sections=()):
-        out = tmp_path / f"{command}.csv"
-        values = common | {name: folders[name] for name in scores} | {"out": out}
-        values |= {name: json.dumps(SECTIONS[name]) for name in sections}
-        code = main([command, *(part for name, value in values.items() for part in (f"--{name}", str(value)))])
-        return code, read_table(out)
+    def call(table, scores, sections=()):
+        out = tmp_path / f"{table}.csv"
+        inputs = {"cohort": "trials", "slabs": slabs_folder} | {name: folders[name] for name in scores}
+        options = [str(word) for name, value in inputs.items() for word in ("--input", name, value)]
+        values = {f"forecasting.{name}": SECTIONS[f"forecasting.{name}"] for name in sections}
+        values |= {"tables": table_settings.model_dump()}
+        return main(["table", table, *options, "--out", str(out), "--settings", json.dumps(values)]), read_table(out)
 
     return call
 
@@ -37,9 +37,9 @@ def call(slabs_folder, scores_folder, validation, tested, every_arm, voxels, tab
 @pytest.mark.parametrize(
     ("command", "scores", "sections", "ours", "papers"),
     [
-        ("regional-accuracy", ["validation", "test"], ["regional", "monte-carlo"], 4, 4),
-        ("activity-prediction", ["test"], ["monte-carlo"], 8, 12),
-        ("lesion-count", ["test"], [], 8, 12),
+        ("regional_accuracy", ["validation", "test"], ["regional", "monte_carlo"], 4, 4),
+        ("activity_prediction", ["test"], ["monte_carlo"], 8, 12),
+        ("lesion_count", ["test"], [], 8, 12),
         ("counterfactuals", ["counterfactuals"], [], 3, 0),
         ("calibration", ["test"], ["calibration"], 6, 0),
     ],

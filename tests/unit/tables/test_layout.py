@@ -22,28 +22,12 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("path", "kind", "keys"),
-    [
-        (
-            "a/phantom/long_ms_diff/mixes/1-2_seed-11.tsv",
-            "mix",
-            {"generator": "long_ms_diff", "mix": "1-2", "seed": "11"},
-        ),
-        (
-            "phantom/long_ms_diff/unet/1-0/seed-2/scores",
-            "scores",
-            {"generator": "long_ms_diff", "architecture": "unet", "mix": "1-0", "seed": "2"},
-        ),
-    ],
-)
-def test_a_path_carries_its_keys(path, kind, keys):
-    assert keys_of(path, kind) == keys
-
-
-def test_a_path_of_another_form_is_refused():
-    with pytest.raises(BadInput, match=r"ends in \{generator\}/\{architecture\}/\{mix\}/seed-\{seed\}/scores"):
-        keys_of("results/scores", "scores")
+def test_the_keys_of_scores_stand_in_every_row():
+    scores = pd.DataFrame({"mix": ["1-2", "1-2"], "seed": [0, 0], "subject": ["sub-1", "sub-2"]})
+    assert keys_of(scores, ["mix", "seed"], "scores.tsv") == {"mix": "1-2", "seed": "0"}
+    for column, got in {"subject": "sub-1, sub-2", "generator": "none"}.items():
+        with pytest.raises(BadInput, match=rf"scores\.tsv: expected one value in the column {column}, got {got}; "):
+            keys_of(scores, [column], "scores.tsv")
 
 
 def test_intervals_follow_their_estimate():

@@ -6,14 +6,15 @@ import pytest
 
 from msdiff.__main__ import main
 from msdiff.errors import BadInput
-from msdiff.tables.augmentation import Mix, augmentation_table
+from msdiff.tables.augmentation import augmentation_table
 from msdiff.tables.detector_runs import read_run
 from msdiff.tables.layout import OURS, read_table
-from msdiff.tables.lesion_sizes import COLUMNS, LESION_COLUMNS, lesion_sizes_table, lesions_table, size_names
+from msdiff.tables.lesion_sizes import COLUMNS, lesion_sizes_table, size_names
+from msdiff.tables.lesions import LESION_COLUMNS, lesions_table
 
 
 def read_all(folder):
-    return [read_run(path) for path in sorted(folder.glob("*/*/*/scores"))]
+    return [read_run(path) for path in sorted(folder.iterdir())]
 
 
 def test_strata_are_named_by_their_edges():
@@ -40,8 +41,7 @@ def test_known_answers_over_two_seeds(folder, table_settings):
 def test_strata_add_up_to_the_table_of_mixes(folder, table_settings):
     runs = read_all(folder)
     sizes = lesion_sizes_table(runs, "phantom", table_settings)
-    mixes = {("long_ms_diff", "1:2", seed): Mix(1, 2) for seed in "01"}
-    whole = augmentation_table(runs, mixes, "phantom", table_settings)
+    whole = augmentation_table(runs, "phantom", table_settings)
     whole = whole[whole["source"] == OURS].set_index("architecture")
     for architecture, group in sizes.groupby("architecture"):
         found = (group["lesion_recall"] * group["n_lesions"]).sum()
@@ -68,14 +68,14 @@ def test_a_volume_meets_its_edge_however_it_is_rounded(folder, table_settings):
 
 
 def test_lesions_of_another_patient_are_an_error(folder):
-    path = folder / "unet" / "1-2" / "seed-1" / "scores"
+    path = folder / "unet-1"
     (path / "lesions.tsv").write_text((path / "lesions.tsv").read_text().replace("sub-2", "sub-9"))
     with pytest.raises(BadInput, match=r"lesions\.tsv: expected lesions of the patients beside it, got sub-9"):
         read_run(path)
 
 
 def test_no_lesion_anywhere_is_no_error(folder, table_settings):
-    for path in folder.glob("*/*/*/scores"):
+    for path in folder.iterdir():
         (path / "lesions.tsv").write_text((path / "lesions.tsv").read_text().splitlines()[0] + "\n")
     runs = read_all(folder)
     table = lesion_sizes_table(runs, "phantom", table_settings)
@@ -99,10 +99,10 @@ def test_every_lesion_of_every_training_is_listed(folder, table_settings):
     assert unet.loc[~small, "msseg2_matched"].notna().all()
 
 
-@pytest.mark.parametrize(("command", "n_rows"), [("lesion-sizes", 2 * 3), ("lesions", 2 * (12 + 10))])
+@pytest.mark.parametrize(("command", "n_rows"), [("lesion_sizes", 2 * 3), ("lesions", 2 * (12 + 10))])
 def test_commands_write_the_tables(folder, tmp_path, table_settings, command, n_rows):
-    scores = [str(path) for path in folder.glob("*/*/*/scores")]
+    scores = [str(path) for path in folder.iterdir()]
     out = tmp_path / "table.csv"
-    options = ["--out", str(out), "--settings", json.dumps(table_settings.model_dump())]
-    assert main([command, "--cohort", "phantom", "--scores", *scores, *options]) == 0
+    options = ["--out", str(out), "--settings", json.dumps({"tables": table_settings.model_dump()})]
+    assert main(["table", command, "--input", "cohort", "phantom", "--input", "runs", *scores, *options]) == 0
     assert len(read_table(out)) == n_rows

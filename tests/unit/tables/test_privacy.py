@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from msdiff.__main__ import main
 from msdiff.errors import BadInput
 from msdiff.tables.privacy import COLUMNS, privacy_table, read_leakage, read_nearest
 
@@ -13,6 +16,7 @@ PROMISED = [
     "leaked_patients",
 ]
 RECORD = {"leaked_patients": 0}
+NEAREST = {"reference": ["validation", "test"], "percentile": 99.0}
 
 
 @pytest.fixture
@@ -63,6 +67,29 @@ def test_other_files_are_bad_input(tmp_path, nearest):
     nearest[nearest["kind"] == "synthetic"].to_csv(tmp_path / "nearest.tsv", sep="\t", index=False)
     with pytest.raises(BadInput, match="synthetic and held-out"):
         read_nearest(tmp_path / "nearest.tsv")
+    nearest.to_csv(tmp_path / "nearest.tsv", sep="\t", index=False)
+    with pytest.raises(BadInput, match="one value in the column generator, got none"):
+        read_nearest(tmp_path / "nearest.tsv")
     (tmp_path / "leakage.json").write_text("[]")
     with pytest.raises(BadInput, match="record of check-leakage"):
         read_leakage(tmp_path / "leakage.json")
+
+
+def test_lists_and_records_are_matched_by_their_generator(tmp_path, nearest, table_settings, capsys):
+    def call(*recorded):
+        inputs = ["--input", "cohort", "phantom", "--input", "nearest"]
+        for name in ("first", "second"):
+            nearest.assign(generator=name).to_csv(tmp_path / f"{name}.tsv", sep="\t", index=False)
+            inputs += [str(tmp_path / f"{name}.tsv")]
+        inputs += ["--input", "leakage"]
+        for name in recorded:
+            (tmp_path / f"{name}.json").write_text(json.dumps(RECORD | {"generator": name}))
+            inputs += [str(tmp_path / f"{name}.json")]
+        sections = {"tables": table_settings.model_dump(), "privacy.nearest": NEAREST}
+        out = tmp_path / "privacy.csv"
+        return main(["table", "privacy", *inputs, "--out", str(out), "--settings", json.dumps(sections)])
+
+    assert call("first", "second") == 0
+    assert pd.read_csv(tmp_path / "privacy.csv")["generator"].unique().tolist() == ["first", "second"]
+    assert call("first") == 2
+    assert "expected one list and one record for each generator" in capsys.readouterr().err

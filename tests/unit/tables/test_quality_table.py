@@ -1,10 +1,10 @@
-import argparse
+import logging
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from msdiff.cli import quality as command
+from msdiff.__main__ import main
 from msdiff.errors import BadInput
 from msdiff.preprocess.quality import MEASURES
 from msdiff.tables.layout import read_table
@@ -64,10 +64,9 @@ def test_a_patient_counts_once_in_the_summary(patients, table_settings):
 
 
 def test_command_writes_the_table_and_names_the_flagged(patients, tmp_path, caplog):
-    parser = argparse.ArgumentParser()
-    command.add_arguments(parser)
-    options = ["--cohort", "phantom", "--patients", *patients, "--out", tmp_path / "quality.csv"]
-    command.run(parser.parse_args([str(option) for option in options]))
+    inputs = ["--input", "cohort", "phantom", "--input", "folders", *map(str, patients)]
+    caplog.set_level(logging.WARNING)
+    assert main(["table", "quality", *inputs, "--out", str(tmp_path / "quality.csv"), "--settings", "{}"]) == 0
     assert len(read_table(tmp_path / "quality.csv")) == 5
     assert "sub-1 ses-2: SNR 5" in caplog.text
 
