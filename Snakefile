@@ -11,9 +11,6 @@ min_version("9.0")
 show_events(workflow)
 
 
-configfile: "config.yaml"
-
-
 report: "workflow/report/workflow.rst"
 
 
@@ -21,6 +18,7 @@ report: "workflow/report/workflow.rst"
 container: "envs/msdiff.sif"
 
 
+include: "workflow/rules/config.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/cohort.smk"

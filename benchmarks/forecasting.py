@@ -25,15 +25,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from monai.inferers import ControlNetDiffusionInferer
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 import sampling
-from sampling import ROOT
 
+from msdiff.config_files import merged_config
 from msdiff.diffusion.sampler import SamplerSettings, noise_like
 from msdiff.forecasting.control import KIND
 from msdiff.forecasting.forecaster import Forecaster, load
@@ -65,10 +64,8 @@ def main() -> None:
 
 
 def section(size: str) -> dict[str, Any]:
-    """Section `forecasting` of config.yaml, or the demo's."""
-    config: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
-    if size == "demo":
-        config = sampling.merged(config, yaml.safe_load((ROOT / "profiles/demo/overrides.yaml").read_text()))
+    """Section `forecasting` of the config of a size."""
+    config = merged_config(size=size)
     # v and a chain of discrete steps, which MONAI's schedulers have too.
     objective = config["forecasting"]["prior"]["objective"]
     objective["prediction"] = "v"

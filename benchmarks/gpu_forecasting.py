@@ -98,11 +98,11 @@ def snakemake(out: Path, arguments: argparse.Namespace) -> None:
     laid_over = out / "forecasts.yaml"
     laid_over.write_text(yaml.safe_dump(overrides(arguments), sort_keys=False))
     profile = "profiles/demo" if arguments.tiny or not torch.cuda.is_available() else "profiles/local"
-    configs = ["config.yaml", *(["profiles/demo/overrides.yaml"] if arguments.tiny else []), str(laid_over)]
+    size = "demo" if arguments.tiny else "paper"
     targets = [f"results/tables/{table}.csv" for table in TABLES]
     targets += [f"{FORECASTS}/forecasts/heat_maps/scores"]
     command = ["snakemake", "--profile", profile, "--cores", arguments.cores, "--retries", "2"]
-    command += ["--directory", str(out), "--configfile", *configs, "--", *targets]
+    command += ["--directory", str(out), "--config", f"size={size}", "--configfile", str(laid_over), "--", *targets]
     subprocess.run(command, cwd=ROOT, check=True)
 
 

@@ -29,6 +29,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent))
 import sampling
 
+from msdiff.config_files import laid_over
 from msdiff.sampling.shards import load_shard
 from msdiff.stack.reading import load_stack
 from msdiff.synthesis.long_ms_diff.previews import grid
@@ -99,7 +100,7 @@ def open_ms(arguments: argparse.Namespace, sheet: Path, pretrained: Path) -> dic
         "synthesis": synthesis(arguments, arguments.real_steps),
     }
     over["synthesis"]["long_ms_diff"]["pretrained"] = str(pretrained)
-    merged: dict[str, Any] = sampling.merged(overrides, over)
+    merged: dict[str, Any] = laid_over(overrides, over)
     return merged
 
 
@@ -140,10 +141,10 @@ def snakemake(out: Path, cohort: str, overrides: dict[str, Any], arguments: argp
     laid_over = out / f"{cohort}.yaml"
     laid_over.write_text(yaml.safe_dump(overrides, sort_keys=False))
     profile = "profiles/demo" if arguments.tiny or not torch.cuda.is_available() else "profiles/local"
-    configs = ["config.yaml", *(["profiles/demo/overrides.yaml"] if arguments.tiny else []), str(laid_over)]
+    size = "demo" if arguments.tiny else "paper"
     targets = [f"results/synthesis/{cohort}/long_ms_diff/{purpose}/shards/000" for purpose in ("held_out", "mass")]
     command = ["snakemake", "--profile", profile, "--cores", arguments.cores, "--retries", "2"]
-    command += ["--directory", str(out), "--configfile", *configs, "--", *targets]
+    command += ["--directory", str(out), "--config", f"size={size}", "--configfile", str(laid_over), "--", *targets]
     subprocess.run(command, cwd=ROOT, check=True)
 
 

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from msdiff.config_files import merged_config
 from msdiff.diffusion.noise import add_noise
 from msdiff.diffusion.objective import discrete_times, hybrid_loss, target, vlb_term, weighted_mse
 from msdiff.networks.detectors import build
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, nargs="*", default=[4, 8, 16, 32], help="samples of a part of a batch")
     parser.add_argument("--draw", type=int, nargs="*", default=[32, 64, 128], help="samples of a drawn batch")
     arguments = parser.parse_args()
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config = merged_config(size="paper")
     side = config["preprocess"]["grid"]["shape"][0]
     measured = torch.cuda.is_available()
     print(f"GiB at the peak, slices of {side} x {side}, bfloat16; torch {torch.__version__}")

@@ -26,12 +26,12 @@ from zlib import crc32
 
 import numpy as np
 import pandas as pd
-import yaml
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from msdiff.antspy import limit_threads
+from msdiff.config_files import merged_config
 from msdiff.images import Grid, Volume, axis_aligned_grid, load_labels, load_mask, save
 from msdiff.parcellation.regions import LABELS
 from msdiff.patients import image_path
@@ -373,7 +373,7 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ.update(OMP_NUM_THREADS=str(arguments.threads))
     limit_threads(arguments.threads)
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config = merged_config(size="paper")
     for text in arguments.set:
         key, value = text.split("=", 1)
         backend, option = key.split(".")

@@ -2,7 +2,7 @@
 
     python benchmarks/preprocess.py --work DIR [--open-ms ROOT] [--patient 12] [--threads 2]
         [--parts pair registration ...]
-        [--config config.yaml] [--registration greedy] [--bias ants] [--skull-stripping deepbet]
+        [--size paper] [--registration greedy] [--bias ants] [--skull-stripping deepbet]
 
 The pair is one of open_ms_data, or a phantom's where no ROOT is given. First the commands of the workflow run one after
 the other, as the workflow runs them, and wall and CPU seconds of each are printed. Then each backend runs on the pair's
@@ -26,10 +26,10 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-import yaml
 
 from msdiff.__main__ import main as msdiff
 from msdiff.antspy import limit_threads
+from msdiff.config_files import SIZES, merged_config
 from msdiff.images import Volume, load_image, load_mask
 from msdiff.patients import patient_images
 from msdiff.preprocess import bias, normalisation, registration, skull_stripping
@@ -48,13 +48,6 @@ ENTRIES = {
     ("skull_stripping", "deepbet"): ("deepbet", "BrainExtraction", "run"),
     ("skull_stripping", "ants"): ("ants", "", "registration"),
 }
-
-
-def merged(base: Any, over: Any) -> Any:
-    """A config with another laid over it."""
-    if not (isinstance(base, dict) and isinstance(over, dict)):
-        return over
-    return base | {key: merged(base.get(key), value) for key, value in over.items()}
 
 
 def raw_pair(arguments: argparse.Namespace, config: dict[str, Any]) -> list[dict[str, str]]:
@@ -199,14 +192,12 @@ def main() -> None:
     parser.add_argument("--patient", type=int, default=12)
     parser.add_argument("--threads", type=int, default=2, help="of the commands; backends are timed on one")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="stages need the pair's output in DIR")
-    parser.add_argument("--config", nargs="+", default=["config.yaml"])
+    parser.add_argument("--size", choices=SIZES, default="paper", help="of the config")
     for stage in ("registration", "bias", "skull-stripping", "normalisation"):
         parser.add_argument(f"--{stage}", help="a backend instead of the config's")
     arguments = parser.parse_args()
     logging.disable(logging.INFO)
-    config: dict[str, Any] = {}
-    for file in arguments.config:
-        config = merged(config, yaml.safe_load(Path(file).read_text()))
+    config = merged_config(size=arguments.size)
     part = config["preprocess"]
     arguments.work.mkdir(parents=True, exist_ok=True)
     rows = raw_pair(arguments, config)

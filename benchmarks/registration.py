@@ -1,7 +1,7 @@
 """Registration backends against known maps: phantoms in random poses, and the published transforms of open_ms_data.
 
     python benchmarks/registration.py [--backends greedy ants plain] [--heads 5] [--poses 20] [--spacing-mm 1.5 1.5 4]
-        [--degrees 20] [--shift-mm 20] [--open-ms ROOT] [--out CSV] [--config config.yaml profiles/demo/overrides.yaml]
+        [--degrees 20] [--shift-mm 20] [--open-ms ROOT] [--out CSV] [--size paper]
 
 Two FLAIRs of one head, rigidly, by the backend's own contract and the config's options, one thread. Phantoms: each head
 is scanned once straight and then in poses that are uniform within the limits about and along each axis, with new
@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from msdiff import backends
 from msdiff.antspy import limit_threads
+from msdiff.config_files import SIZES, merged_config
 from msdiff.images import Volume, load_image, load_mask
 from msdiff.phantom.scans import simulate_scans
 from msdiff.phantom.settings import PhantomSettings
@@ -47,13 +47,6 @@ class Pair(NamedTuple):
     moving: Volume
     brain: Volume
     known: Matrix
-
-
-def merged(base: Any, over: Any) -> Any:
-    """A config with another laid over it."""
-    if not (isinstance(base, dict) and isinstance(over, dict)):
-        return over
-    return base | {key: merged(base.get(key), value) for key, value in over.items()}
 
 
 def phantoms(numbers: dict[str, Any], arguments: argparse.Namespace) -> Iterator[Pair]:
@@ -159,13 +152,11 @@ def main() -> None:
     parser.add_argument("--shift-mm", type=float, default=20.0)
     parser.add_argument("--open-ms", type=Path)
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--config", nargs="+", default=["config.yaml"])
+    parser.add_argument("--size", choices=SIZES, default="paper", help="of the config")
     arguments = parser.parse_args()
     logging.disable(logging.INFO)
     limit_threads(1)
-    config: dict[str, Any] = {}
-    for file in arguments.config:
-        config = merged(config, yaml.safe_load(Path(file).read_text()))
+    config = merged_config(size=arguments.size)
     part = config["preprocess"]
     spacing_mm = float(np.cbrt(np.prod(part["grid"]["spacing_mm"])))
     rows: list[dict[str, Any]] = []

@@ -25,12 +25,12 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from monai.inferers import DiffusionInferer
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from msdiff.config_files import merged_config
 from msdiff.diffusion.sampler import SamplerSettings, noise_like
 from msdiff.networks.conditional_unet import embedding_time
 from msdiff.settings import check
@@ -116,22 +116,12 @@ NAMES = ("ours", "MONAI", "MONAI channels-last")
 
 
 def generator(size: str) -> LongMSDiffSettings:
-    """The generator of config.yaml or the demo, with v and the linear schedule: so both can be compared closely."""
-    section = yaml.safe_load((ROOT / "config.yaml").read_text())["synthesis"]["long_ms_diff"]
-    if size == "demo":
-        demo = yaml.safe_load((ROOT / "profiles/demo/overrides.yaml").read_text())["synthesis"]["long_ms_diff"]
-        section = merged(section, demo)
+    """The generator of the config of a size, with v and the linear schedule: so both can be compared closely."""
+    section = merged_config(size=size)["synthesis"]["long_ms_diff"]
     section["training"]["precision"] = "bf16"
     section["objective"]["prediction"] = "v"
     section["objective"]["schedule"]["backend"] = "linear_beta"
     return check(LongMSDiffSettings, chosen(section))
-
-
-def merged(base: Any, over: Any) -> Any:
-    """A section with another laid over it, as Snakemake does."""
-    if not isinstance(base, dict) or not isinstance(over, dict):
-        return over
-    return base | {key: merged(base.get(key), value) for key, value in over.items()}
 
 
 def chosen(section: Any) -> Any:

@@ -1,7 +1,7 @@
 """Skull-stripping backends against known brains: phantoms, and the published masks of open_ms_data.
 
     python benchmarks/skull_stripping.py --work DIR [--phantoms 3] [--open-ms ROOT] [--out CSV]
-        [--backends deepbet plain ants] [--contrasts t1w flair t2w] [--config config.yaml profiles/demo/overrides.yaml]
+        [--backends deepbet plain ants] [--contrasts t1w flair t2w] [--size paper]
 
 Patients are registered and bias-corrected by msdiff's own commands into DIR/subject, once: what is there is used. Then
 every backend finds the brain in every contrast of every session, on one thread. A row holds the overlap (Dice) with the
@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from msdiff import backends
 from msdiff.__main__ import main as msdiff
 from msdiff.antspy import limit_threads
+from msdiff.config_files import SIZES, merged_config
 from msdiff.errors import BadInput
 from msdiff.images import Grid, load_image, load_mask, save
 from msdiff.patients import image_path, patient_images
@@ -36,13 +36,6 @@ from msdiff.spaces import load_itk_affine, resample_labels
 CONTRASTS = ["flair", "t1w", "t2w"]
 WRONG_MASKS = ("sub-03",)
 LESIONS = ("lesion_mask", "change_mask")
-
-
-def merged(base: Any, over: Any) -> Any:
-    """A config with another laid over it."""
-    if not (isinstance(base, dict) and isinstance(over, dict)):
-        return over
-    return base | {key: merged(base.get(key), value) for key, value in over.items()}
 
 
 def chosen(part: dict[str, Any], backend: str) -> dict[str, Any]:
@@ -202,15 +195,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--phantoms", type=int, default=3)
     parser.add_argument("--open-ms", type=Path)
-    parser.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")])
+    parser.add_argument("--size", choices=SIZES, default="paper", help="of the config")
     parser.add_argument("--backends", nargs="+", default=["deepbet", "plain", "ants"])
     parser.add_argument("--contrasts", nargs="+", default=["t1w", "flair", "t2w"])
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     limit_threads(1)
-    config: Any = {}
-    for path in arguments.config:
-        config = merged(config, yaml.safe_load(path.read_text()))
+    config = merged_config(size=arguments.size)
     arguments.work.mkdir(parents=True, exist_ok=True)
     sources = [phantoms(arguments.work, arguments.phantoms, config)]
     if arguments.open_ms:

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from msdiff.config_files import SIZES
 from msdiff.settings import Settings
 from msdiff.writing import whole_file
 
@@ -44,6 +45,7 @@ def config_schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **mapping(
             study=TEXT,
+            size={"enum": list(SIZES)},
             cohort=_cohort(),
             preprocess=_preprocess(),
             parcellation=_parcellation(),

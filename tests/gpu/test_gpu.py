@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+from msdiff.config_files import merged_config
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import OutOfTime
 from msdiff.networks.weights import load_weights
@@ -146,7 +147,7 @@ def test_a_memory_preset_fits_its_accelerator(preset, memory):
     gigabytes = int(preset.stem.removesuffix("gb"))
     if torch.cuda.get_device_properties(0).total_memory < 0.95e9 * gigabytes:
         pytest.skip(f"a device of less than {gigabytes} GB")
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config = merged_config(size="paper")
     chosen = yaml.safe_load(preset.read_text())["synthesis"]
     rows = config["synthesis"]["long_ms_diff"]["training"]["batch_size"]
     rows //= chosen["long_ms_diff"]["training"]["micro_batches"]

@@ -13,7 +13,7 @@ from cluster import missing, running, started
 
 HERE = Path(__file__).parent
 ALLOWED = "MSDIFF_SLURM"
-CONFIGS = ["config.yaml", "profiles/demo/overrides.yaml", str(HERE / "smaller.yaml")]
+SMALLER = ["--config", "size=demo", "--configfile", str(HERE / "smaller.yaml")]
 # Fewer than the profile's, for the nodes share the cores of one machine.
 JOBS = 4
 COLUMNS = "JobID,State,Partition,NodeList,AllocTRES,Submit,Start,End,Elapsed,ExitCode,WorkDir,Comment"
@@ -48,7 +48,7 @@ def slurm_command(cluster):
     def words(*options, targets=("all",)):
         program = [sys.executable, str(HERE / "controller.py"), "--profile", "slurm", "--jobs", str(JOBS)]
         quick = ["--slurm-init-seconds-before-status-checks", "1"]
-        return [*program, *quick, *options, "--configfile", *CONFIGS, "--", *targets]
+        return [*program, *quick, *options, *SMALLER, "--", *targets]
 
     return words
 

@@ -37,7 +37,7 @@ def test_jobs_have_the_environment_of_the_module(cluster, checkout, shared, tmp_
     run = (
         f". {START}; module use {shared}/envs/modules; module load msdiff; "
         "snakemake --profile slurm --slurm-init-seconds-before-status-checks 1 --max-jobs-per-timespan 10/1s "
-        f"--configfile config.yaml profiles/demo/overrides.yaml -- {PATIENT}"
+        f"--config size=demo -- {PATIENT}"
     )
     bare = {"HOME": os.environ["HOME"], "PATH": "/usr/local/bin:/usr/bin:/bin"}
     done = subprocess.run(["bash", "-c", run], cwd=clone, env=bare, capture_output=True, text=True, check=False)

@@ -5,29 +5,22 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
 
 from msdiff.cli.config_schema import text
+from msdiff.config_files import laid_over, merged_config, read_yaml
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.json"
 OVERLAYS = sorted(
     path
-    for pattern in ("profiles/*/overrides.yaml", "profiles/memory/*.yaml", "cohorts/*.yaml")
+    for pattern in ("workflow/config/sizes/*.yaml", "profiles/memory/*.yaml", "cohorts/*.yaml")
     for path in ROOT.glob(pattern)
 )
 
 
 def paper_scale():
-    return yaml.safe_load((ROOT / "config.yaml").read_text())
-
-
-def merged(base, changes):
-    """Snakemake's own way of laying one config over another."""
-    if not (isinstance(base, dict) and isinstance(changes, dict)):
-        return changes
-    return base | {key: merged(base.get(key), value) for key, value in changes.items()}
+    return merged_config(size="paper")
 
 
 def paths_of(values, path=()):
@@ -54,7 +47,7 @@ def test_config_follows_its_schema(validator):
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_overlays_follow_the_schema_too(validator, overlay):
-    config = merged(paper_scale(), yaml.safe_load(overlay.read_text()))
+    config = laid_over(paper_scale(), read_yaml(overlay))
     validator.validate(config)
     assert config["study"] in config["cohort"]
 
@@ -73,7 +66,7 @@ def test_unknown_keys_are_refused_at_every_level(validator, path):
 @pytest.mark.parametrize("overlay", [None, *OVERLAYS], ids=lambda path: path and f"{path.parent.name}-{path.stem}")
 def test_the_detector_that_scores_the_generator_is_not_the_one_that_trained_it(overlay):
     """Not by its list of slices, nor by its loss, nor by its seed."""
-    config = merged(paper_scale(), yaml.safe_load(overlay.read_text()) if overlay else {})
+    config = laid_over(paper_scale(), read_yaml(overlay) if overlay else {})
     auxiliary, scorer = config["synthesis"]["auxiliary"], config["detection"]
     assert auxiliary["slices"]["unit"] != scorer["slices"]["unit"]
     assert auxiliary["detector"]["loss"] != scorer["detectors"]["unet"]["loss"]

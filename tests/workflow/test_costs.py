@@ -50,8 +50,8 @@ def test_a_longer_training_costs_more(plan, tmp_path):
     # So long that the ablation's trainings beside it do not count.
     for steps in (10**10, 2 * 10**10):
         (tmp_path / "overlay.yaml").write_text(f"synthesis: {{long_ms_diff: {{training: {{steps: {steps}}}}}}}")
-        configs = ["config.yaml", "profiles/demo/overrides.yaml", str(tmp_path / "overlay.yaml")]
-        arguments = ["--profile", "slurm", "--configfile", *configs, "--", "all"]
+        options = ["--config", "size=demo", "--configfile", str(tmp_path / "overlay.yaml")]
+        arguments = ["--profile", "slurm", *options, "--", "all"]
         told = plan("--out", str(tmp_path / "plan.csv"), "--", *arguments)
         assert told.returncode == 0, told.stderr
         with (tmp_path / "plan.csv").open(newline="") as file:

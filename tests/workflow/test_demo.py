@@ -40,8 +40,8 @@ def demo(checkout, environment, tmp_path_factory):
 
 @pytest.fixture
 def overrides(demo):
-    """The demo's overrides, put back after a test has changed them."""
-    path = demo / "profiles/demo/overrides.yaml"
+    """The demo's numbers, put back after a test has changed them."""
+    path = demo / "workflow/config/sizes/demo.yaml"
     text = path.read_text()
     yield path
     path.write_text(text)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.workflow
 ROOT = Path(__file__).parents[2]
 GPUS = {"train_auxiliary": 1, "train_generator": 4, "train_ablation": 1, "train_detector": 1, "sample_images": 1}
 GPUS |= {"train_prior": 4, "train_control": 4, "sample_forecasts": 1}
-DEMO = ["--configfile", "config.yaml", "profiles/demo/overrides.yaml"]
+DEMO = ["--config", "size=demo"]
 MOST_PATIENTS = 2131  # Favero et al. 2025
 
 

@@ -35,7 +35,7 @@ detection:
     bit_resnet50: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}
 privacy: {embedding: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}}
 """
-CONFIGS = ["config.yaml", "profiles/demo/overrides.yaml", "cohorts/open_ms.yaml", "few_steps.yaml"]
+CONFIGS = ["cohorts/open_ms.yaml", "few_steps.yaml"]
 
 
 def snakemake(folder, environment, *targets):

@@ -26,7 +26,6 @@ while [ $# -gt 1 ]; do
     shift
 done
 """
-CONFIGS = ["config.yaml", "profiles/demo/overrides.yaml", "small.yaml"]
 STEP = "results/preprocessed/phantom/normalised/sub-0001"
 
 
@@ -41,7 +40,7 @@ def environment(environment, tmp_path_factory):
 
 def snakemake(folder, environment, *arguments):
     """What a run up to the stack says."""
-    options = ["--profile", "profiles/demo", *arguments, "--configfile", *CONFIGS]
+    options = ["--profile", "profiles/demo", *arguments, "--configfile", "small.yaml"]
     command = ["snakemake", *options, "--", "results/preprocessed/phantom/stack"]
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-4000:]

@@ -1,33 +1,12 @@
-"""The checked config, the cohorts' scans, wildcards, and the helpers that all rules share."""
+"""The cohorts' scans, wildcards, and the helpers that all rules share."""
 
 import copy
 import json
 import os
-import sys
 from collections import namedtuple
 
 import pandas as pd
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
 from snakemake.utils import update_config
-
-
-def stop(message):
-    """End with one line on stderr and exit code 2, as every command does on bad input."""
-    sys.stderr.write(f"msdiff: error: {' '.join(message.split())}\n")
-    sys.exit(2)
-
-
-def check(values, schema, name):
-    """Stop unless the values follow workflow/schemas/{schema}.schema.json."""
-    with open(workflow.source_path(f"../schemas/{schema}.schema.json")) as file:
-        validator = Draft202012Validator(json.load(file))
-    fault = best_match(validator.iter_errors(values))
-    if fault is not None:
-        key = ".".join(str(step) for step in fault.absolute_path) or "(top level)"
-        stop(
-            f"{name}: {key}: {fault.message}; correct it and run the same command again"
-        )
 
 
 def cohort_scans(cohort):
@@ -112,7 +91,6 @@ MASKS = [
     "brain_mask",
 ]
 
-check(config, "config", "config")
 STUDY = config["study"]
 if STUDY not in config["cohort"]:
     stop(

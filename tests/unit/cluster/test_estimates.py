@@ -1,10 +1,9 @@
 import json
-from pathlib import Path
 
 import pytest
-import yaml
 
 from msdiff.cluster.estimates import START_SECONDS, estimate, peak_tflops, scale_of, table
+from msdiff.config_files import merged_config
 
 TRAINING = {"steps": 1000, "batch_size": 64}
 NETWORK = {"channels": [128, 128, 256]}
@@ -199,7 +198,7 @@ def test_operations_of_the_table_are_those_of_the_config_s_networks():
     from msdiff.networks.pseudo_2d import Pseudo2DControlNet, Pseudo2DSettings, Pseudo2DUNet, SlabSizes
     from msdiff.settings import check
 
-    config = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())
+    config = merged_config(size="paper")
     lines = {(line["rule"], line["variant"]): line for line in table()}
 
     def counted(network, *inputs):

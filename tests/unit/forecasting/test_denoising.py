@@ -1,9 +1,7 @@
-from pathlib import Path
-
 import pytest
 import torch
-import yaml
 
+from msdiff.config_files import merged_config
 from msdiff.diffusion.noise import add_noise, load_schedule
 from msdiff.diffusion.objective import loss_weight
 from msdiff.forecasting.denoising import Denoising
@@ -73,7 +71,7 @@ def test_an_estimate_is_the_clean_slab(stage_options):
 @pytest.fixture(scope="module")
 def objective():
     """The objective of config.yaml, with the options of all its parts."""
-    config = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())
+    config = merged_config(size="paper")
     return config["forecasting"]["prior"]["objective"]
 
 

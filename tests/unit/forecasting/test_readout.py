@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
+from msdiff.config_files import merged_config
 from msdiff.errors import BadInput
 from msdiff.forecasting.readout import levels, read_draws, read_ensemble, score_forecasts, summed_up
 from msdiff.forecasting.sampling import SamplingSettings, sample_shard
@@ -185,7 +185,7 @@ def test_shards_of_other_slabs_are_told(made_slabs, shards, tmp_path):
 
 def test_the_threshold_keeps_the_volume_of_lesions_under_the_label_blur():
     """Balls of 6 to 12 mm at random places of voxels of 1 x 1 x 3 mm: a fifth more or less, with 0.5 far less."""
-    forecasting = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())["forecasting"]
+    forecasting = merged_config(size="paper")["forecasting"]
     blur = check(BlurSettings, forecasting["slabs"]["label_blur"])
     rng = np.random.default_rng(0)
     z, y, x = np.meshgrid(*(np.arange(-n, n + 1) * side for n, side in ((6, 3), (12, 1), (12, 1))), indexing="ij")

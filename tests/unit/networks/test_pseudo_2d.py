@@ -1,10 +1,9 @@
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 
+from msdiff.config_files import merged_config
 from msdiff.errors import BadSettings
 from msdiff.networks.pseudo_2d import ControlledUNet, Pseudo2DSettings, SlabSizes, folded, unfolded
 from msdiff.settings import check
@@ -59,7 +58,7 @@ def awake(network: ControlledUNet) -> ControlledUNet:
 @pytest.mark.parametrize("model", ["two_sessions", "pre_treatment"])
 @pytest.mark.parametrize("generated", [1, 2])
 def test_the_papers_preset_has_589_million_parameters(model: str, generated: int) -> None:
-    config = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())["forecasting"]
+    config = merged_config(size="paper")["forecasting"]
     assert config["network"]["backend"] == "favero_589m"
     sessions = len(config["models"][model]["sessions"])
     # The images of every session, and the NET2 mask of the second.

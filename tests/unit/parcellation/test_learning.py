@@ -4,8 +4,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-import yaml
 
+from msdiff.config_files import merged_config
 from msdiff.errors import BadInput, OutOfTime
 from msdiff.parcellation import learning
 from msdiff.parcellation.label_maps import CODES, POSITIONS, read_label_map
@@ -44,7 +44,7 @@ def maps(tmp_path_factory):
 
 @pytest.fixture
 def settings(maps):
-    section = yaml.safe_load((ROOT / "config.yaml").read_text())["parcellation"]["training"]
+    section = merged_config(size="paper")["parcellation"]["training"]
     section |= {"label_maps": str(maps), "held_out": ["c"], "phantom_share": 0.0, "validation_images": 2}
     section["network"] = {"features": 2, "levels": 3, "convolutions": 1}
     section["painting"] |= {"crop_voxels": [16, 20], "spacing_mm": 2.5}

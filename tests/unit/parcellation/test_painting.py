@@ -2,8 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
+from msdiff.config_files import merged_config
 from msdiff.parcellation.label_maps import CODES, POSITIONS, LabelMap
 from msdiff.parcellation.painting import (
     IS_WHITE,
@@ -33,7 +33,7 @@ def head():
 
 @pytest.fixture(scope="module")
 def settings():
-    section = yaml.safe_load((ROOT / "config.yaml").read_text())["parcellation"]["training"]["painting"]
+    section = merged_config(size="paper")["parcellation"]["training"]["painting"]
     return check(PaintingSettings, section | {"crop_voxels": [32]})
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from msdiff.config_files import merged_config
 from msdiff.networks.weights import sha256
 from msdiff.parcellation.keras_weights import load_published
 from msdiff.parcellation.label_maps import POSITIONS, phantom_codes
@@ -37,7 +38,7 @@ def posteriors():
 
 
 def config():
-    base = yaml.safe_load((ROOT / "config.yaml").read_text())["parcellation"]["training"]
+    base = merged_config(size="paper")["parcellation"]["training"]
     overlay = yaml.safe_load((ROOT / "profiles/local/parcellator_cpu.yaml").read_text())["parcellation"]["training"]
     return {
         name: {**value, **overlay.get(name, {})} if isinstance(value, dict) else overlay.get(name, value)

@@ -1,15 +1,13 @@
 import re
-from pathlib import Path
 
 import forecast_tables
 import pytest
-import yaml
 
-import msdiff
+from msdiff.config_files import merged_config
 from msdiff.report.methods import PLACE, TEXT, fill, methods
 from msdiff.report.sentences import Run
 
-CONFIG = yaml.safe_load((Path(msdiff.__file__).parents[1] / "config.yaml").read_text())
+CONFIG = merged_config(size="paper")
 
 
 def test_every_setting_that_is_named_is_in_the_config():

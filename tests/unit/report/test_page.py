@@ -9,10 +9,10 @@ from pathlib import Path
 import forecast_tables
 import pandas as pd
 import pytest
-import yaml
 
 import msdiff
 from msdiff.cli import report as command
+from msdiff.config_files import merged_config
 from msdiff.errors import BadInput
 from msdiff.preprocess.quality import MEASURES
 from msdiff.report.chart_figures import plot_histories, plot_image_quality
@@ -183,7 +183,7 @@ def test_a_wide_table_has_all_its_columns_below(tables, html):
 
 def test_of_a_long_table_some_rows_stand_on_the_page(tables, pictures, tests_table):
     several = pd.concat([tests_table, tests_table.assign(metric="lesion_f2")])
-    config = yaml.safe_load((CHECKOUT / "config.yaml").read_text())
+    config = merged_config(size="paper")
     html = report_page({**tables, "augmentation_tests": several}, pictures, record(config), {})
     main, whole = html[html.index('id="table-augmentation_tests"') :].split("The whole table", 1)
     assert "lesion F1</td>" in main
@@ -269,7 +269,7 @@ def test_scans_are_shown_worst_first_and_the_others_linked(tables, pictures, sca
 
 def quality_options(folder):
     """A table of two scans, their pictures, a sheet and the record of a run that judged them."""
-    config = yaml.safe_load((CHECKOUT / "config.yaml").read_text())
+    config = merged_config(size="paper")
     (folder / "provenance.json").write_text(json.dumps(record(config)))
     (folder / "sheet.tsv").write_text("subject\tsession\texclude\nsub-1\tses-1\t\nsub-9\tses-1\thead moved\n")
     measures = dict.fromkeys(MEASURES, 1.0) | {"snr": 30.0, "brain_ml": 1200.0, "template_nmi": 1.05}
@@ -348,7 +348,7 @@ def test_forecasts_have_a_section_of_their_own(tables, pictures, tmp_path):
     made = forecast_tables.all_tables()
     pages = tmp_path / "activity_prediction.png"
     save_picture(plot_activity(made["activity_prediction"]), pages)
-    forecasting = yaml.safe_load((CHECKOUT / "config.yaml").read_text())["forecasting"]
+    forecasting = merged_config(size="paper")["forecasting"]
     config = {**CONFIG, "forecasting": forecasting}
     html = report_page({**tables, **made}, {**pictures, "activity_prediction": pages}, record(config), {})
     page = Page(html)

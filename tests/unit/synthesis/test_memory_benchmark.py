@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+from msdiff.config_files import merged_config
 
 ROOT = Path(__file__).parents[3]
 KIB = 1024
@@ -34,7 +35,7 @@ def test_the_peak_is_what_is_alive_at_once(memory):
 
 
 def test_a_sample_more_costs_the_same_each_time_and_drawing_less_than_training(memory):
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config = merged_config(size="paper")
     config["synthesis"]["long_ms_diff"]["network"] = {
         "channels": [32, 32], "residual_blocks": 1, "attention": [False, False], "head_channels": 8, "norm_groups": 4,
     }  # fmt: skip

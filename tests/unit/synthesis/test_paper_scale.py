@@ -1,11 +1,9 @@
 """The generator of config.yaml as it is: 118.9 million parameters, bfloat16, parts of a batch, EMA, channels-last."""
 
-from pathlib import Path
-
 import pytest
 import torch
-import yaml
 
+from msdiff.config_files import merged_config
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.networks.detectors import load_detector
 from msdiff.settings import check
@@ -14,7 +12,6 @@ from msdiff.synthesis.long_ms_diff.denoiser import Denoiser
 from msdiff.synthesis.long_ms_diff.follow_ups import load_generator
 from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 
-CONFIG = Path(__file__).parents[3] / "config.yaml"
 PARAMETERS = 118_933_762
 
 
@@ -29,7 +26,7 @@ def chosen(section):
 
 @pytest.fixture(scope="module")
 def config():
-    return chosen(yaml.safe_load(CONFIG.read_text())["synthesis"])
+    return chosen(merged_config(size="paper")["synthesis"])
 
 
 def test_the_network_of_the_config_is_that_of_the_paper(config):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from jsonschema import Draft202012Validator
 
+from msdiff.config_files import merged_config
 from msdiff.synthesis.long_ms_diff.follow_ups import Draw
 
 ROOT = Path(__file__).parents[3]
@@ -50,16 +50,13 @@ def test_both_draw_the_same_images_by_ddim():
 @pytest.mark.parametrize("tiny", [True, False])
 @pytest.mark.parametrize("cohort", ["phantom", "open_ms"])
 def test_the_full_size_run_asks_for_what_the_schema_allows(tiny, cohort):
-    benchmark, sampling = import_module("gpu_long_ms_diff"), import_module("sampling")
+    benchmark = import_module("gpu_long_ms_diff")
     arguments = argparse.Namespace(tiny=tiny, steps=4000, real_steps=1000, micro_batches=2)
     asked = {
         "phantom": lambda: benchmark.phantom(arguments),
         "open_ms": lambda: benchmark.open_ms(arguments, Path("/scans.tsv"), Path("/weights.safetensors")),
     }[cohort]()
-    config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    if tiny:
-        config = sampling.merged(config, yaml.safe_load((ROOT / "profiles/demo/overrides.yaml").read_text()))
-    config = sampling.merged(config, asked)
+    config = merged_config(asked, size="demo" if tiny else "paper")
     schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
     assert [error.message for error in Draft202012Validator(schema).iter_errors(config)] == []
     generator = config["synthesis"]["long_ms_diff"]

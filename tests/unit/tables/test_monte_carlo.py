@@ -4,15 +4,13 @@ The paper's patients are one draw of such a process, and its split is one of man
 central 99 % of what other cohorts with other splits give, else our baseline, or our process, is not the paper's.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from scipy.optimize import brentq
 
 from msdiff.cohort.splits import SplitSettings, assign_splits
+from msdiff.config_files import merged_config
 from msdiff.forecasting.judging import MonteCarloSettings
 from msdiff.metrics import activity
 from msdiff.phantom.activity import simulate_counts
@@ -24,7 +22,7 @@ from msdiff.tables.activity_prediction import activity_prediction_table
 from msdiff.tables.forecasts import by_own_arm, mean_of_runs, monte_carlo
 from msdiff.tables.lesion_count import squared_log_error
 
-CONFIG = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())
+CONFIG = merged_config(size="paper")
 TRIALS = CONFIG["cohort"]["trials"]
 ARMS = list(TRIALS["phantom"]["arms"])
 RUNS = CONFIG["forecasting"]["monte_carlo"]["runs"]

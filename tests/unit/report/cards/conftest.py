@@ -1,15 +1,12 @@
-from pathlib import Path
-
 import pandas as pd
 import pytest
-import yaml
 
-import msdiff
+from msdiff.config_files import merged_config
 from msdiff.report.cards.record import Record, Weights
 from msdiff.report.provenance import record
 from msdiff.report.sentences import Run
 
-CONFIG = yaml.safe_load((Path(msdiff.__file__).parents[1] / "config.yaml").read_text())
+CONFIG = merged_config(size="paper")
 
 
 @pytest.fixture(scope="session")
