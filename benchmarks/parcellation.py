@@ -37,7 +37,7 @@ from msdiff.parcellation.regions import LABELS
 from msdiff.patients import image_path
 from msdiff.preprocess.bias import correct_bias
 from msdiff.preprocess.normalisation import normalise
-from msdiff.preprocess.registration import Scan, register_patient
+from msdiff.preprocess.registration import RawScan, register_patient
 from msdiff.settings import Choice
 from msdiff.spaces import FWHM_PER_SIGMA, Matrix, resample, resample_labels, transform_points
 
@@ -239,7 +239,7 @@ def prepare(label_map: Path, spacing: int, contrasts: list[str], config: dict[st
         )
         save(images[case.contrast], work / "painted" / f"{case.name}.nii.gz")
     [maps] = register_patient(
-        [Scan(SESSION, images, {}, None)], contrasts, grid, chosen(config["preprocess"]["registration"])
+        [RawScan(SESSION, images, {}, None)], contrasts, grid, chosen(config["preprocess"]["registration"])
     )
     for case in cases:
         to_head = np.linalg.inv(pose) @ maps[case.contrast]

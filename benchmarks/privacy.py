@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from msdiff.privacy.nearest import nearest
-from msdiff.privacy.slices import Slices, correlations
+from msdiff.privacy.slices import AveragedSlices, correlations
 
 PIXELS = 64 * 64 // 3
 SLICES_PER_PATIENT = 128  # with brain, as in the paper-scale cohort: 110 patients give 14,080
@@ -86,7 +86,7 @@ def slices(samples: int, patients: int) -> tuple[NDArray[np.float32], pd.Series,
 
 def ours(queries: NDArray[np.float32], references: NDArray[np.float32], own: pd.Series, others: pd.Series) -> Places:
     """The correlation in the brain that two slices share, in blocks."""
-    one, other = (Slices(vectors, np.ones_like(vectors)) for vectors in (queries, references))
+    one, other = (AveragedSlices(vectors, np.ones_like(vectors)) for vectors in (queries, references))
     return nearest(lambda part: correlations(one.at(part), other, 0.5), own, others).place
 
 

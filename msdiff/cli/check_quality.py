@@ -12,7 +12,7 @@ import pandas as pd
 from msdiff.cli.patient import add_patient_output, patient_rows
 from msdiff.images import Grid, check_grid, load_grid, load_image, load_labels, load_mask
 from msdiff.patients import image_path, patient_images
-from msdiff.preprocess.quality import MASKS, Anatomy, QualitySettings, Scan, flags, measure, score
+from msdiff.preprocess.quality import MASKS, Anatomy, CheckedScan, QualitySettings, flags, measure, score
 from msdiff.settings import read
 from msdiff.spaces import load_itk_affine
 from msdiff.template import load_template, template_brain
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     record = json.loads((arguments.normalised / "normalisation.json").read_text())[first]
     known = patient_images(arguments.normalised)
-    before: Scan | None = None
+    before: CheckedScan | None = None
     table: list[dict[str, Any]] = []
     with whole_folder(arguments.out) as folder:
         for row in rows:
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def load_scan(
     arguments: argparse.Namespace, row: dict[str, str], contrasts: list[str], record: dict[str, Any], grid: Grid
-) -> Scan:
+) -> CheckedScan:
     """A session's images, masks and maps, from the patient's folders and the raw scans."""
     session, first = row["session"], contrasts[0]
     corrected = load_image(image_path(arguments.corrected, session, first))
@@ -95,7 +95,7 @@ def load_scan(
         path = image_path(arguments.registered, session, name)
         if path.is_file():
             masks[name] = np.asarray(load_mask(path, grid).data, dtype=np.bool_)
-    return Scan(
+    return CheckedScan(
         raw=load_image(row[first]),
         raw_grids={contrast: load_grid(row[contrast]) for contrast in contrasts},
         maps={

@@ -165,16 +165,16 @@ def _preprocess() -> Schema:
     return mapping(
         grid=section(registration.GridSettings),
         registration=pluggable(
-            greedy=greedy.RegistrationOptions,
-            ants=ants.RegistrationOptions,
-            plain=plain.RegistrationOptions,
+            greedy=greedy.GreedyRegistrationOptions,
+            ants=ants.AntsRegistrationOptions,
+            plain=plain.PlainRegistrationOptions,
         ),
         bias=pluggable(ants=ants.BiasOptions, none=bias.NoOptions),
         skull_stripping=pluggable(
             skull_stripping.BrainOptions,
             deepbet=deepbet.DeepbetOptions,
-            ants=ants.SkullOptions,
-            plain=plain.SkullOptions,
+            ants=ants.AntsSkullOptions,
+            plain=plain.PlainSkullOptions,
             hd_bet=brain_commands.HdBetOptions,
             synthstrip=brain_commands.SynthStripOptions,
             given=known_brains.GivenOptions,
@@ -194,9 +194,9 @@ def _preprocess() -> Schema:
 def _parcellation() -> Schema:
     from msdiff.parcellation import atlas, freesurfer, plain, samseg, synthseg, template_maps
     from msdiff.parcellation.learning import ParcellatorSettings
-    from msdiff.parcellation.regions import Limits
+    from msdiff.parcellation.regions import VolumeLimits
 
-    stage = mapping(patients_per_job=COUNT, limits=section(Limits), training=section(ParcellatorSettings))
+    stage = mapping(patients_per_job=COUNT, limits=section(VolumeLimits), training=section(ParcellatorSettings))
     backend = pluggable(
         atlas=atlas.AtlasOptions,
         plain=plain.PlainOptions,
@@ -342,10 +342,14 @@ def _forecasting() -> Schema:
 
 def _reader_study() -> Schema:
     from msdiff.reader_study.answers import ImportSettings
-    from msdiff.reader_study.design import ExportSettings
+    from msdiff.reader_study.design import StudyExportSettings
 
     files = {"type": "array", "uniqueItems": True, "items": TEXT}
-    parts: dict[str, Schema] = {"export": section(ExportSettings), "import": section(ImportSettings), "answers": files}
+    parts: dict[str, Schema] = {
+        "export": section(StudyExportSettings),
+        "import": section(ImportSettings),
+        "answers": files,
+    }
     return mapping((), **parts)
 
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from msdiff.cli.patient import add_patient_output
 from msdiff.errors import BadInput
 from msdiff.images import load_image, load_mask, save
-from msdiff.parcellation.regions import ParcellationSettings, Scan, parcellate, volumes
+from msdiff.parcellation.regions import MniScan, ParcellationSettings, parcellate, volumes
 from msdiff.patients import image_path, patient_images
 from msdiff.settings import read
 from msdiff.writing import whole_folder
@@ -52,10 +52,10 @@ def run(arguments: argparse.Namespace) -> None:
     log.info("wrote %s", arguments.out)
 
 
-def read_scan(normalised: Path, corrected: Path, stripped: Path) -> tuple[str, Scan]:
+def read_scan(normalised: Path, corrected: Path, stripped: Path) -> tuple[str, MniScan]:
     """A patient's name and baseline."""
     session, paths = next(iter(patient_images(normalised).items()))
     images = {contrast: load_image(path) for contrast, path in paths.items()}
     heads = {contrast: load_image(image_path(corrected, session, contrast)) for contrast in images}
     brain = load_mask(stripped / "brain_mask.nii.gz", next(iter(images.values())).grid)
-    return normalised.name, Scan(images, heads, np.asarray(brain.data, dtype=np.bool_))
+    return normalised.name, MniScan(images, heads, np.asarray(brain.data, dtype=np.bool_))

@@ -39,13 +39,13 @@ def run(arguments: argparse.Namespace) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from msdiff.errors import BadInput
     from msdiff.reader_study.answers import key_path
-    from msdiff.reader_study.design import ExportSettings
+    from msdiff.reader_study.design import StudyExportSettings
     from msdiff.reader_study.page import make_study
     from msdiff.sampling.shards import map_shard
     from msdiff.stack.reading import load_stack
     from msdiff.writing import whole_file
 
-    chosen = settings.read(ExportSettings, arguments.settings, "reader_study.export")
+    chosen = settings.read(StudyExportSettings, arguments.settings, "reader_study.export")
     handed_out = arguments.page.parent
     for place in (arguments.key, arguments.keys):
         if place.resolve().is_relative_to(handed_out.resolve()):

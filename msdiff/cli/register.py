@@ -9,7 +9,7 @@ from msdiff.cli.patient import add_patient_output, patient_rows
 from msdiff.errors import BadInput, MsdiffError
 from msdiff.images import load_image, load_mask, save
 from msdiff.patients import MASKS, image_path
-from msdiff.preprocess.registration import RegistrationSettings, Scan, register_patient, resample_scan
+from msdiff.preprocess.registration import RawScan, RegistrationSettings, register_patient, resample_scan
 from msdiff.settings import read
 from msdiff.spaces import load_itk_affine, save_itk_affine
 from msdiff.writing import whole_folder
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
     log.info("wrote %s", arguments.out)
 
 
-def load_scan(row: dict[str, str], contrasts: Sequence[str]) -> Scan:
+def load_scan(row: dict[str, str], contrasts: Sequence[str]) -> RawScan:
     """Read a sheet row's images and masks; empty cells are skipped."""
     try:
         images = {contrast: load_image(row[contrast]) for contrast in contrasts if row.get(contrast, "")}
@@ -62,4 +62,4 @@ def load_scan(row: dict[str, str], contrasts: Sequence[str]) -> Scan:
                 masks[name] = load_mask(row[name], grid)
     except MsdiffError as error:
         raise type(error)(f"{row['subject']} {row['session']}: {error}") from error
-    return Scan(row["session"], images, masks, change_map)
+    return RawScan(row["session"], images, masks, change_map)

@@ -4,11 +4,11 @@ import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from msdiff.cluster.costs import Plan, Row
+from msdiff.cluster.costs import Plan, RuleCost
 from msdiff.writing import whole_file
 
 # Column of the page, and what stands in it.
-COLUMNS: Mapping[str, Callable[[Row], str]] = {
+COLUMNS: Mapping[str, Callable[[RuleCost], str]] = {
     "rule": lambda row: row.rule,
     "jobs": lambda row: str(row.jobs),
     "submitted": lambda row: str(row.submissions),
@@ -67,11 +67,11 @@ def misfits(plan: Plan, gpus: int | None, free_gb: float) -> list[str]:
     return [f"does not fit       {line}" for line in lines]
 
 
-def write_table(rows: Sequence[Row], path: str | Path) -> None:
+def write_table(rows: Sequence[RuleCost], path: str | Path) -> None:
     """Write the rules as CSV, one row each, in the units that the columns name."""
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(Row._fields)
+        writer.writerow(RuleCost._fields)
         writer.writerows(rows)
 
 
@@ -82,7 +82,7 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value == 0 or value >= 9.95 else f"{value:.2g}"
 
 
-def _rules(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+def _rules(rows: Sequence[RuleCost]) -> tuple[list[str], list[str]]:
     """The aligned table, with a letter for each way in which hours were had, and what the letters say."""
     letters: dict[str, str] = {}
     for row in rows:

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import NamedTuple
 
-from msdiff.cluster.dry_run import Job
+from msdiff.cluster.dry_run import PlannedJob
 from msdiff.cluster.estimates import estimate, limit_hours, scale_of
-from msdiff.cluster.records import Record, measured
+from msdiff.cluster.records import JobRecord, measured
 
 # A training stops itself before its time limit and is started again (msdiff.training).
 USED_OF_LIMIT = 0.95
@@ -34,7 +34,7 @@ class Cost(NamedTuple):
     jobs: int
 
 
-class Row(NamedTuple):
+class RuleCost(NamedTuple):
     """All jobs of a rule; threads, GPUs, memory, limit and restarts are the most of any job."""
 
     rule: str
@@ -53,7 +53,7 @@ class Row(NamedTuple):
     source: str
 
 
-class Request(NamedTuple):
+class SubmissionRequest(NamedTuple):
     """What a submission holds at a time."""
 
     cores: int
@@ -70,7 +70,7 @@ class Plan(NamedTuple):
     largest         the most cores, memory and GPUs that one submission asks for
     """
 
-    rows: list[Row]
+    rows: list[RuleCost]
     local_jobs: int
     submissions: int
     core_hours: float
@@ -80,7 +80,7 @@ class Plan(NamedTuple):
     longest_hours: float
     chain: list[str]
     chain_hours: float
-    largest: Request
+    largest: SubmissionRequest
 
 
 class _Submission(NamedTuple):
@@ -88,20 +88,20 @@ class _Submission(NamedTuple):
 
     jobs: list[int]
     hours: float
-    held: Request
+    held: SubmissionRequest
 
 
 class _Charge(NamedTuple):
     """A job with what it takes of its submission, which is given by its number."""
 
-    job: Job
+    job: PlannedJob
     cost: Cost
     submission: int
     core_hours: float
     gpu_hours: float
 
 
-def plan_run(jobs: Sequence[Job], records: Mapping[str, list[Record]]) -> Plan:
+def plan_run(jobs: Sequence[PlannedJob], records: Mapping[str, list[JobRecord]]) -> Plan:
     """The costs of these jobs, at least one, with what is known of jobs like them."""
     jobs, parents = _ordered(jobs)
     costs = _costs(jobs, records)
@@ -129,14 +129,14 @@ def plan_run(jobs: Sequence[Job], records: Mapping[str, list[Record]]) -> Plan:
     )
 
 
-def restarts(job: Job, hours: float) -> int:
+def restarts(job: PlannedJob, hours: float) -> int:
     """How often a training stops itself before its time limit and is started again."""
     if "checkpoints" not in job.options:
         return 0
     return max(0, math.ceil(hours / (USED_OF_LIMIT * limit_hours(job))) - 1)
 
 
-def _ordered(jobs: Sequence[Job]) -> tuple[list[Job], list[set[int]]]:
+def _ordered(jobs: Sequence[PlannedJob]) -> tuple[list[PlannedJob], list[set[int]]]:
     """The jobs, each after those whose files it reads, and the numbers of those."""
     makers = {path: number for number, job in enumerate(jobs) for path in job.outputs}
     graph = {number: {makers[path] for path in job.inputs if path in makers} for number, job in enumerate(jobs)}
@@ -145,7 +145,7 @@ def _ordered(jobs: Sequence[Job]) -> tuple[list[Job], list[set[int]]]:
     return [jobs[number] for number in order], [{place[parent] for parent in graph[number]} for number in order]
 
 
-def _costs(jobs: Sequence[Job], records: Mapping[str, list[Record]]) -> list[Cost]:
+def _costs(jobs: Sequence[PlannedJob], records: Mapping[str, list[JobRecord]]) -> list[Cost]:
     scale = scale_of(jobs)
     costs = []
     for job, known in zip(jobs, measured(jobs, records), strict=True):
@@ -160,7 +160,7 @@ def _costs(jobs: Sequence[Job], records: Mapping[str, list[Record]]) -> list[Cos
     return costs
 
 
-def _submissions(jobs: Sequence[Job], parents: Sequence[set[int]], costs: Sequence[Cost]) -> list[_Submission]:
+def _submissions(jobs: Sequence[PlannedJob], parents: Sequence[set[int]], costs: Sequence[Cost]) -> list[_Submission]:
     """All jobs as they are submitted; a job that is not submitted stands alone."""
     together: dict[object, list[int]] = {}
     for number, job in enumerate(jobs):
@@ -169,7 +169,7 @@ def _submissions(jobs: Sequence[Job], parents: Sequence[set[int]], costs: Sequen
 
 
 def _submission(
-    jobs: Sequence[Job], parents: Sequence[set[int]], costs: Sequence[Cost], numbers: list[int]
+    jobs: Sequence[PlannedJob], parents: Sequence[set[int]], costs: Sequence[Cost], numbers: list[int]
 ) -> _Submission:
     depth: dict[int, int] = {}
     for number in numbers:
@@ -179,21 +179,24 @@ def _submission(
         numbers,
         hours=sum(max(costs[number].hours for number in layer) for layer in layers),
         held=_widest(
-            [Request(*map(sum, zip(*(_request(jobs[number]) for number in layer), strict=True))) for layer in layers]
+            [
+                SubmissionRequest(*map(sum, zip(*(_request(jobs[number]) for number in layer), strict=True)))
+                for layer in layers
+            ]
         ),
     )
 
 
-def _request(job: Job) -> Request:
-    return Request(job.threads, int(job.resources.get("mem_mb", 0)) / MB_PER_GB, job.gpus)
+def _request(job: PlannedJob) -> SubmissionRequest:
+    return SubmissionRequest(job.threads, int(job.resources.get("mem_mb", 0)) / MB_PER_GB, job.gpus)
 
 
-def _widest(requests: Sequence[Request]) -> Request:
+def _widest(requests: Sequence[SubmissionRequest]) -> SubmissionRequest:
     """The most of each resource."""
-    return Request(*map(max, zip(*requests, Request(0, 0.0, 0), strict=True)))
+    return SubmissionRequest(*map(max, zip(*requests, SubmissionRequest(0, 0.0, 0), strict=True)))
 
 
-def _charges(jobs: Sequence[Job], costs: Sequence[Cost], submissions: Sequence[_Submission]) -> list[_Charge]:
+def _charges(jobs: Sequence[PlannedJob], costs: Sequence[Cost], submissions: Sequence[_Submission]) -> list[_Charge]:
     """What each submission holds, shared out by what its jobs use."""
     charges: dict[int, _Charge] = {}
     for entry, (numbers, hours, held) in enumerate(submissions):
@@ -230,12 +233,12 @@ def _longest_chain(parents: Sequence[set[int]], submissions: Sequence[_Submissio
     return chain[::-1], end[last_of_all]
 
 
-def _rows(charges: Sequence[_Charge]) -> list[Row]:
+def _rows(charges: Sequence[_Charge]) -> list[RuleCost]:
     rules: dict[str, list[_Charge]] = {}
     for charge in charges:
         rules.setdefault(charge.job.rule, []).append(charge)
     return [
-        Row(
+        RuleCost(
             rule,
             jobs=len(own),
             submissions=len({charge.submission for charge in own}),

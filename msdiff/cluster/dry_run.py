@@ -19,7 +19,7 @@ RULE = re.compile(r"\s*(?:local)?(?:rule|checkpoint) (\w+):\n")
 FIELD = re.compile(r"^ *(input|output|benchmark|wildcards|threads|resources): (.*)$", re.MULTILINE)
 
 
-class Job(NamedTuple):
+class PlannedJob(NamedTuple):
     """One job as it would run.
 
     benchmark       where its time will be recorded
@@ -59,7 +59,7 @@ def dry_run(arguments: Sequence[str]) -> str:
     return ask_snakemake(["--dry-run", "--printshellcmds", "--cores", UNLIMITED], arguments)
 
 
-def read_jobs(text: str) -> list[Job]:
+def read_jobs(text: str) -> list[PlannedJob]:
     """The jobs of a dry-run's text, in its order; none where there is nothing to do."""
     jobs, group = [], 0
     pieces = BLOCK.split(text.rpartition("\nJob stats:")[0])
@@ -72,8 +72,8 @@ def read_jobs(text: str) -> list[Job]:
     return jobs
 
 
-def _job(rule: str, fields: dict[str, str], command: str, group: int | None) -> Job:
-    return Job(
+def _job(rule: str, fields: dict[str, str], command: str, group: int | None) -> PlannedJob:
+    return PlannedJob(
         rule,
         inputs=tuple(filter(None, fields.get("input", "").split(", "))),
         outputs=tuple(filter(None, fields.get("output", "").split(", "))),

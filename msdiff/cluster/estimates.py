@@ -14,7 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from msdiff.cluster.dry_run import Job
+from msdiff.cluster.dry_run import PlannedJob
 
 SECONDS_PER_HOUR = 3600
 # Python and its libraries, before any work.
@@ -68,7 +68,7 @@ class Scale(NamedTuple):
     draws: Mapping[str, Mapping[str, Any]]
     widths: Mapping[str, float]
 
-    def cohort(self, job: Job) -> Cohort:
+    def cohort(self, job: PlannedJob) -> Cohort:
         """The job's cohort."""
         return self.cohorts[job.wildcards.get("cohort", "")]
 
@@ -81,7 +81,7 @@ class Estimate(NamedTuple):
     source: str
 
 
-def scale_of(jobs: Iterable[Job]) -> Scale:
+def scale_of(jobs: Iterable[PlannedJob]) -> Scale:
     """The size of the study, as far as the planned commands tell it; the paper-scale run's where they do not."""
     jobs = list(jobs)
     told = {job.rule: settings_of(job) for job in jobs}
@@ -107,7 +107,7 @@ def scale_of(jobs: Iterable[Job]) -> Scale:
     )
 
 
-def _cohort(name: str, jobs: Iterable[Job], config: Any) -> Cohort:
+def _cohort(name: str, jobs: Iterable[PlannedJob], config: Any) -> Cohort:
     """A cohort as its jobs and the config tell of it; the study's where the name is empty."""
     own = [job for job in jobs if job.wildcards.get("cohort", "") == name]
     section = _within(config, "cohort", name or config.get("study"))
@@ -128,7 +128,7 @@ def _cohort(name: str, jobs: Iterable[Job], config: Any) -> Cohort:
     )
 
 
-def estimate(job: Job, scale: Scale) -> Estimate:
+def estimate(job: PlannedJob, scale: Scale) -> Estimate:
     """What the table says of a job; where it says nothing, the job's time limit."""
     settings = settings_of(job)
     kind = settings | settings.get("registration", {})
@@ -159,7 +159,7 @@ def table() -> list[dict[str, str]]:
     return list(csv.DictReader(text.splitlines()))
 
 
-def limit_hours(job: Job) -> float:
+def limit_hours(job: PlannedJob) -> float:
     """The job's time limit; infinite where it has none."""
     runtime = job.resources.get("runtime", "")
     return int(runtime) / 60 if runtime.isdigit() else math.inf
@@ -170,30 +170,30 @@ def peak_tflops(gpu_model: str | None) -> float:
     return next((peak for name, peak in PEAK_TFLOPS.items() if name in (gpu_model or "").lower()), PEAK_TFLOPS["a100"])
 
 
-def settings_of(job: Job) -> dict[str, Any]:
+def settings_of(job: PlannedJob) -> dict[str, Any]:
     """The part of the config that the job's command is given."""
     return _read(job.options["settings"][0]) if "settings" in job.options else {}
 
 
-def _of_patient(job: Job, scale: Scale) -> float:
+def _of_patient(job: PlannedJob, scale: Scale) -> float:
     """Images of a job's patients, relative to the voxels of the paper-scale grid."""
     rows = job.options.get("patient")
     images = _images(rows[0], job.options["contrasts"]) if rows else scale.cohort(job).images
     return _voxels(scale) * images * len(job.options.get("subjects", "1"))
 
 
-def _of_cohort(job: Job, scale: Scale) -> float:
+def _of_cohort(job: PlannedJob, scale: Scale) -> float:
     """Images of all patients of a job's cohort, likewise."""
     cohort = scale.cohort(job)
     return _voxels(scale) * cohort.images * (sum("/normalised/" in path for path in job.inputs) or cohort.patients)
 
 
-def _stacked_volumes(job: Job, scale: Scale) -> float:
+def _stacked_volumes(job: PlannedJob, scale: Scale) -> float:
     """Volumes of a stack of half precision; five masks of a session, of a byte a voxel, are two and a half of them."""
     return _of_cohort(job, scale) * (1 + 2.5 / len(job.options["contrasts"]))
 
 
-def _trained_slices(job: Job, scale: Scale) -> float:
+def _trained_slices(job: PlannedJob, scale: Scale) -> float:
     """Slices, or slabs whose slices are channels, that a training sees."""
     settings = settings_of(job)
     parts = [settings, *(part for part in settings.values() if isinstance(part, dict))]
@@ -201,11 +201,11 @@ def _trained_slices(job: Job, scale: Scale) -> float:
     return float(training["steps"] * training["batch_size"]) * _pixels(scale)
 
 
-def _drawn_slices(job: Job, scale: Scale) -> float:
+def _drawn_slices(job: PlannedJob, scale: Scale) -> float:
     return _samples(job, scale) * _passes(settings_of(job)) * _pixels(scale)
 
 
-def _forecasts(job: Job, scale: Scale) -> float:
+def _forecasts(job: PlannedJob, scale: Scale) -> float:
     """Draws of a shard, or of all shards of a purpose."""
     draws = scale.draws[job.wildcards["purpose"]]
     patients = scale.cohort(job).sets[draws["split"]]
@@ -214,7 +214,7 @@ def _forecasts(job: Job, scale: Scale) -> float:
     return float(rows * draws["draws"]) / shards * _pixels(scale)
 
 
-def _denoised_forecasts(job: Job, scale: Scale) -> float:
+def _denoised_forecasts(job: PlannedJob, scale: Scale) -> float:
     return _forecasts(job, scale) * _passes(settings_of(job)["sampler"])
 
 
@@ -223,7 +223,7 @@ def _passes(sampler: Mapping[str, Any]) -> float:
     return float(sampler["steps"] * (2 if sampler["guidance_weight"] > 0 else 1))
 
 
-def _samples(job: Job, scale: Scale) -> float:
+def _samples(job: PlannedJob, scale: Scale) -> float:
     """Samples of a shard, or of a plan; those held out where the job has no purpose."""
     shards = int(job.options["shards"][0]) if "shard" in job.options else 1
     if job.wildcards.get("purpose") == "mass":
@@ -239,7 +239,7 @@ def _pixels(scale: Scale) -> float:
     return math.prod(scale.shape[:2]) / math.prod(GRID[:2])
 
 
-UNITS: Mapping[str, Callable[[Job, Scale], float]] = {
+UNITS: Mapping[str, Callable[[PlannedJob, Scale], float]] = {
     "job": lambda job, scale: 1.0,
     "image": _of_patient,
     "patient": lambda job, scale: _voxels(scale) * len(job.options.get("normalised", "1")),

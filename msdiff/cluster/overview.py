@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
-from msdiff.cluster.progress import Failure, Progress, Submission, group_title, progress_line, tail
+from msdiff.cluster.progress import Failure, RunProgress, Submission, group_title, progress_line, tail
 
 LOCKS = Path(".snakemake/locks")
 EVENTS = Path(".snakemake/log")
@@ -18,7 +18,7 @@ MOST_RUNNING, MOST_REASONS, FEWEST_FAILURES = 6, 3, 3
 WIDTH = 160
 
 
-def overview(progress: Progress, root: Path, now: float) -> list[str]:
+def overview(progress: RunProgress, root: Path, now: float) -> list[str]:
     """The page's lines; `now` in seconds since 1970."""
     done, total = (sum(column) for column in zip(*progress.counts.values(), strict=True))
     summary = f"{done} of {total} jobs done ({100 * done // total} %)"
@@ -57,7 +57,7 @@ def _ago(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
-def _table(progress: Progress) -> list[str]:
+def _table(progress: RunProgress) -> list[str]:
     """One row per rule; Slurm jobs that run several rules have rows of their own, above."""
     running = Counter(map(_row, progress.running))
     waiting = Counter(map(_row, progress.waiting))
@@ -93,14 +93,14 @@ def _section(title: str, entries: Iterable[Sequence[str]], most: int) -> list[st
     return ["", title, *lines, *more]
 
 
-def _running(progress: Progress, root: Path) -> list[list[str]]:
+def _running(progress: RunProgress, root: Path) -> list[list[str]]:
     """A line per Slurm job at work, rare rules first: a training is not lost among a hundred shards."""
     often = Counter(map(_row, progress.running))
     ordered = sorted(progress.running, key=lambda each: (often[_row(each)], each.number))
     return [[_at_work(submission, progress, root)] for submission in ordered]
 
 
-def _at_work(submission: Submission, progress: Progress, root: Path) -> str:
+def _at_work(submission: Submission, progress: RunProgress, root: Path) -> str:
     slurm, jobs = submission.slurm, submission.jobs
     if submission.grouped:
         done = sum(all((root / output).exists() for output in job.outputs) for job in jobs)
@@ -114,7 +114,7 @@ def _at_work(submission: Submission, progress: Progress, root: Path) -> str:
     )
 
 
-def _waiting(progress: Progress) -> list[list[str]]:
+def _waiting(progress: RunProgress) -> list[list[str]]:
     """A line per reason that Slurm gives, the most frequent first."""
     reasons: dict[str, Counter[str]] = {}
     for submission in progress.waiting:

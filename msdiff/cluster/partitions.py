@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
-from msdiff.cluster.dry_run import Job
+from msdiff.cluster.dry_run import PlannedJob
 from msdiff.errors import BadInput
 from msdiff.settings import digest
 
@@ -97,7 +97,7 @@ class Entry(NamedTuple):
     left_out: str | None
 
 
-class Request(NamedTuple):
+class RuleRequest(NamedTuple):
     """The most that a rule's jobs ask for; or submissions of several jobs, named by all their rules."""
 
     rule: str
@@ -188,17 +188,17 @@ def edited(text: str) -> bool:
     return first != f"{MARK}{digest(body)[:DIGITS]}"
 
 
-def requests(jobs: Iterable[Job]) -> list[Request]:
+def requests(jobs: Iterable[PlannedJob]) -> list[RuleRequest]:
     """What submissions ask for, the most of each kind; jobs that run beside Snakemake are left out.
 
     In a submission of several jobs those of one rule run side by side, the rules one after the other.
     """
-    submissions: dict[tuple[int | None, int], dict[str, list[Job]]] = {}
+    submissions: dict[tuple[int | None, int], dict[str, list[PlannedJob]]] = {}
     for number, job in enumerate(jobs):
         if job.benchmark is not None:
             key = (None, number) if job.group is None else (job.group, 0)
             submissions.setdefault(key, {}).setdefault(job.rule, []).append(job)
-    most: dict[str, Request] = {}
+    most: dict[str, RuleRequest] = {}
     for (group, _), rules in submissions.items():
         name = " + ".join(sorted(rules))
         gpus, memory_mb, cores = (
@@ -206,8 +206,8 @@ def requests(jobs: Iterable[Job]) -> list[Request]:
             for resource in ("gpu", "mem_mb", "threads")
         )
         minutes = sum(max(_asked(job, "runtime") for job in side_by_side) for side_by_side in rules.values())
-        before = most.get(name, Request(name, 0, 0, 0, 0))
-        most[name] = Request(
+        before = most.get(name, RuleRequest(name, 0, 0, 0, 0))
+        most[name] = RuleRequest(
             name,
             max(gpus, before.gpus),
             max(memory_mb, before.memory_mb),
@@ -218,11 +218,11 @@ def requests(jobs: Iterable[Job]) -> list[Request]:
     return list(most.values())
 
 
-def _asked(job: Job, name: str) -> int:
+def _asked(job: PlannedJob, name: str) -> int:
     return job.threads if name == "threads" else int(job.resources.get(name, 0))
 
 
-def misfits(asked: Iterable[Request], entries: Sequence[Entry]) -> list[str]:
+def misfits(asked: Iterable[RuleRequest], entries: Sequence[Entry]) -> list[str]:
     """One line for each request that no proposed partition takes, then one that says what to pass to Snakemake."""
     lines = []
     options: dict[str, list[str]] = {}

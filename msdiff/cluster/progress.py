@@ -72,7 +72,7 @@ CAUSES = {
 
 
 @dataclass(frozen=True)
-class Job:
+class SubmittedJob:
     """One job of the workflow, in a submission; paths count from the run's folder.
 
     begun       whether its command began; else its log is an earlier attempt's
@@ -114,7 +114,7 @@ class Submission:
         return self.log.read_text(errors="replace") if self.log.is_file() else ""
 
     @cached_property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[SubmittedJob]:
         """The jobs that it runs, or ran; none where its log does not tell."""
         return submitted_jobs(self.text)
 
@@ -143,7 +143,7 @@ class Failure:
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """A run as it stands; counts: jobs done and in all, by rule, in the order of the workflow."""
 
     counts: dict[str, tuple[int, int]]
@@ -176,9 +176,9 @@ def logged_submissions(root: Path) -> dict[int, tuple[str, Path]]:
 
 def survey(
     root: Path, counts: Mapping[str, tuple[int, int]], queued: Mapping[int, SlurmJob], ended: Mapping[int, SlurmJob]
-) -> Progress:
+) -> RunProgress:
     """The run in the folder `root`, from its counts, its logs, and the Slurm jobs that are queued or ended."""
-    progress = Progress(dict(counts))
+    progress = RunProgress(dict(counts))
     logged = logged_submissions(root)
     names = {number: _name(job.comment, root) for number, job in queued.items() if number not in logged}
     submissions = [Submission(n, *place, queued.get(n) or ended.get(n) or SlurmJob("")) for n, place in logged.items()]
@@ -200,7 +200,7 @@ def survey(
     return progress
 
 
-def submitted_jobs(text: str) -> list[Job]:
+def submitted_jobs(text: str) -> list[SubmittedJob]:
     """The jobs of a submission, from the text of its log."""
     targets = TARGETS.search(text)
     if targets is None:
@@ -208,13 +208,13 @@ def submitted_jobs(text: str) -> list[Job]:
     jobs = {}
     for target in targets[1].split():
         rule, _, wildcards = target.partition(":")
-        jobs[rule, _values(wildcards.split(","))] = Job(rule, _values(wildcards.split(",")))
+        jobs[rule, _values(wildcards.split(","))] = SubmittedJob(rule, _values(wildcards.split(",")))
     for begun, rule, about in ANNOUNCED.findall(text):
         fields = dict(ABOUT.findall(about))
         key = rule, _values(fields.get("wildcards", "").split(", "))
         if key in jobs:
             outputs, logs = (tuple(filter(None, fields.get(name, "").split(", "))) for name in ("output", "log"))
-            jobs[key] = Job(*key, outputs, logs, bool(begun))
+            jobs[key] = SubmittedJob(*key, outputs, logs, bool(begun))
     return list(jobs.values())
 
 
@@ -306,7 +306,7 @@ def _failures_in_logs(root: Path, rules: Iterable[str], told: Collection[str]) -
                 yield Failure(rule, rule + wildcards, words, error_line(text), log, advice)
 
 
-def _title(submission: Submission, jobs: list[Job], rules: Collection[str]) -> tuple[str, str]:
+def _title(submission: Submission, jobs: list[SubmittedJob], rules: Collection[str]) -> tuple[str, str]:
     """The rule of a submission, or its name where it has several, and how to call it."""
     if submission.grouped:
         return submission.name, f"{group_title(submission.name, rules)} ({len(jobs)} jobs not done)"
@@ -316,7 +316,7 @@ def _title(submission: Submission, jobs: list[Job], rules: Collection[str]) -> t
     return rule, f"{rule} {wildcards}"
 
 
-def _done(root: Path, job: Job) -> bool:
+def _done(root: Path, job: SubmittedJob) -> bool:
     return bool(job.outputs) and all((root / output).exists() for output in job.outputs)
 
 

@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from msdiff.benchmarks import read_benchmarks
-from msdiff.cluster.dry_run import Job
+from msdiff.cluster.dry_run import PlannedJob
 
 SECONDS_PER_HOUR = 3600
 BYTES_PER_MB = 1e6
@@ -22,7 +22,7 @@ BYTES_PER_MB = 1e6
 SHAPING = ("settings", "shards", "contrasts")
 
 
-class Record(NamedTuple):
+class JobRecord(NamedTuple):
     """One job that ended: hours of its last attempt, what it was given, and what it was told."""
 
     hours: float
@@ -40,7 +40,7 @@ class Measured(NamedTuple):
     jobs: int
 
 
-def read_records(benchmarks: str | Path) -> dict[str, list[Record]]:
+def read_records(benchmarks: str | Path) -> dict[str, list[JobRecord]]:
     """The records of every rule; none where Snakemake wrote no extended benchmarks.
 
     Raises BadInput where a benchmark cannot be read.
@@ -49,7 +49,7 @@ def read_records(benchmarks: str | Path) -> dict[str, list[Record]]:
     return {rule: [record for record in known if record] for rule, known in records.items()}
 
 
-def measured(jobs: Sequence[Job], records: Mapping[str, list[Record]]) -> list[Measured | None]:
+def measured(jobs: Sequence[PlannedJob], records: Mapping[str, list[JobRecord]]) -> list[Measured | None]:
     """What is known of each job; the jobs come after those whose files they read."""
     means: dict[object, Measured | None] = {}
     sound: dict[str, bool] = {}
@@ -74,12 +74,12 @@ def counterpart(path: str, wildcards: Mapping[str, str], others: Mapping[str, st
     return path
 
 
-def _record(row: Mapping[str, str]) -> Record | None:
+def _record(row: Mapping[str, str]) -> JobRecord | None:
     """What a row tells; None where it does not tell what the job was given."""
     if not row.get("params"):
         return None
     params, resources = ast.literal_eval(row["params"]), ast.literal_eval(row["resources"])
-    return Record(
+    return JobRecord(
         hours=float(row["s"]) / SECONDS_PER_HOUR,
         wildcards=ast.literal_eval(row["wildcards"]),
         gpus=int(resources.get("gpu", 0)),
@@ -92,7 +92,7 @@ def _words(value: Any) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
 
 
-def _alike(job: Job, record: Record) -> bool:
+def _alike(job: PlannedJob, record: JobRecord) -> bool:
     return (
         (record.gpus, record.gpu_model) == (job.gpus, job.gpu_model)
         and set(record.wildcards) == set(job.wildcards)
@@ -100,7 +100,7 @@ def _alike(job: Job, record: Record) -> bool:
     )
 
 
-def _mean(job: Job, records: Sequence[Record]) -> Measured | None:
+def _mean(job: PlannedJob, records: Sequence[JobRecord]) -> Measured | None:
     if not records:
         return None
     folders = [*job.outputs, *job.options.get("checkpoints", ())]

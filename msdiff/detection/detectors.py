@@ -81,7 +81,7 @@ class DetectorSettings(Settings):
     training: TrainingSettings
 
 
-class Slices:
+class SlicePairs:
     """Pairs of slices by their place in a list: real ones from a stack, synthetic follow-ups from shards."""
 
     def __init__(self, stack: Stack, listed: pd.DataFrame, contrast: str) -> None:
@@ -120,10 +120,10 @@ class DetectorTask:
     def __init__(self, stack: Stack, listed: pd.DataFrame, settings: DetectorSettings, network: nn.Module) -> None:
         self.settings = settings
         self.modules = network
-        self.slices = Slices(stack, listed, settings.contrast)
+        self.slices = SlicePairs(stack, listed, settings.contrast)
         self.indices = np.arange(len(self.slices))
         self.weights = _weights(self.slices, settings.positive_share)
-        self.validation = Slices(stack, validation_slices(stack), settings.contrast)
+        self.validation = SlicePairs(stack, validation_slices(stack), settings.contrast)
         self.brains = stack.array("brain_mask")
 
     def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
@@ -268,7 +268,7 @@ def change_probability(
     return np.concatenate(parts) if parts else np.zeros(baseline.shape, dtype=np.float32)
 
 
-def _weights(slices: Slices, positive_share: float | None) -> NDArray[np.float64]:
+def _weights(slices: SlicePairs, positive_share: float | None) -> NDArray[np.float64]:
     """How often each slice is drawn: those with change make up their share; all alike where there is only one kind."""
     weights = np.ones(len(slices))
     if positive_share is None:

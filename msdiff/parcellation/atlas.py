@@ -14,7 +14,7 @@ from scipy import ndimage
 from msdiff import antspy
 from msdiff.antspy import Deformation
 from msdiff.images import Volume
-from msdiff.parcellation.regions import TISSUES, Scan, label
+from msdiff.parcellation.regions import TISSUES, MniScan, label
 from msdiff.patients import preferred_contrast
 from msdiff.settings import Settings, check
 from msdiff.template import load_template
@@ -26,14 +26,14 @@ class AtlasOptions(Settings):
     deformation: Deformation
 
 
-def load(options: dict[str, object], threads: int) -> Callable[[Scan], NDArray[np.int32]]:
+def load(options: dict[str, object], threads: int) -> Callable[[MniScan], NDArray[np.int32]]:
     """The contract is in regions.py."""
     settings = check(AtlasOptions, options, "parcellation.atlas")
     antspy.limit_threads(threads)
     return partial(parcellate, settings=settings)
 
 
-def parcellate(scan: Scan, settings: AtlasOptions) -> NDArray[np.int32]:
+def parcellate(scan: MniScan, settings: AtlasOptions) -> NDArray[np.int32]:
     """The most probable tissue of the bent maps, as labels (X, Y, Z)."""
     image, brain = scan.normalised[preferred_contrast(list(scan.normalised))], scan.brain
     grid = image.grid

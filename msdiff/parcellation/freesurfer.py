@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
 from msdiff.images import Grid, Volume, load_labels, save
-from msdiff.parcellation.regions import Scan
+from msdiff.parcellation.regions import MniScan
 from msdiff.settings import Settings, check
 from msdiff.spaces import resample_labels
 
@@ -50,7 +50,7 @@ class Program(NamedTuple):
     settings: FreeSurferOptions
     threads: int
 
-    def many(self, scans: Iterable[Scan]) -> Iterator[NDArray[np.int32]]:
+    def many(self, scans: Iterable[MniScan]) -> Iterator[NDArray[np.int32]]:
         """Labels (X, Y, Z) of each scan on its own grid; BadInput where the program fails."""
         with TemporaryDirectory() as name:
             folder = Path(name)
@@ -67,7 +67,7 @@ class Program(NamedTuple):
                     )
                 yield on_grid(load_labels(path), grid)
 
-    def _write(self, scan: Scan, path: Path) -> Grid:
+    def _write(self, scan: MniScan, path: Path) -> Grid:
         images: dict[str, Volume] = getattr(scan, self.settings.image)
         contrast = next((name for name in self.settings.contrasts if name in images), sorted(images)[0])
         save(images[contrast], path)

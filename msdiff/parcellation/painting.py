@@ -22,7 +22,7 @@ Range = tuple[float, float]
 Floats = NDArray[np.float32]
 
 
-class LesionSettings(Settings):
+class PaintedLesionSettings(Settings):
     """Ellipsoids in white matter.
 
     share               of the images that have lesions
@@ -104,7 +104,7 @@ class PaintingSettings(Settings):
     noise: NonNegativeFloat
     gain: Range
     gamma: NonNegativeFloat
-    lesions: LesionSettings
+    lesions: PaintedLesionSettings
 
 
 class Painted(NamedTuple):
@@ -185,7 +185,7 @@ def choose_intensities(settings: PaintingSettings, rng: np.random.Generator) -> 
 def simulate_lesions(
     codes: NDArray[np.uint8],
     distances_mm: NDArray[np.uint8],
-    settings: LesionSettings,
+    settings: PaintedLesionSettings,
     spacing_mm: float,
     rng: np.random.Generator,
 ) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import ndimage
 
-from msdiff.parcellation.regions import TISSUES, Scan, label
+from msdiff.parcellation.regions import TISSUES, MniScan, label
 from msdiff.patients import preferred_contrast
 from msdiff.settings import Settings, check
 
@@ -30,12 +30,12 @@ class PlainOptions(Settings):
     rounds: int = Field(ge=1)
 
 
-def load(options: dict[str, object], threads: int) -> Callable[[Scan], NDArray[np.int32]]:
+def load(options: dict[str, object], threads: int) -> Callable[[MniScan], NDArray[np.int32]]:
     """The contract is in regions.py; one thread is used."""
     return partial(parcellate, settings=check(PlainOptions, options, "parcellation.plain"))
 
 
-def parcellate(scan: Scan, settings: PlainOptions) -> NDArray[np.int32]:
+def parcellate(scan: MniScan, settings: PlainOptions) -> NDArray[np.int32]:
     """The class of each brain voxel's smoothed intensity, as labels (X, Y, Z)."""
     contrast = preferred_contrast(list(scan.normalised))
     image, brain = scan.normalised[contrast], scan.brain

@@ -82,7 +82,7 @@ SIDES = {"fluid": (24, 24), "grey_matter": (3, 42), "white_matter": (2, 41)}
 MM3_PER_ML = 1000.0
 
 
-class Limits(Settings):
+class VolumeLimits(Settings):
     """Volumes between which all regions together are believed, fluid included."""
 
     min_brain_ml: float = Field(gt=0)
@@ -92,10 +92,10 @@ class Limits(Settings):
 class ParcellationSettings(Choice):
     """What the command `parcellate` takes."""
 
-    limits: Limits
+    limits: VolumeLimits
 
 
-class Scan(NamedTuple):
+class MniScan(NamedTuple):
     """A session of a patient on the common grid in MNI space.
 
     normalised  images by contrast, in [-1, 1] inside the brain and -1 outside
@@ -109,7 +109,7 @@ class Scan(NamedTuple):
 
 
 def parcellate(
-    scans: Iterable[tuple[str, Scan]], settings: ParcellationSettings, threads: int
+    scans: Iterable[tuple[str, MniScan]], settings: ParcellationSettings, threads: int
 ) -> Iterator[tuple[str, Volume]]:
     """Region labels int32 (X, Y, Z) of named scans, 0 outside the brain, each when it is done; one load of the model.
 
@@ -119,7 +119,7 @@ def parcellate(
     # A backend may read many scans before it yields the first labels; their images need not wait in memory.
     waiting: deque[tuple[str, Volume]] = deque()
 
-    def passing() -> Iterator[Scan]:
+    def passing() -> Iterator[MniScan]:
         for name, scan in scans:
             waiting.append((name, Volume(scan.brain, next(iter(scan.normalised.values())).affine)))
             yield scan
@@ -142,7 +142,7 @@ def parcellate(
         )
 
 
-def fault_of(labels: Volume, limits: Limits) -> str:
+def fault_of(labels: Volume, limits: VolumeLimits) -> str:
     """Why a label map is not to be believed, or nothing."""
     unknown = np.setdiff1d(labels.data, list(LABELS))
     if unknown.size:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
 from msdiff.images import Grid, Volume, save
-from msdiff.parcellation.regions import LABELS, TISSUES, Scan, label
+from msdiff.parcellation.regions import LABELS, TISSUES, MniScan, label
 from msdiff.patients import preferred_contrast
 from msdiff.settings import Settings, check
 from msdiff.spaces import resample_labels
@@ -48,7 +48,7 @@ class SamsegOptions(Settings):
     arguments: tuple[str, ...]
 
 
-def load(options: dict[str, object], threads: int) -> Callable[[Scan], NDArray[np.int32]]:
+def load(options: dict[str, object], threads: int) -> Callable[[MniScan], NDArray[np.int32]]:
     """The contract is in regions.py; BadInput where the program is not found."""
     settings = check(SamsegOptions, options, "parcellation.samseg")
     return partial(parcellate, settings=settings, program=find_program(settings.command), threads=threads)
@@ -66,7 +66,7 @@ def find_program(name: str) -> str:
     return str(Path(found).absolute())
 
 
-def parcellate(scan: Scan, settings: SamsegOptions, program: str, threads: int) -> NDArray[np.int32]:
+def parcellate(scan: MniScan, settings: SamsegOptions, program: str, threads: int) -> NDArray[np.int32]:
     """SAMSEG's labels of a head, as codes of LABELS (X, Y, Z).
 
     Raises BadInput where the program ends with a fault, or writes no labels.

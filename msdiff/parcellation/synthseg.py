@@ -21,7 +21,7 @@ from pydantic import Field
 from msdiff.errors import BadInput
 from msdiff.images import Grid, Volume
 from msdiff.parcellation import synthseg_steps as steps
-from msdiff.parcellation.regions import LABELS, Scan
+from msdiff.parcellation.regions import LABELS, MniScan
 from msdiff.settings import Settings, check
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Model(NamedTuple):
     multiple: int
 
 
-def load(options: dict[str, object], threads: int) -> Callable[[Scan], NDArray[np.int32]]:
+def load(options: dict[str, object], threads: int) -> Callable[[MniScan], NDArray[np.int32]]:
     """The contract is in regions.py.
 
     Raises BadInput where the weights are missing, of another network, or not those of the digest asked for.
@@ -85,7 +85,7 @@ def load(options: dict[str, object], threads: int) -> Callable[[Scan], NDArray[n
     return lambda scan: parcellate(scan, model, settings)
 
 
-def parcellate(scan: Scan, model: Model, settings: SynthSegOptions) -> NDArray[np.int32]:
+def parcellate(scan: MniScan, model: Model, settings: SynthSegOptions) -> NDArray[np.int32]:
     """Labels (X, Y, Z) of a scan on its own grid."""
     images: dict[str, Volume] = getattr(scan, settings.image)
     contrast = next((name for name in settings.contrasts if name in images), sorted(images)[0])
@@ -97,7 +97,7 @@ def parcellate(scan: Scan, model: Model, settings: SynthSegOptions) -> NDArray[n
     return steps.label_on(image.grid, posteriors, prepared.affine, model.labels)
 
 
-def brain_box(scan: Scan, grid: Grid) -> Grid | None:
+def brain_box(scan: MniScan, grid: Grid) -> Grid | None:
     """The part of a grid that holds the brain mask; nothing where the mask is empty."""
     if not scan.brain.any():
         return None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from msdiff.images import Grid
 from msdiff.parcellation.atlas import most_probable
-from msdiff.parcellation.regions import Scan
+from msdiff.parcellation.regions import MniScan
 from msdiff.settings import Settings, check
 from msdiff.template import load_template
 
@@ -20,13 +20,13 @@ class TemplateOptions(Settings):
     """No options."""
 
 
-def load(options: dict[str, object], threads: int) -> Callable[[Scan], NDArray[np.int32]]:
+def load(options: dict[str, object], threads: int) -> Callable[[MniScan], NDArray[np.int32]]:
     """The contract is in regions.py; one thread is used."""
     check(TemplateOptions, options, "parcellation.template")
     return parcellate
 
 
-def parcellate(scan: Scan) -> NDArray[np.int32]:
+def parcellate(scan: MniScan) -> NDArray[np.int32]:
     """The most probable tissue of the template's maps, as labels (X, Y, Z)."""
     grid = next(iter(scan.normalised.values())).grid
     return _labels(grid.shape, tuple(grid.affine.ravel().tolist()))

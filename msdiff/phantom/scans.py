@@ -49,7 +49,7 @@ WIDEST = WAVES * OUTLINE_IRREGULARITY
 FULLEST_SIGNAL = 32767
 
 
-class Scan(NamedTuple):
+class SimulatedScan(NamedTuple):
     """One session: images by contrast, masks and tissue labels on the grid of the first contrast, truth transforms.
 
     `change_mask` is None at the first session. `to_head` holds (4, 4) affines on RAS+ mm, head to scanner points.
@@ -65,7 +65,7 @@ class Scan(NamedTuple):
     to_head: dict[str, NDArray[np.float64]]
 
 
-class Placed(NamedTuple):
+class PlacedCourse(NamedTuple):
     """A course in a patient's head space: centres (F, 3) in RAS+ mm of it."""
 
     course: Course
@@ -92,7 +92,7 @@ Share = tuple[tuple[slice, slice, slice], NDArray[np.float64]]
 Shares = Callable[[int, int], Share]
 
 
-def simulate_scans(settings: PhantomSettings, subject: str, contrasts: Sequence[str]) -> Iterator[Scan]:
+def simulate_scans(settings: PhantomSettings, subject: str, contrasts: Sequence[str]) -> Iterator[SimulatedScan]:
     """Yield the patient's sessions in order; masks lie on the grid of the first contrast, by custom FLAIR.
 
     A contrast looks the same whichever others are asked for. Raises BadInput for an unknown patient or contrast.
@@ -105,7 +105,9 @@ def simulate_scans(settings: PhantomSettings, subject: str, contrasts: Sequence[
         yield _scan(settings, number, index, session, contrasts, head, placed)
 
 
-def simulate_aligned(settings: PhantomSettings, subject: str, contrasts: Sequence[str], grid: Grid) -> Iterator[Scan]:
+def simulate_aligned(
+    settings: PhantomSettings, subject: str, contrasts: Sequence[str], grid: Grid
+) -> Iterator[SimulatedScan]:
     """Yield the patient's sessions in order, all on one axis-aligned grid of template space, without a bias field.
 
     As perfect registration and bias correction would leave them: sizes are the atlas', shapes the patient's own. Noise
@@ -127,10 +129,10 @@ def simulate_aligned(settings: PhantomSettings, subject: str, contrasts: Sequenc
             rng = np.random.default_rng([settings.seed, number, 4, settings.weeks[index], crc32(contrast.encode())])
             images[contrast] = _image(settings, look, signals[contrast], placed.course, index, grid, shares, rng)
         masks = _masks(tissue, placed.course, index, grid, shares)
-        yield Scan(session, images, *masks, to_head=dict.fromkeys(contrasts, pose))
+        yield SimulatedScan(session, images, *masks, to_head=dict.fromkeys(contrasts, pose))
 
 
-def _patient(settings: PhantomSettings, subject: str, contrasts: Sequence[str]) -> tuple[int, Shape, Placed]:
+def _patient(settings: PhantomSettings, subject: str, contrasts: Sequence[str]) -> tuple[int, Shape, PlacedCourse]:
     """A patient's number, shape and lesions in head space; BadInput for an unknown patient or contrast."""
     for contrast in contrasts:
         if contrast not in settings.scanner.tissues:
@@ -141,7 +143,7 @@ def _patient(settings: PhantomSettings, subject: str, contrasts: Sequence[str]) 
     anatomy = settings.anatomy
     rng = np.random.default_rng([settings.seed, number, 2])
     shape = simulate_shape(anatomy.warp_mm, anatomy.warp_smoothness_mm, anatomy.size_percent, rng)
-    return number, shape, Placed(course, to_head(shape, course.centre_mm))
+    return number, shape, PlacedCourse(course, to_head(shape, course.centre_mm))
 
 
 def _tell(subject: str, session: str, course: Course, index: int) -> None:
@@ -156,8 +158,8 @@ def _scan(
     session: str,
     contrasts: Sequence[str],
     head: Head,
-    placed: Placed,
-) -> Scan:
+    placed: PlacedCourse,
+) -> SimulatedScan:
     scanner, week = settings.scanner, settings.weeks[index]
     rng = np.random.default_rng([settings.seed, number, 3, week])
     pose = _rigid(scanner.rotation_degrees, scanner.translation_mm, rng)
@@ -176,7 +178,7 @@ def _scan(
             masks = _masks(_tissue(head, grid, poses[contrast]), placed.course, index, grid, shares)
     if masks is None:
         raise BadInput("contrasts: expected at least one")
-    return Scan(session, images, *masks, to_head=poses)
+    return SimulatedScan(session, images, *masks, to_head=poses)
 
 
 def _rigid(degrees: float, millimetres: float, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -293,7 +295,7 @@ def _one_component(share: NDArray[np.float64], taken: NDArray[np.bool_]) -> NDAr
     return np.asarray(labels == np.bincount(labels.ravel())[1:].argmax() + 1)
 
 
-def _shares(settings: PhantomSettings, placed: Placed, grid: Grid, pose: NDArray[np.float64]) -> Shares:
+def _shares(settings: PhantomSettings, placed: PlacedCourse, grid: Grid, pose: NDArray[np.float64]) -> Shares:
     """A function of focus and session, which reckons each once."""
 
     @cache
@@ -304,7 +306,7 @@ def _shares(settings: PhantomSettings, placed: Placed, grid: Grid, pose: NDArray
 
 
 def _focus_share(
-    settings: PhantomSettings, placed: Placed, focus: int, index: int, grid: Grid, pose: NDArray[np.float64]
+    settings: PhantomSettings, placed: PlacedCourse, focus: int, index: int, grid: Grid, pose: NDArray[np.float64]
 ) -> Share:
     """Share in [0, 1] of each voxel (x, y, z) of a box of the grid that a focus fills at a session."""
     course, edge = placed.course, settings.lesions.edge_mm

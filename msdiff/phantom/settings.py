@@ -28,7 +28,7 @@ class BaselineCount(Settings):
     limit: Annotated[int, Field(ge=1)]
 
 
-class LesionSettings(Settings):
+class LesionProcessSettings(Settings):
     """The lesion process: how many, where, how large, how they change."""
 
     count_dispersion: Positive
@@ -101,7 +101,7 @@ class PhantomSettings(Settings):
     sessions: Annotated[tuple[Annotated[str, Field(pattern="^w[0-9]{3}$")], ...], Field(min_length=1)]
     space: Literal["scanner", "template"]
     activity: dict[str, ArmActivity]
-    lesions: LesionSettings
+    lesions: LesionProcessSettings
     anatomy: AnatomySettings
     scanner: ScannerSettings
 

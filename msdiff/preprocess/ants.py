@@ -8,7 +8,7 @@ from scipy import ndimage
 from msdiff import antspy
 from msdiff.antspy import Deformation, Kind, Refinement
 from msdiff.images import Volume
-from msdiff.preprocess.search import Masks, Search, keep_better, search
+from msdiff.preprocess.search import RegistrationMasks, Search, keep_better, search
 from msdiff.preprocess.shapes import ball, largest_component
 from msdiff.preprocess.skull_stripping import Session
 from msdiff.settings import Settings, check
@@ -16,7 +16,7 @@ from msdiff.spaces import Matrix, isotropic_grid, resample
 from msdiff.template import load_template, template_brain
 
 
-class RegistrationOptions(Settings):
+class AntsRegistrationOptions(Settings):
     """Options of `register`."""
 
     search: Search
@@ -33,7 +33,7 @@ class BiasOptions(Settings):
     margin_mm: float = Field(ge=0)
 
 
-class SkullOptions(Settings):
+class AntsSkullOptions(Settings):
     """Options of `strip_skull`."""
 
     working_spacing_mm: float = Field(gt=0)
@@ -44,13 +44,13 @@ class SkullOptions(Settings):
 def register(
     fixed: Volume,
     moving: Volume,
-    masks: Masks,
+    masks: RegistrationMasks,
     kind: Kind,
     start: Matrix | None,
     options: dict[str, object],
 ) -> Matrix:
     """A coarse search, then ANTs' descent on Mattes mutual information; contract as in registration.py."""
-    settings = check(RegistrationOptions, options, "registration.ants")
+    settings = check(AntsRegistrationOptions, options, "registration.ants")
     if start is None:
         start = search(fixed, moving, masks.search, kind, settings.search)
     refined = antspy.refine(fixed, moving, masks.fit, kind, start, settings.refinement)
@@ -82,7 +82,7 @@ def strip_skull(session: Session, options: dict[str, object], threads: int) -> N
     The template has no skull. Mutual information in a thin shell around its brain pairs the template's nothing with
     the dark fluid and bone that surround a brain in every contrast but T2w, where it pairs it with bright fluid.
     """
-    settings = check(SkullOptions, options, "skull_stripping.ants")
+    settings = check(AntsSkullOptions, options, "skull_stripping.ants")
     volume = session.image
     grid = isotropic_grid(volume.grid, settings.working_spacing_mm)
     fixed = resample(volume, grid, np.eye(4))

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from msdiff.antspy import Kind, allowed_threads
 from msdiff.images import Volume
-from msdiff.preprocess.search import Masks, Search, keep_better, search
+from msdiff.preprocess.search import RegistrationMasks, Search, keep_better, search
 from msdiff.settings import Settings, check
 from msdiff.spaces import FLIP, Matrix
 
@@ -24,7 +24,7 @@ class Descent(Settings):
     seed: int = Field(ge=1)
 
 
-class RegistrationOptions(Settings):
+class GreedyRegistrationOptions(Settings):
     """Options of `register`."""
 
     search: Search
@@ -34,13 +34,13 @@ class RegistrationOptions(Settings):
 def register(
     fixed: Volume,
     moving: Volume,
-    masks: Masks,
+    masks: RegistrationMasks,
     kind: Kind,
     start: Matrix | None,
     options: dict[str, object],
 ) -> Matrix:
     """A coarse search, then Greedy's descent; contract as in registration.py."""
-    settings = check(RegistrationOptions, options, "registration.greedy")
+    settings = check(GreedyRegistrationOptions, options, "registration.greedy")
     if start is None:
         start = search(fixed, moving, masks.search, kind, settings.search)
     refined = descend(fixed, moving, Volume(masks.fit, fixed.affine), kind, start, settings.descent)

@@ -9,7 +9,17 @@ from scipy import ndimage
 
 from msdiff.antspy import Kind
 from msdiff.images import Volume
-from msdiff.preprocess.search import Masks, Sampled, Search, cost, descend, foreground, head_map, sample, search
+from msdiff.preprocess.search import (
+    RegistrationMasks,
+    Sampled,
+    Search,
+    cost,
+    descend,
+    foreground,
+    head_map,
+    sample,
+    search,
+)
 from msdiff.preprocess.shapes import ball, largest_component
 from msdiff.preprocess.skull_stripping import Session
 from msdiff.settings import Settings, check
@@ -17,7 +27,7 @@ from msdiff.spaces import Matrix
 from msdiff.template import template_brain
 
 
-class RegistrationOptions(Settings):
+class PlainRegistrationOptions(Settings):
     """Options of `register`."""
 
     search: Search
@@ -25,7 +35,7 @@ class RegistrationOptions(Settings):
     tolerance_mm: float = Field(gt=0)
 
 
-class SkullOptions(Settings):
+class PlainSkullOptions(Settings):
     """Options of `strip_skull`."""
 
     threshold: float = Field(gt=0, lt=1)
@@ -36,13 +46,13 @@ class SkullOptions(Settings):
 def register(
     fixed: Volume,
     moving: Volume,
-    masks: Masks,
+    masks: RegistrationMasks,
     kind: Kind,
     start: Matrix | None,
     options: dict[str, object],
 ) -> Matrix:
     """A coarse search, then Powell's method on finer and finer grids; contract as in registration.py."""
-    settings = check(RegistrationOptions, options, "registration.plain")
+    settings = check(PlainRegistrationOptions, options, "registration.plain")
     matrix = search(fixed, moving, masks.search, kind, settings.search) if start is None else start
     size = {"rigid": 6, "affine": 12}[kind]
     for spacing_mm in settings.spacings_mm:
@@ -62,7 +72,7 @@ def _cost_about(
 
 def strip_skull(session: Session, options: dict[str, object], threads: int) -> NDArray[np.bool_]:
     """Bright voxels near the template's brain, cut loose from the skin; contract as in skull_stripping.py."""
-    settings = check(SkullOptions, options, "skull_stripping.plain")
+    settings = check(PlainSkullOptions, options, "skull_stripping.plain")
     volume = session.image
     data = np.asarray(volume.data)
     brain = template_brain(volume.grid)

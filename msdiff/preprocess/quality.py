@@ -109,7 +109,7 @@ class QualitySettings(Settings):
         return limits
 
 
-class Scan(NamedTuple):
+class CheckedScan(NamedTuple):
     """A session as it came and as it was made; images (X, Y, Z) on the common grid but for the raw ones.
 
     `raw` is the first contrast, `raw_grids` are all contrasts' grids, `maps` (4, 4) take points of MNI space to points
@@ -137,7 +137,9 @@ class Anatomy(NamedTuple):
     template_brain: NDArray[np.bool_]
 
 
-def measure(scan: Scan, before: Scan | None, anatomy: Anatomy, settings: QualitySettings) -> dict[str, float]:
+def measure(
+    scan: CheckedScan, before: CheckedScan | None, anatomy: Anatomy, settings: QualitySettings
+) -> dict[str, float]:
     """All measures of a scan by name, NaN where one does not apply; `before` is the session before it."""
     first = next(iter(scan.normalised))
     grid, brain, bins = anatomy.grid, anatomy.brain, settings.histogram_bins
@@ -311,7 +313,7 @@ def _ratio(above: float, below: float) -> float:
     return above / below if below else np.inf
 
 
-def _tissues(scan: Scan, matrix: Matrix, anatomy: Anatomy) -> dict[str, float]:
+def _tissues(scan: CheckedScan, matrix: Matrix, anatomy: Anatomy) -> dict[str, float]:
     """SNR, CNR and CJV."""
     lesions = np.logical_or.reduce([np.zeros_like(anatomy.brain), *scan.masks.values()])
     regions = np.where(lesions, 0, anatomy.regions).astype(np.int16)

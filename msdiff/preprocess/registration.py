@@ -28,7 +28,7 @@ from scipy.linalg import expm, logm
 from msdiff import backends
 from msdiff.errors import BadInput
 from msdiff.images import Grid, Volume, axis_aligned_grid
-from msdiff.preprocess.search import Masks, foreground
+from msdiff.preprocess.search import RegistrationMasks, foreground
 from msdiff.preprocess.shapes import ball
 from msdiff.settings import Choice, Settings
 from msdiff.spaces import Matrix, isotropic_grid, resample, resample_labels
@@ -56,7 +56,7 @@ SCALING_LIMITS = (0.4, 1.5)
 
 log = logging.getLogger(__name__)
 
-Register = Callable[[Volume, Volume, Masks, str, Matrix | None], Matrix]
+Register = Callable[[Volume, Volume, RegistrationMasks, str, Matrix | None], Matrix]
 
 
 class GridSettings(Settings):
@@ -78,7 +78,7 @@ class RegistrationSettings(Settings):
     registration: Choice
 
 
-class Scan(NamedTuple):
+class RawScan(NamedTuple):
     """One session's raw images by contrast, and its masks on the first contrast's grid.
 
     `change_map` (4, 4), where there is one, takes points of the space the change mask lies in to points of the first
@@ -92,7 +92,7 @@ class Scan(NamedTuple):
 
 
 def register_patient(
-    scans: Sequence[Scan], contrasts: Sequence[str], grid: Grid, choice: Choice
+    scans: Sequence[RawScan], contrasts: Sequence[str], grid: Grid, choice: Choice
 ) -> list[dict[str, Matrix]]:
     """One map (4, 4) per scan and contrast: points of MNI space to points of the raw image, RAS+ mm.
 
@@ -110,7 +110,7 @@ def register_patient(
     template = cubic(load_template("t1"), spacing_mm)
     brain = Volume(template_brain(template.grid), template.affine)
     around = ndimage.binary_dilation(brain.data, ball(template.grid, TEMPLATE_MARGIN_MM))
-    on_template = Masks(around, around)
+    on_template = RegistrationMasks(around, around)
 
     log.info("baseline to the template")
     baseline = images[0][first]
@@ -138,7 +138,7 @@ def register_patient(
     ]
 
 
-def resample_scan(scan: Scan, maps: dict[str, Matrix], grid: Grid, first: str) -> dict[str, Volume]:
+def resample_scan(scan: RawScan, maps: dict[str, Matrix], grid: Grid, first: str) -> dict[str, Volume]:
     """A scan's images (linear, see `spaces.resample`) and masks (nearest neighbour) on the grid, by name."""
     resampled = {contrast: resample(image, grid, maps[contrast]) for contrast, image in scan.images.items()}
     for name, mask in scan.masks.items():
@@ -180,12 +180,12 @@ def even(volume: Volume) -> Volume:
     return Volume(np.asarray(volume.data / np.maximum(field.data, EVEN_LEAST_SHARE)), volume.affine)
 
 
-def session_masks(volume: Volume, brain: Volume, matrix: Matrix) -> Masks:
+def session_masks(volume: Volume, brain: Volume, matrix: Matrix) -> RegistrationMasks:
     """A session's head, for the search, and its brain, from the template's by the map (4, 4) from MNI space."""
     inside = resample_labels(brain, volume.grid, np.asarray(np.linalg.inv(matrix), dtype=np.float64)).data
     near = np.asarray(ndimage.binary_dilation(inside, ball(volume.grid, BRAIN_MARGIN_MM)))
     head = np.asarray(ndimage.binary_dilation(foreground(volume), iterations=2))
-    return Masks(head | near, near)
+    return RegistrationMasks(head | near, near)
 
 
 def _mean_image(

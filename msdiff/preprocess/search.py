@@ -47,7 +47,7 @@ class Search(Settings):
     judge_spacing_mm: float = Field(gt=0)
 
 
-class Masks(NamedTuple):
+class RegistrationMasks(NamedTuple):
     """Where a fixed image is compared, bool (X, Y, Z): in the wide search, and in the last fit."""
 
     search: NDArray[np.bool_]

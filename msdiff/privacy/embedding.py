@@ -27,7 +27,7 @@ from torch.nn import functional
 from msdiff.errors import BadInput
 from msdiff.networks.slice_encoder import SliceEncoder, SliceEncoderSettings
 from msdiff.networks.weights import load_weights_of
-from msdiff.privacy.slices import BLOCK, Slices, SliceSettings, Vectors, as_images, real_slices
+from msdiff.privacy.slices import BLOCK, AveragedSlices, SliceSettings, Vectors, as_images, real_slices
 from msdiff.settings import Settings, check
 from msdiff.stack.reading import Stack
 from msdiff.training import Trained, TrainingSettings, initialised, train
@@ -144,7 +144,7 @@ class Embedding:
         self.encoder.load_state_dict(tensors)
         self.encoder.to(device).eval()
 
-    def __call__(self, slices: Slices) -> Vectors:
+    def __call__(self, slices: AveragedSlices) -> Vectors:
         """Vectors (slice, numbers) of length one."""
         images = normalised(as_images(slices.pixels))
         with torch.inference_mode():

@@ -29,7 +29,7 @@ from torch import Tensor
 from msdiff.errors import BadInput
 from msdiff.privacy.embedding import Embedding
 from msdiff.privacy.slices import (
-    Slices,
+    AveragedSlices,
     Vectors,
     correlations,
     paired_correlations,
@@ -173,7 +173,7 @@ class _Pixels:
 
     name = "pixel_correlation"
 
-    def __init__(self, slices: Mapping[str, Slices], minimum_overlap: float) -> None:
+    def __init__(self, slices: Mapping[str, AveragedSlices], minimum_overlap: float) -> None:
         used = slices["training"].inside.any(axis=0)
         self.slices = {name: each.at(slice(None), used) for name, each in slices.items()}
         self.minimum_overlap = minimum_overlap
@@ -192,7 +192,7 @@ class _Embedded:
 
     name = "embedding"
 
-    def __init__(self, slices: Mapping[str, Slices], embedding: Embedding) -> None:
+    def __init__(self, slices: Mapping[str, AveragedSlices], embedding: Embedding) -> None:
         self.vectors = {name: torch.from_numpy(embedding(each)) for name, each in slices.items()}
 
     def pairs(self, one: str, other: str) -> Vectors:

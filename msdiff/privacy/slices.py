@@ -46,7 +46,7 @@ class SliceSettings(Settings):
     minimum_overlap: Annotated[float, Field(gt=0, le=1)]
 
 
-class Slices(NamedTuple):
+class AveragedSlices(NamedTuple):
     """Averaged slices.
 
     pixels              (slice, pixel), of mean 0 and mean square 1 in the brain, 0 outside
@@ -56,12 +56,12 @@ class Slices(NamedTuple):
     pixels: Vectors
     inside: Vectors
 
-    def at(self, slices: Any, pixels: Any = slice(None)) -> "Slices":
+    def at(self, slices: Any, pixels: Any = slice(None)) -> "AveragedSlices":
         """Some of the slices, and some of their pixels."""
-        return Slices(self.pixels[slices][:, pixels], self.inside[slices][:, pixels])
+        return AveragedSlices(self.pixels[slices][:, pixels], self.inside[slices][:, pixels])
 
 
-def averaged(images: NDArray[Any], brains: NDArray[Any], side: int) -> Slices:
+def averaged(images: NDArray[Any], brains: NDArray[Any], side: int) -> AveragedSlices:
     """Slices (slice, y, x) and their brain masks, averaged over the brain in areas, side x side of them.
 
     An area is inside where the brain fills half of it.
@@ -75,10 +75,10 @@ def averaged(images: NDArray[Any], brains: NDArray[Any], side: int) -> Slices:
     values = sums / filled.clamp(min=0.5)
     centred = (values - (values * inside).sum(1, keepdim=True) / n) * inside
     spread = (centred.pow(2).sum(1, keepdim=True) / n).sqrt().clamp(min=1e-6)
-    return Slices((centred / spread).numpy(), inside.numpy())
+    return AveragedSlices((centred / spread).numpy(), inside.numpy())
 
 
-def correlations(one: Slices, other: Slices, minimum_overlap: float) -> Tensor:
+def correlations(one: AveragedSlices, other: AveragedSlices, minimum_overlap: float) -> Tensor:
     """Correlation (slice, slice) of all pairs of `one` and `other`, -1 where their brains share too little."""
     (x, a), (y, b) = ((torch.from_numpy(part) for part in slices) for slices in (one, other))
     n = a @ b.T
@@ -89,7 +89,7 @@ def correlations(one: Slices, other: Slices, minimum_overlap: float) -> Tensor:
     return torch.where(shared, found.clamp(-1, 1), -1.0)
 
 
-def paired_correlations(one: Slices, other: Slices, minimum_overlap: float) -> Vectors:
+def paired_correlations(one: AveragedSlices, other: AveragedSlices, minimum_overlap: float) -> Vectors:
     """Correlation (slice,) of each slice of `one` with that of `other` at its place."""
     parts = [np.zeros(0, dtype=np.float32)]
     for start in range(0, len(one.pixels), PAIRED):
@@ -98,7 +98,7 @@ def paired_correlations(one: Slices, other: Slices, minimum_overlap: float) -> V
     return np.concatenate(parts)
 
 
-def real_slices(stack: Stack, rows: pd.DataFrame, scan: str, settings: SliceSettings) -> Slices:
+def real_slices(stack: Stack, rows: pd.DataFrame, scan: str, settings: SliceSettings) -> AveragedSlices:
     """The slices of a table's scans; `scan`: baseline_row, or follow_up_row."""
     images, brains = stack.array(settings.contrast), stack.array("brain_mask")
     places = rows[[scan, "slice"]].to_numpy(np.int64)
@@ -109,7 +109,7 @@ def real_slices(stack: Stack, rows: pd.DataFrame, scan: str, settings: SliceSett
     return _together(parts, settings.side)
 
 
-def synthetic_slices(stack: Stack, shards: Sequence[MappedShard], settings: SliceSettings) -> Slices:
+def synthetic_slices(stack: Stack, shards: Sequence[MappedShard], settings: SliceSettings) -> AveragedSlices:
     """The shards' follow-ups, one shard after the other, in their baselines' brains.
 
     Raises BadInput where a shard's slices are of another size than the stack's, or of another contrast.
@@ -143,7 +143,7 @@ def as_images(vectors: Vectors) -> Tensor:
     return images
 
 
-def _together(parts: list[Slices], side: int) -> Slices:
+def _together(parts: list[AveragedSlices], side: int) -> AveragedSlices:
     nothing = np.zeros((0, side**2), dtype=np.float32)
     pixels, inside = zip(*parts, (nothing, nothing), strict=True)
-    return Slices(np.concatenate(pixels), np.concatenate(inside))
+    return AveragedSlices(np.concatenate(pixels), np.concatenate(inside))

@@ -28,7 +28,7 @@ SLICE = ["subject", "baseline_row", "follow_up_row", "slice"]
 ORDERS = 100
 
 
-class ExportSettings(Settings):
+class StudyExportSettings(Settings):
     """Section `reader_study.export`.
 
     seed                of the choice, the kinds and the order
@@ -57,7 +57,7 @@ class ExportSettings(Settings):
     window: tuple[Annotated[float, Field(ge=-1, le=1)], Annotated[float, Field(ge=-1, le=1)]]
 
 
-def plan_cases(samples: pd.DataFrame, slice_distance_mm: float, settings: ExportSettings) -> pd.DataFrame:
+def plan_cases(samples: pd.DataFrame, slice_distance_mm: float, settings: StudyExportSettings) -> pd.DataFrame:
     """The cases in the order shown: `case` (from 1), `kind`, `generator`, SLICE, `repeat_of` (a case, 0 for none).
 
     `samples` has one row per drawn sample: generator, SLICE and change_mm2. The generator of a real case is empty.
@@ -83,7 +83,7 @@ def plan_cases(samples: pd.DataFrame, slice_distance_mm: float, settings: Export
     return cases
 
 
-def _slices(samples: pd.DataFrame, n_generators: int, settings: ExportSettings) -> pd.DataFrame:
+def _slices(samples: pd.DataFrame, n_generators: int, settings: StudyExportSettings) -> pd.DataFrame:
     """The slices that every generator drew and that show enough change, one row each (SLICE)."""
     large = samples[samples["change_mm2"] >= settings.minimum_change_mm2]
     drawn_by = large.groupby(SLICE)["generator"].nunique().rename("drawn_by").reset_index()
@@ -117,7 +117,7 @@ def _chosen(
 
 
 def _split(
-    chosen: pd.DataFrame, generators: Sequence[str], settings: ExportSettings, rng: np.random.Generator
+    chosen: pd.DataFrame, generators: Sequence[str], settings: StudyExportSettings, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Each slice once, real or one generator's; the share holds within a patient as nearly as over all."""
     steps = np.floor(settings.synthetic_share * np.arange(len(chosen) + 1) + 1e-9)
@@ -157,7 +157,7 @@ def _shuffled(subjects: NDArray[np.object_], places: NDArray[np.int64], rng: np.
     return min(orders, key=lambda order: int((subjects[order][1:] == subjects[order][:-1]).sum()))
 
 
-def _with_repeats(cases: int, settings: ExportSettings, rng: np.random.Generator) -> NDArray[np.int64]:
+def _with_repeats(cases: int, settings: StudyExportSettings, rng: np.random.Generator) -> NDArray[np.int64]:
     """Places of the cases in the order shown, those that come again twice."""
     room = max(0, cases - settings.repeat_gap)
     count = min(settings.repeats, room)

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
-from msdiff.reader_study.design import REAL, ExportSettings, plan_cases
+from msdiff.reader_study.design import REAL, StudyExportSettings, plan_cases
 from msdiff.reader_study.pictures import as_seen, box_of, packed_image, packed_mask
 from msdiff.reader_study.questions import QUESTIONS
 from msdiff.sampling.shards import MappedShard
@@ -42,7 +42,7 @@ class Study(NamedTuple):
     key: pd.DataFrame
 
 
-def make_study(stack: Stack, shards: Sequence[MappedShard], settings: ExportSettings) -> Study:
+def make_study(stack: Stack, shards: Sequence[MappedShard], settings: StudyExportSettings) -> Study:
     """The study of the shards' held-out samples.
 
     Raises BadInput where a sample has no real follow-up or is not of the stack, or where no slice is left to show.
@@ -78,7 +78,11 @@ def _samples(shards: Sequence[MappedShard], stack: Stack) -> pd.DataFrame:
 
 
 def _page_data(
-    stack: Stack, shards: Sequence[MappedShard], samples: pd.DataFrame, cases: pd.DataFrame, settings: ExportSettings
+    stack: Stack,
+    shards: Sequence[MappedShard],
+    samples: pd.DataFrame,
+    cases: pd.DataFrame,
+    settings: StudyExportSettings,
 ) -> dict[str, Any]:
     """What the script of the page reads; nothing in it depends on a case's kind but the pixels."""
     images, brains, changes = (stack.array(name) for name in (settings.contrast, "brain_mask", "change_mask"))

@@ -11,7 +11,7 @@ from msdiff.errors import BadSettings
 from msdiff.images import Volume, axis_aligned_grid, save
 from msdiff.parcellation import regions
 from msdiff.preprocess import bias, normalisation, registration, skull_stripping
-from msdiff.preprocess.registration import Scan, register_patient
+from msdiff.preprocess.registration import RawScan, register_patient
 from msdiff.settings import Choice
 from msdiff.spaces import resample
 from msdiff.template import load_template, template_brain
@@ -123,7 +123,7 @@ def test_registration_finds_two_poses(choice, head, scan_head, apart_mm):
         *(scan_head(head, degrees, mm) for degrees, mm in [((12, -8, 6), (9, -6, 12)), ((-7, 5, -15), (-12, 8, -5))]),
         strict=True,
     )
-    patient = [Scan(f"ses-{k}", {"t1w": scan}, {}, None) for k, scan in enumerate(scans)]
+    patient = [RawScan(f"ses-{k}", {"t1w": scan}, {}, None) for k, scan in enumerate(scans)]
     maps = register_patient(patient, ["t1w"], GRID, choice)
     between = maps[1]["t1w"] @ np.linalg.inv(maps[0]["t1w"])
     in_head = np.linalg.inv(poses[0])
@@ -135,7 +135,7 @@ def test_registration_finds_two_poses(choice, head, scan_head, apart_mm):
 def test_registration_refuses_unknown_options(name, head):
     with pytest.raises(BadSettings, match="unknown key 'sharpness'"):
         register_patient(
-            [Scan("ses-0", {"t1w": head}, {}, None)],
+            [RawScan("ses-0", {"t1w": head}, {}, None)],
             ["t1w"],
             GRID,
             Choice(backend=name, options=OPTIONS[registration][name] | {"sharpness": 1}),
@@ -221,11 +221,11 @@ def brain_scan(head, lesions=None):
     data = np.where(brain, head.data / 350 - 1, -1).astype(np.float32)
     if lesions is not None:
         data[lesions] = 0.1
-    return regions.Scan({"t1w": Volume(data, head.affine)}, {"t1w": head}, brain)
+    return regions.MniScan({"t1w": Volume(data, head.affine)}, {"t1w": head}, brain)
 
 
 def parcellated(scan, choice):
-    limits = regions.Limits(min_brain_ml=500.0, max_brain_ml=2500.0)
+    limits = regions.VolumeLimits(min_brain_ml=500.0, max_brain_ml=2500.0)
     settings = regions.ParcellationSettings(**dict(choice), limits=limits)
     [(name, labels)] = regions.parcellate([("sub-01", scan)], settings, 1)
     assert name == "sub-01"
@@ -289,7 +289,7 @@ def test_ants_repeats_itself_to_the_bit(in_mni, session):
 @pytest.mark.parametrize("name", ["ants", "greedy"])
 def test_the_same_pose_is_found_twice(name, head, scan_head):
     scan, _ = scan_head(head, (5, -3, 4), (4, -2, 6))
-    patient = [Scan("ses-0", {"t1w": scan}, {}, None)]
+    patient = [RawScan("ses-0", {"t1w": scan}, {}, None)]
     choice = Choice(backend=name, options=OPTIONS[registration][name])
     first, second = (register_patient(patient, ["t1w"], GRID, choice)[0]["t1w"] for _ in range(2))
     np.testing.assert_array_equal(first, second)

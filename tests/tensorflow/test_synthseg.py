@@ -10,7 +10,7 @@ from msdiff.__main__ import main
 from msdiff.errors import BadInput
 from msdiff.images import Volume, axis_aligned_grid, load_labels, save
 from msdiff.parcellation import synthseg
-from msdiff.parcellation.regions import LABELS, Limits, ParcellationSettings, Scan, parcellate
+from msdiff.parcellation.regions import LABELS, MniScan, ParcellationSettings, VolumeLimits, parcellate
 
 keras = pytest.importorskip("keras", reason="TensorFlow is not installed; make environment-synthseg")
 
@@ -65,12 +65,12 @@ def patient(shape, spacing_mm, contrast="t1w"):
     truth = np.where(brain, np.where(x < 0, np.where(y < -18, 3, 2), np.where(y < -18, 42, 41)), 0)
     head = Volume((700 * np.vectorize(LEVELS.get)(truth)).astype(np.float32), grid.affine)
     normalised = Volume(np.where(brain, head.data / 350 - 1, -1).astype(np.float32), grid.affine)
-    return Scan({contrast: normalised}, {contrast: head}, brain), truth
+    return MniScan({contrast: normalised}, {contrast: head}, brain), truth
 
 
 def settings(path, **options):
     options = OPTIONS | {"weights": path} | options
-    return ParcellationSettings(backend="synthseg", options=options, limits=Limits(**LIMITS))
+    return ParcellationSettings(backend="synthseg", options=options, limits=VolumeLimits(**LIMITS))
 
 
 def test_many_scans_of_many_sizes_with_one_load(reads_intensities, monkeypatch):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from msdiff.cluster.dry_run import Job
+from msdiff.cluster.dry_run import PlannedJob
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def job():
     def make(rule, inputs=(), outputs=(), settings=None, resources=None, options=None, **fields):
         told = {} if settings is None else {"settings": (json.dumps(settings),)}
         defaults = {"benchmark": f"results/benchmarks/{rule}.tsv", "wildcards": {}, "threads": 1, "group": None}
-        return Job(
+        return PlannedJob(
             rule,
             inputs=tuple(inputs),
             outputs=tuple(outputs),

@@ -4,7 +4,7 @@ import pytest
 
 from msdiff.cluster.cost_page import misfits, number, page, write_table
 from msdiff.cluster.costs import plan_run
-from msdiff.cluster.records import Record
+from msdiff.cluster.records import JobRecord
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def plan(job):
         ),
     ]
     records = {
-        "register": [Record(0.5, {"subject": "sub-9"}, 0, None, ())],
-        "train": [Record(80.0, {}, 4, "a100", ())],
+        "register": [JobRecord(0.5, {"subject": "sub-9"}, 0, None, ())],
+        "train": [JobRecord(80.0, {}, 4, "a100", ())],
     }
     return plan_run(jobs, records)
 
@@ -53,7 +53,7 @@ def test_what_does_not_fit_is_said(plan, job):
     assert "restarted 3 times" in restarted
     assert any("asks for 4 GPUs, there are 2" in line for line in misfits(plan, gpus=2, free_gb=100))
     assert any("disk" in line for line in misfits(plan, gpus=4, free_gb=-1))
-    slow = plan_run([job("register")], {"register": [Record(2.0, {}, 0, None, ())]})
+    slow = plan_run([job("register")], {"register": [JobRecord(2.0, {}, 0, None, ())]})
     assert "would be ended there" in misfits(slow, None, 100)[0]
 
 

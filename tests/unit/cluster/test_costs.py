@@ -3,12 +3,12 @@ import math
 import pytest
 
 from msdiff.cluster.costs import plan_run, restarts
-from msdiff.cluster.records import Record
+from msdiff.cluster.records import JobRecord
 
 
 def hours(value, gpus=0):
     """A record that speaks for every job without wildcards and with so many GPUs."""
-    return [Record(value, {}, gpus, None, ())]
+    return [JobRecord(value, {}, gpus, None, ())]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from msdiff.cluster.overview import overview
-from msdiff.cluster.progress import Failure, Progress, Submission
+from msdiff.cluster.progress import Failure, RunProgress, Submission
 from msdiff.cluster.slurm import SlurmJob
 
 NOW = 2_000_000_000.0
@@ -20,7 +20,7 @@ def row(lines, title):
 
 
 def test_the_table_counts_jobs_and_submissions(tmp_path):
-    progress = Progress(
+    progress = RunProgress(
         {"register": (3, 8), "train": (0, 1)},
         running=[submission(tmp_path, 7, "rule_train/unet", SlurmJob("RUNNING", "1:00", "5:00", "gpu1"))],
         waiting=[
@@ -45,7 +45,7 @@ def test_a_running_training_tells_its_step(tmp_path):
         "rule train:\n    log: train.log\n    wildcards: architecture=unet\n"
     )
     (tmp_path / "train.log").write_text("12:31:40 msdiff.training: step 20 of 320, loss 0.5\n")
-    lines = overview(Progress({"train": (0, 1)}, running=[work]), tmp_path, NOW)
+    lines = overview(RunProgress({"train": (0, 1)}, running=[work]), tmp_path, NOW)
     assert lines[-1] == "  7  train unet  gpu1  1:00 of 5:00  step 20 of 320, loss 0.5"
 
 
@@ -53,14 +53,14 @@ def test_a_running_training_tells_its_step(tmp_path):
 def test_failures_fill_the_screen(tmp_path, rules):
     failure = Failure("draw", "draw 1", "failed", "line", "x.log", "mend it")
     counts = {f"other_{number}": (0, 100) for number in range(rules)} | {"draw": (0, 100)}
-    lines = overview(Progress(counts, failures=[failure] * 100), tmp_path, NOW)
+    lines = overview(RunProgress(counts, failures=[failure] * 100), tmp_path, NOW)
     assert 56 <= len(lines) <= 60
     assert lines[-1] == f"  and {100 - lines.count('  draw 1  failed')} more"
 
 
 def test_the_page_fits_a_screen_and_says_what_it_leaves_out(tmp_path):
     failure = Failure("draw", "draw 1", "failed", "line", "x.log", "mend it")
-    progress = Progress(
+    progress = RunProgress(
         {f"other_{number}": (0, 100) for number in range(28)} | {"train": (0, 1), "draw": (0, 100)},
         running=[
             submission(tmp_path, n, "rule_train/a" if n == 99 else "rule_draw/a", SlurmJob("RUNNING"))
@@ -77,7 +77,7 @@ def test_the_page_fits_a_screen_and_says_what_it_leaves_out(tmp_path):
 
 
 def test_the_controller_is_at_work_while_it_holds_the_folder(tmp_path):
-    progress = Progress({"train": (0, 1)})
+    progress = RunProgress({"train": (0, 1)})
     assert overview(progress, tmp_path, NOW)[1] == "controller: none has run here"
     logs = tmp_path / ".snakemake/log"
     logs.mkdir(parents=True)
@@ -90,7 +90,7 @@ def test_the_controller_is_at_work_while_it_holds_the_folder(tmp_path):
         "controller: none, last event 5 min ago; start it again to go on",
         "  started as: snakemake --profile slurm all",
     ]
-    assert overview(Progress({"train": (1, 1)}), tmp_path, NOW)[1] == "controller: none, last event 5 min ago"
+    assert overview(RunProgress({"train": (1, 1)}), tmp_path, NOW)[1] == "controller: none, last event 5 min ago"
     (tmp_path / ".snakemake/locks").mkdir()
     (tmp_path / ".snakemake/locks/0.input.lock").touch()
     assert overview(progress, tmp_path, NOW)[1].startswith("controller: at work, last event 5 min ago; if none is,")

@@ -9,8 +9,8 @@ from snakemake_executor_plugin_slurm.partitions import get_best_partition, read_
 
 from msdiff.__main__ import main
 from msdiff.cluster import partitions
-from msdiff.cluster.dry_run import Job
-from msdiff.cluster.partitions import Request, edited, file_text, gpus_of, misfits, propose, requests
+from msdiff.cluster.dry_run import PlannedJob
+from msdiff.cluster.partitions import RuleRequest, edited, file_text, gpus_of, misfits, propose, requests
 
 # As Slurm 22.05 to 24.05 print them with --oneliner.
 PARTITION = (
@@ -330,7 +330,9 @@ def test_what_the_plugin_accepts_one_node_of_that_partition_holds(tmp_path, seed
 
 
 def job(rule, threads=1, benchmark="results/benchmarks/x.tsv", group=None, **resources):
-    return Job(rule, (), (), benchmark, {}, threads, {name: str(value) for name, value in resources.items()}, {}, group)
+    return PlannedJob(
+        rule, (), (), benchmark, {}, threads, {name: str(value) for name, value in resources.items()}, {}, group
+    )
 
 
 def test_requests_are_the_most_of_each_rule_and_of_submitted_jobs_only():
@@ -341,8 +343,8 @@ def test_requests_are_the_most_of_each_rule_and_of_submitted_jobs_only():
         job("pair_scans", benchmark=None, mem_mb=4000),
     ]
     assert requests(jobs) == [
-        Request("parcellate", gpus=0, memory_mb=9000, cores=2, minutes=100),
-        Request("train_generator", gpus=4, memory_mb=64000, cores=8, minutes=1440),
+        RuleRequest("parcellate", gpus=0, memory_mb=9000, cores=2, minutes=100),
+        RuleRequest("train_generator", gpus=4, memory_mb=64000, cores=8, minutes=1440),
     ]
 
 
@@ -372,11 +374,11 @@ def test_requests_that_fit_nowhere_are_told_with_what_to_pass():
         )
     )
     asked = [
-        Request("train_generator", gpus=4, memory_mb=64000, cores=8, minutes=1440),
-        Request("sample_images", gpus=1, memory_mb=128000, cores=4, minutes=120),
-        Request("stack_scans", gpus=0, memory_mb=128000, cores=32, minutes=240),
-        Request("parcellate", gpus=0, memory_mb=128000, cores=32, minutes=600),
-        Request("register", gpus=0, memory_mb=6000, cores=96, minutes=30),
+        RuleRequest("train_generator", gpus=4, memory_mb=64000, cores=8, minutes=1440),
+        RuleRequest("sample_images", gpus=1, memory_mb=128000, cores=4, minutes=120),
+        RuleRequest("stack_scans", gpus=0, memory_mb=128000, cores=32, minutes=240),
+        RuleRequest("parcellate", gpus=0, memory_mb=128000, cores=32, minutes=600),
+        RuleRequest("register", gpus=0, memory_mb=6000, cores=96, minutes=30),
     ]
     *lines, advice = misfits(asked, entries)
     assert lines == [
@@ -389,12 +391,12 @@ def test_requests_that_fit_nowhere_are_told_with_what_to_pass():
         *("--set-resources", "train_generator:gpu=2", "sample_images:mem_mb=96000", "parcellate:runtime=240"),
         *("--set-threads", "register=64"),
     ]
-    assert misfits([Request("register", 0, 6000, 4, 30)], entries) == []
+    assert misfits([RuleRequest("register", 0, 6000, 4, 30)], entries) == []
 
 
 def test_what_is_advised_fits():
     entries = propose(answers([partition("gpu")], [node("g1", "gpu", Gres="gpu:a100:2")]))
-    asked = Request("train_generator", gpus=4, memory_mb=64000, cores=8, minutes=1440)
+    asked = RuleRequest("train_generator", gpus=4, memory_mb=64000, cores=8, minutes=1440)
     assert misfits([asked], entries)
     assert misfits([asked._replace(gpus=2)], entries) == []
 

@@ -17,7 +17,7 @@ from msdiff.detection.detectors import (
     DetectorSettings,
     DetectorTask,
     LossSettings,
-    Slices,
+    SlicePairs,
     augment,
     change_probability,
     detection_loss,
@@ -81,7 +81,7 @@ def task(stack, shards=(), mix="1-0", **changes) -> DetectorTask:
 
 def test_slices_are_those_of_the_stack_and_of_the_shards(stack, shards):
     listed = mix_slices(stack, "1-1", shards, BY_SLICE, 0)
-    slices = Slices(stack, listed, "flair")
+    slices = SlicePairs(stack, listed, "flair")
     places = np.array([3, len(listed) - 1])
     baseline, follow_up, change = slices.read(places)
     for item, place in enumerate(places):
@@ -98,7 +98,7 @@ def test_slices_are_those_of_the_stack_and_of_the_shards(stack, shards):
 def test_shards_of_another_grid_are_refused(stack, shards):
     listed = mix_slices(stack, "1-1", shards, BY_SLICE, 0)
     other = stack._replace(folder=stack.folder)
-    slices = Slices(other, listed, "flair")
+    slices = SlicePairs(other, listed, "flair")
     assert len(slices) == len(listed)
     from msdiff.detection.detectors import _check_shards
 

@@ -9,7 +9,7 @@ import pytest
 from msdiff.errors import BadInput
 from msdiff.images import Volume, axis_aligned_grid
 from msdiff.parcellation.freesurfer import load
-from msdiff.parcellation.regions import Limits, ParcellationSettings, Scan, parcellate
+from msdiff.parcellation.regions import MniScan, ParcellationSettings, VolumeLimits, parcellate
 
 GRID = axis_aligned_grid((50, 60, 22), (3.0, 3.0, 6.0), (0.0, 0.0, 0.0))
 OPTIONS = {"command": "mri_synthseg", "contrasts": ["t1w"], "image": "heads", "robust": False, "cpu": True}
@@ -41,7 +41,7 @@ def scan(level=800.0):
     x, y, z = (np.indices(GRID.shape).reshape(3, -1).T @ GRID.affine[:3, :3].T + GRID.affine[:3, 3]).T
     radius = np.sqrt(x**2 + y**2 + z**2).reshape(GRID.shape)
     head = Volume(np.where(radius < 50, level, np.where(radius < 62, 500, 10)).astype(np.float32), GRID.affine)
-    return Scan({"t1w": head}, {"t1w": head}, radius < 62)
+    return MniScan({"t1w": head}, {"t1w": head}, radius < 62)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def install(tmp_path, monkeypatch):
 
 
 def settings(**options):
-    limits = Limits(min_brain_ml=500.0, max_brain_ml=2500.0)
+    limits = VolumeLimits(min_brain_ml=500.0, max_brain_ml=2500.0)
     return ParcellationSettings(backend="freesurfer", options=OPTIONS | options, limits=limits)
 
 

@@ -10,9 +10,9 @@ from msdiff.images import Volume, axis_aligned_grid
 from msdiff.parcellation import plain
 from msdiff.parcellation.regions import (
     LABELS,
-    Limits,
+    MniScan,
     ParcellationSettings,
-    Scan,
+    VolumeLimits,
     label,
     parcellate,
     volumes,
@@ -27,11 +27,11 @@ def scan(data, contrast="t1w"):
     image = Volume(np.broadcast_to(data, GRID.shape).astype(np.float32), GRID.affine)
     brain = np.zeros(GRID.shape, dtype=bool)
     brain[1:7, 1:7, 1:3] = True
-    return Scan({contrast: image}, {contrast: image}, brain)
+    return MniScan({contrast: image}, {contrast: image}, brain)
 
 
 def settings(backend, options=None, **limits):
-    volumes_ml = Limits(**({"min_brain_ml": 500.0, "max_brain_ml": 2500.0} | limits))
+    volumes_ml = VolumeLimits(**({"min_brain_ml": 500.0, "max_brain_ml": 2500.0} | limits))
     return ParcellationSettings(backend=backend, options=options or {}, limits=volumes_ml)
 
 

@@ -8,7 +8,7 @@ import pytest
 from msdiff.errors import BadInput, BadSettings
 from msdiff.images import Volume, axis_aligned_grid
 from msdiff.parcellation import samseg
-from msdiff.parcellation.regions import Limits, ParcellationSettings, Scan, parcellate
+from msdiff.parcellation.regions import MniScan, ParcellationSettings, VolumeLimits, parcellate
 
 GRID = axis_aligned_grid((6, 4, 3), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0))
 # On a grid of its own, as MGH: every voxel of the first input, mirrored, with the codes of the words behind --codes.
@@ -42,7 +42,7 @@ def program(tmp_path):
 def scan(*contrasts):
     image = Volume(np.arange(72, dtype=np.float32).reshape(GRID.shape), GRID.affine)
     images = dict.fromkeys(contrasts, image)
-    return Scan(images, images, np.ones(GRID.shape, dtype=bool))
+    return MniScan(images, images, np.ones(GRID.shape, dtype=bool))
 
 
 def options(command, *arguments, contrasts="preferred"):
@@ -66,7 +66,7 @@ def test_the_stage_takes_its_labels_inside_the_brain(program):
     settings = ParcellationSettings(
         backend="samseg",
         options=options(program(DRAW), "--codes", "[2, 3, 41, 42, 258]"),
-        limits=Limits(min_brain_ml=0.1, max_brain_ml=1.0),
+        limits=VolumeLimits(min_brain_ml=0.1, max_brain_ml=1.0),
     )
     brain = np.ones(GRID.shape, dtype=bool)
     brain[0] = False

@@ -11,7 +11,7 @@ import pytest
 from msdiff.errors import BadInput, BadSettings
 from msdiff.images import Volume, axis_aligned_grid
 from msdiff.parcellation import synthseg
-from msdiff.parcellation.regions import LABELS, Scan
+from msdiff.parcellation.regions import LABELS, MniScan
 
 GRID = axis_aligned_grid((60, 64, 20), (1.0, 1.0, 3.0), (0.0, -10.0, 5.0))
 OPTIONS = {
@@ -138,7 +138,7 @@ def scan_of(**images):
         for name, bright in images.items()
     }
     normalised = {name: Volume(np.where(brain, 0.5, -1).astype(np.float32), GRID.affine) for name in images}
-    return Scan(normalised, heads, brain)
+    return MniScan(normalised, heads, brain)
 
 
 def finds_bright(image):

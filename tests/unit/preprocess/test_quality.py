@@ -12,8 +12,8 @@ from msdiff.images import Volume, axis_aligned_grid, load_image, load_mask
 from msdiff.preprocess.quality import (
     MEASURES,
     Anatomy,
+    CheckedScan,
     QualitySettings,
-    Scan,
     correlation,
     coverage,
     flags,
@@ -83,7 +83,7 @@ def scan(image, matrix=np.eye(4), masks=None, noise_sd=10.0, seed=0):  # noqa: B
     raw = Volume(data.astype(np.float32), raw.affine)
     corrected = resample(raw, GRID, matrix)
     normalised = {"flair": (corrected.data / 640 * 2 - 1).astype(np.float32)}
-    return Scan(raw, {"flair": field}, {"flair": matrix}, corrected, normalised, masks or {}, 1.0, 0.005)
+    return CheckedScan(raw, {"flair": field}, {"flair": matrix}, corrected, normalised, masks or {}, 1.0, 0.005)
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0, 0.0), (1.0, -1.5, 0.8), (-2.0, 1.0, 2.5)])

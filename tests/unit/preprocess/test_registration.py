@@ -5,7 +5,7 @@ from scipy.linalg import expm
 from msdiff.errors import BadInput
 from msdiff.images import Volume, axis_aligned_grid
 from msdiff.preprocess import registration
-from msdiff.preprocess.registration import Scan, even, midway_maps, register_patient, resample_scan
+from msdiff.preprocess.registration import RawScan, even, midway_maps, register_patient, resample_scan
 from msdiff.settings import Choice
 
 GRID = axis_aligned_grid((16, 16, 12), (4.0, 4.0, 4.0), (0.0, 0.0, 0.0))
@@ -57,7 +57,7 @@ def test_both_sessions_are_smoothed_alike():
 
     def spreads(maps):
         for image, matrix in zip(noise, maps, strict=True):
-            moved = resample_scan(Scan("ses", {"flair": image}, {}, None), {"flair": matrix}, grid, "flair")
+            moved = resample_scan(RawScan("ses", {"flair": image}, {}, None), {"flair": matrix}, grid, "flair")
             yield float(moved["flair"].data[8:-8, 8:-8, 8:-8].std())
 
     way = motion(np.random.default_rng(4), 0.1)
@@ -71,7 +71,7 @@ def test_masks_stay_masks_of_their_size():
     mask = np.zeros(GRID.shape, dtype=bool)
     mask[3:12, 4:13, 3:9] = True
     image = Volume(np.where(mask, 100, 0).astype(np.float32), GRID.affine)
-    scan = Scan("ses", {"flair": image}, {"brain_mask": Volume(mask, GRID.affine)}, None)
+    scan = RawScan("ses", {"flair": image}, {"brain_mask": Volume(mask, GRID.affine)}, None)
     grid = axis_aligned_grid((48, 48, 36), (1.5, 1.5, 1.5), (0.0, 0.0, 0.0))
     moved = resample_scan(scan, {"flair": expm(motion(np.random.default_rng(5), 0.05))}, grid, "flair")
     assert moved["brain_mask"].data.dtype == bool
@@ -86,7 +86,7 @@ def test_change_mask_goes_by_its_own_space():
     flair = Volume(np.random.default_rng(0).random(GRID.shape, dtype=np.float32), GRID.affine)
     mask = np.zeros(GRID.shape, dtype=bool)
     mask[8, 8, 6] = True
-    scan = Scan(
+    scan = RawScan(
         "ses-1",
         {"flair": flair},
         {name: Volume(mask, GRID.affine) for name in ("change_mask", "lesion_mask")},
@@ -99,7 +99,7 @@ def test_change_mask_goes_by_its_own_space():
 
 
 def test_first_contrast_must_be_there(head):
-    scan = Scan("ses-0", {"t1w": head}, {}, None)
+    scan = RawScan("ses-0", {"t1w": head}, {}, None)
     with pytest.raises(BadInput, match="ses-0: expected the contrast 'flair'"):
         register_patient([scan], ["flair", "t1w"], GRID, Choice(backend="plain", options={}))
 
@@ -108,7 +108,9 @@ def test_absurd_scaling_is_refused(head, monkeypatch):
     monkeypatch.setitem(registration.BACKENDS, "shrink", f"{__name__}:unused")
     monkeypatch.setattr(registration.backends, "load", lambda table, name: lambda *_, options: np.diag([2.0, 2, 2, 1]))
     with pytest.raises(BadInput, match=r"expected a brain of 0\.4 to 1\.5 template volumes, got 8\.00"):
-        register_patient([Scan("ses-0", {"t1w": head}, {}, None)], ["t1w"], GRID, Choice(backend="shrink", options={}))
+        register_patient(
+            [RawScan("ses-0", {"t1w": head}, {}, None)], ["t1w"], GRID, Choice(backend="shrink", options={})
+        )
 
 
 def test_two_coils_leave_the_same_head(head):

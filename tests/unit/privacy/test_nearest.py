@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from msdiff.errors import BadInput
 from msdiff.privacy import nearest as module
-from msdiff.privacy.slices import Slices, correlations
+from msdiff.privacy.slices import AveragedSlices, correlations
 from msdiff.privacy.thresholds import NearestSettings
 
 SETTINGS = NearestSettings(reference=("validation", "test"), percentile=99.0)
@@ -24,7 +24,7 @@ def test_search_agrees_with_a_loop_over_correlations():
     patients, others = pd.Series(rng.choice(list("abc"), 30)), pd.Series(rng.choice(list("abc"), 20))
 
     def whole(vectors):
-        return Slices(vectors.astype(np.float32), np.ones(vectors.shape, dtype=np.float32))
+        return AveragedSlices(vectors.astype(np.float32), np.ones(vectors.shape, dtype=np.float32))
 
     def similarities(part):
         return correlations(whole(queries).at(part), whole(references), 0.5)

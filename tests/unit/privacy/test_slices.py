@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from msdiff.privacy.slices import Slices, averaged, correlations, paired_correlations
+from msdiff.privacy.slices import AveragedSlices, averaged, correlations, paired_correlations
 
 
 @pytest.fixture
@@ -65,6 +65,6 @@ def test_without_contrast_a_slice_is_like_nothing():
 
 
 def test_some_of_the_slices_and_pixels():
-    taken = Slices(np.arange(12.0).reshape(3, 4), np.ones((3, 4))).at(slice(1, 3), [True, False, False, True])
+    taken = AveragedSlices(np.arange(12.0).reshape(3, 4), np.ones((3, 4))).at(slice(1, 3), [True, False, False, True])
     np.testing.assert_array_equal(taken.pixels, [[4, 7], [8, 11]])
     assert taken.inside.shape == (2, 2)

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from msdiff.errors import BadInput
-from msdiff.reader_study.design import SLICE, ExportSettings, plan_cases
+from msdiff.reader_study.design import SLICE, StudyExportSettings, plan_cases
 from msdiff.settings import check
 
 SETTINGS = {
@@ -33,7 +33,7 @@ def samples(generators=("a",), patients=8, slices=24):
 
 
 def plan(generators=("a",), patients=8, **changes):
-    return plan_cases(samples(generators, patients), SLICE_MM, check(ExportSettings, SETTINGS | changes))
+    return plan_cases(samples(generators, patients), SLICE_MM, check(StudyExportSettings, SETTINGS | changes))
 
 
 def once(cases):
@@ -65,7 +65,7 @@ def test_generators_share_the_synthetic_cases_and_show_the_same_slices():
     cases = once(plan(("b", "a"), synthetic_share=0.6))
     assert cases["generator"].value_counts().to_dict() == {"a": 12, "b": 12, "": 16}
     only_one = pd.concat([samples(("a", "b"), patients=3), samples(("a",), patients=8)])
-    shown = plan_cases(only_one.drop_duplicates(), SLICE_MM, check(ExportSettings, SETTINGS))
+    shown = plan_cases(only_one.drop_duplicates(), SLICE_MM, check(StudyExportSettings, SETTINGS))
     assert set(shown["subject"]) == {"sub-0", "sub-1", "sub-2"}
 
 

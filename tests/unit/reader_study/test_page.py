@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from msdiff.errors import BadInput
-from msdiff.reader_study.design import ExportSettings
+from msdiff.reader_study.design import StudyExportSettings
 from msdiff.reader_study.page import KEY_COLUMNS, make_study
 from msdiff.sampling.shards import map_shard
 from msdiff.settings import check
 
 
 def made(stack, shards, settings, **changes):
-    return make_study(stack, shards, check(ExportSettings, settings | changes))
+    return make_study(stack, shards, check(StudyExportSettings, settings | changes))
 
 
 def data_of(page):
