@@ -4,6 +4,7 @@ import copy
 import json
 import os
 from collections import namedtuple
+from functools import cache
 
 import pandas as pd
 from snakemake.utils import update_config
@@ -175,15 +176,18 @@ def contrasts(wildcards):
     return config["cohort"][wildcards.cohort]["contrasts"]
 
 
-def patient_scans(wildcards):
-    """A patient's rows of the sheet."""
-    scans = SCANS[wildcards.cohort]
-    return scans[scans["subject"] == wildcards.subject]
+@cache
+def rows_by_subject(cohort):
+    """The sheet's rows of each patient of a cohort, as dicts."""
+    rows = {subject: [] for subject in SUBJECTS[cohort]}
+    for row in SCANS[cohort].to_dict("records"):
+        rows[row["subject"]].append(row)
+    return rows
 
 
 def patient_rows(wildcards):
     """A patient's sheet rows as one JSON argument, empty cells left out."""
-    rows = patient_scans(wildcards).to_dict("records")
+    rows = rows_by_subject(wildcards.cohort)[wildcards.subject]
     columns = {"subject", "session", *contrasts(wildcards), *MASKS}
     return json.dumps(
         [
@@ -197,9 +201,11 @@ def patient_files(wildcards):
     """A patient's raw images and masks, or the folder that the phantom is drawn in."""
     if config["cohort"][wildcards.cohort]["sheet"] is None:
         return f"results/cohorts/{wildcards.cohort}/raw/{wildcards.subject}"
-    rows = patient_scans(wildcards)
-    columns = [column for column in [*contrasts(wildcards), *MASKS] if column in rows]
-    return sorted({path for column in columns for path in rows[column] if path})
+    rows = rows_by_subject(wildcards.cohort)[wildcards.subject]
+    columns = [*contrasts(wildcards), *MASKS]
+    return sorted(
+        {row[column] for row in rows for column in columns if row.get(column)}
+    )
 
 
 def preprocessed(cohort, batch, step):
@@ -265,9 +271,8 @@ def region_batches(wildcards):
 
 def region_batch(wildcards):
     """The parcellation job's folder that holds a patient's regions: what a rule takes as input."""
-    batches = BATCHES[wildcards.cohort].items()
-    batch = next(batch for batch, subjects in batches if wildcards.subject in subjects)
-    return f"results/parcellation/{wildcards.cohort}/{batch}"
+    place = SUBJECTS[wildcards.cohort].index(wildcards.subject)
+    return f"results/parcellation/{wildcards.cohort}/{place // PER_JOB:03d}"
 
 
 def region_folder(wildcards):
@@ -292,6 +297,7 @@ def images_of_all_patients(wildcards):
     return [f"{phantom_folder(wildcards)}/{subject}" for subject in SUBJECTS[cohort]]
 
 
+@cache
 def lacking_for_forecasts(cohort):
     """Why there are no forecasts of a cohort, in one line; empty where there are.
 
@@ -310,9 +316,12 @@ def lacking_for_forecasts(cohort):
     if not filled & {"lesion_mask", "change_mask"}:
         lacking.append("column change_mask or lesion_mask")
     wanted = {f"ses-{session}" for session in slabs["sessions"]}
-    sessions = scans.groupby("subject")["session"].agg(set)
-    followed = sessions[[wanted <= there for there in sessions]].index
-    if followed.empty:
+    followed = [
+        subject
+        for subject, rows in rows_by_subject(cohort).items()
+        if wanted <= {row["session"] for row in rows}
+    ]
+    if not followed:
         lacking.append(
             f"a patient with the sessions {', '.join(sorted(wanted))} (forecasting.slabs.sessions), "
             f"it has {', '.join(sorted(set(scans['session'])))}"
@@ -453,21 +462,29 @@ def settings(dpath=None, **parts):
     A function and no string, for Snakemake reads braces in a string as wildcards.
     """
 
-    def section(path, wildcards):
-        # Not Snakemake's lookup, which walks through the whole config each time, a third of the time of a plan.
-        found = config
-        for key in path.format(**wildcards).split("/"):
-            found = found[key]
-        return chosen(found)
-
     def as_json(wildcards):
-        values = section(dpath, wildcards) if dpath else {}
-        values = values | {
-            name: section(path, wildcards) for name, path in parts.items()
-        }
-        return json.dumps(values, sort_keys=True)
+        own = dpath and dpath.format(**wildcards)
+        named = tuple((name, path.format(**wildcards)) for name, path in parts.items())
+        return sections_as_json(own, named)
 
     return as_json
+
+
+@cache
+def sections_as_json(own, named):
+    """The section of the path `own`, and sections under names, as JSON: once for all jobs that take the same."""
+    values = (section(own) if own else {}) | {
+        name: section(path) for name, path in named
+    }
+    return json.dumps(values, sort_keys=True)
+
+
+def section(path):
+    """A section of the config by its path; Snakemake's lookup takes a third of the time of a plan."""
+    found = config
+    for key in path.split("/"):
+        found = found[key]
+    return chosen(found)
 
 
 def of_generators(path):
