@@ -72,8 +72,7 @@ def read_sheet(path: str | Path, contrasts: Sequence[str], check_files: bool = T
 def drop_excluded(table: pd.DataFrame) -> pd.DataFrame:
     """The scans whose `exclude` is empty, sorted by subject and session; the others are named in the log.
 
-    A change mask that counts from an excluded scan is emptied, for the baseline then is an earlier one. The workflow
-    (cohort_scans in common.smk) does the same.
+    A change mask that counts from an excluded scan is emptied, for the baseline then is an earlier one.
     """
     table = table.sort_values(["subject", "session"], kind="stable").reset_index(drop=True)
     excluded = table["exclude"] != ""
@@ -106,7 +105,10 @@ def _read(path: Path) -> pd.DataFrame:
         # Spreadsheets write a byte order mark.
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such sheet; write one by index-scans, or correct the path") from error
+        raise BadInput(
+            f"{path}: no such sheet; write one with `python -m msdiff index-scans --source SOURCE --root DIR "
+            "--out SHEET`, or correct the path"
+        ) from error
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise BadInput(f"{path}: expected a tab-separated sheet, cannot read it ({reason})") from error

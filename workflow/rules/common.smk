@@ -9,55 +9,29 @@ from functools import cache
 import pandas as pd
 from snakemake.utils import update_config
 
+from msdiff.cohort.sheets import MASKS, read_sheet
+from msdiff.errors import BadInput
+
 
 def cohort_scans(cohort):
     """The sheet rows (subject, session, paths) of a cohort, the phantom's from its numbers alone."""
     sheet = config["cohort"][cohort]["sheet"]
     if sheet is None:
         return phantom_scans(cohort)
-    if not os.path.isfile(sheet):
-        stop(
-            f"{sheet}: no such sheet (cohort.{cohort}.sheet); "
-            "write one with `python -m msdiff index-scans --source SOURCE --root DIR --out SHEET`"
-        )
-    scans = pd.read_csv(
-        sheet, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig"
-    )
-    scans = scans.fillna("").apply(lambda column: column.str.strip())
-    if {"subject", "session", "exclude"} <= set(scans):
-        scans = without_excluded(scans)
-    if scans.empty:
-        stop(f"{sheet}: expected a scan to use, got none; see the column exclude")
-    for row in scans.to_dict("records"):
-        check(
-            {column: value for column, value in row.items() if value},
-            "scans",
-            f"{sheet}: {row.get('subject')} {row.get('session')}",
-        )
-    for column in [*config["cohort"][cohort]["contrasts"], *MASKS]:
-        if column in scans:
-            scans[column] = [
-                path and os.path.join(os.path.dirname(sheet), path)
-                for path in scans[column]
-            ]
-            missing = [
-                path for path in scans[column] if path and not os.path.isfile(path)
-            ]
-            if missing:
-                stop(
-                    f"{sheet}: column {column}: no such file {missing[0]}; correct the path"
-                )
+    contrasts = config["cohort"][cohort]["contrasts"]
+    try:
+        scans = read_sheet(sheet, contrasts)
+    except BadInput as error:
+        stop(str(error))
+    for column in [*contrasts, *MASKS]:
+        scans[column] = [within_folder(path) for path in scans[column]]
     return scans
 
 
-def without_excluded(scans):
-    """The scans to use; a change mask that counts from an excluded scan is emptied (drop_excluded in sheets.py)."""
-    ordered = scans.sort_values(["subject", "session"], kind="stable")
-    excluded = ordered["exclude"] != ""
-    after_excluded = excluded.groupby(ordered["subject"]).shift(fill_value=False)
-    of_change = scans.columns.intersection(["change_mask", "change_mask_transform"])
-    scans.loc[after_excluded.reindex(scans.index), of_change] = ""
-    return scans[scans["exclude"] == ""].reset_index(drop=True)
+def within_folder(path):
+    """A path relative to the working folder where it lies within: a study that is moved keeps its results."""
+    folder = os.path.join(os.getcwd(), "")
+    return path.removeprefix(folder)
 
 
 def phantom_scans(cohort):
@@ -83,14 +57,6 @@ def phantom_scans(cohort):
             rows.append(row)
     return pd.DataFrame(rows).fillna("")
 
-
-MASKS = [
-    "lesion_mask",
-    "change_mask",
-    "change_mask_transform",
-    "enhancing_mask",
-    "brain_mask",
-]
 
 STUDY = config["study"]
 if STUDY not in config["cohort"]:
