@@ -15,6 +15,8 @@ from msdiff.writing import whole_file
 
 # Published masks and images of one scan differ in the seventh digit of their headers.
 GRID_TOLERANCE_MM = 0.01
+# Value of a normalised scan outside the brain.
+BACKGROUND = -1.0
 
 
 class Grid(NamedTuple):

@@ -12,7 +12,7 @@ import pandas as pd
 from msdiff.cli.patient import add_patient_output, patient_rows
 from msdiff.images import Grid, check_grid, load_grid, load_image, load_labels, load_mask
 from msdiff.patients import image_path, patient_images
-from msdiff.preprocess.quality import MASKS, Anatomy, CheckedScan, QualitySettings, flags, measure, score
+from msdiff.preprocess.quality import MEASURED_MASKS, Anatomy, CheckedScan, QualitySettings, flags, measure, score
 from msdiff.settings import read
 from msdiff.spaces import load_itk_affine
 from msdiff.template import load_template, template_brain
@@ -91,7 +91,7 @@ def load_scan(
         for contrast in contrasts
     }
     masks = {}
-    for name in MASKS.values():
+    for name in MEASURED_MASKS.values():
         path = image_path(arguments.registered, session, name)
         if path.is_file():
             masks[name] = np.asarray(load_mask(path, grid).data, dtype=np.bool_)

@@ -94,10 +94,10 @@ def card_title(path: Path) -> str:
 
 def read_scans(arguments: argparse.Namespace, table: "pd.DataFrame", shown: int) -> "ScanParts":
     """The scans of the table of quality control, with their pictures, and those that the sheet excludes."""
+    from msdiff.lists import read_results
     from msdiff.report.scans import scan_parts
-    from msdiff.tables.layout import read_list
 
     if arguments.pictures is None or arguments.sheet is None:
         raise BadInput("quality.csv: expected --pictures and --sheet beside it, got only one or none; give both")
-    sheet = read_list(arguments.sheet, ["subject", "session"])
+    sheet = read_results(arguments.sheet, ["subject", "session"])
     return scan_parts(table, arguments.pictures, arguments.out, shown, sheet)

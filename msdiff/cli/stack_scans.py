@@ -27,8 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Stack the scans of all pairs."""
+    from msdiff.lists import read_list
     from msdiff.settings import read
-    from msdiff.stack.writing import PAIR_COLUMNS, SCAN_COLUMNS, Folders, StackSettings, read_list, write_stack
+    from msdiff.stack.writing import PAIR_COLUMNS, SCAN_COLUMNS, Folders, StackSettings, write_stack
 
     settings = read(StackSettings, arguments.settings)
     scans, pairs = read_list(arguments.scans, SCAN_COLUMNS), read_list(arguments.pairs, PAIR_COLUMNS)

@@ -33,6 +33,7 @@ import numpy as np
 import pandas as pd
 
 from msdiff.errors import BadInput
+from msdiff.lists import read_list
 from msdiff.sampling.shards import map_shard
 from msdiff.settings import Settings
 from msdiff.stack.reading import Stack
@@ -101,17 +102,7 @@ def mix_slices(stack: Stack, mix: str, shards: Sequence[str | Path], settings: M
 
 def load_mix(path: str | Path) -> pd.DataFrame:
     """Read a mix that was written as TSV; BadInput where it is not one or lists nothing."""
-    try:
-        table = pd.read_csv(path, sep="\t", keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: expected a list of slices, cannot read it ({error})") from error
-    missing = [column for column in MIX_COLUMNS if column not in table]
-    if missing or table.empty:
-        raise BadInput(
-            f"{path}: expected slices with the columns {', '.join(MIX_COLUMNS)}, got {len(table)} rows without "
-            f"{', '.join(missing) or 'nothing missing'}; write it with mix-slices"
-        )
-    return table
+    return read_list(path, MIX_COLUMNS, "a list of slices", "write it with mix-slices", needs_rows=True)
 
 
 def parse_mix(mix: str) -> Parts:

@@ -37,7 +37,7 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from msdiff.errors import BadInput, BadSettings
-from msdiff.images import Grid
+from msdiff.images import BACKGROUND, Grid
 from msdiff.metrics.regional import REGIONS, ReadoutSettings, read_out
 from msdiff.settings import Settings
 from msdiff.stack.reading import Stack, digest_of, mapped
@@ -45,9 +45,8 @@ from msdiff.stack.writing import open_array
 from msdiff.writing import whole_folder
 
 NET2 = "net2"
-MASKS = ("lesion_mask", "enhancing_mask")
+MASK_CHANNELS = ("lesion_mask", "enhancing_mask")
 INDEX = ("patients.tsv", "slab.json")
-BACKGROUND = -1.0
 
 Session = Annotated[str, Field(pattern="^[A-Za-z0-9]+$")]
 Image = Annotated[str, Field(pattern="^[a-z0-9_]+$")]
@@ -272,7 +271,7 @@ def _lack(scans: pd.DataFrame, settings: SlabSettings) -> str:
     for image in settings.images:
         for session in wanted:
             scan = of_session[session]
-            there = getattr(scan, f"has_{image}", 0) if image in MASKS else image in str(scan.contrasts).split()
+            there = getattr(scan, f"has_{image}", 0) if image in MASK_CHANNELS else image in str(scan.contrasts).split()
             if not there:
                 return f"no {image} at {session}"
     for scan in scans.itertuples():
@@ -333,7 +332,7 @@ def cut(stack: Stack, patient: Patient, settings: SlabSettings, planes: slice) -
         sessions = [np.asarray(array[row, planes]) for row in patient.rows]
         volumes[image] = (
             [blurred(mask > 0, settings.label_blur) for mask in sessions]
-            if image in MASKS
+            if image in MASK_CHANNELS
             else scaled(sessions, brain, settings.clip_deviations, f"{patient.subject}: {image}")
         )
     channels = [volumes[image][session] for session in range(len(patient.rows)) for image in settings.images]

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from msdiff import backends
 from msdiff.errors import BadInput
+from msdiff.images import BACKGROUND
 from msdiff.preprocess.options import split
 from msdiff.settings import Choice, Settings, check
 
@@ -26,8 +27,6 @@ BACKENDS = {
     "zscore": "msdiff.preprocess.normalisation:zscore",
     "whitestripe": "msdiff.preprocess.whitestripe:fit",
 }
-
-OUTSIDE = -1.0
 
 
 class GainOptions(Settings):
@@ -93,7 +92,7 @@ def normalise(
         line = slope * ratio * inside + intercept
         gains[session] = ratio
         clipped[session] = float((np.abs(line) > 1).mean())
-        data = np.full(brain.shape, OUTSIDE, dtype=np.float32)
+        data = np.full(brain.shape, BACKGROUND, dtype=np.float32)
         data[brain] = np.clip(line, -1, 1)
         normalised[session] = data
     return normalised, Line(float(slope), float(intercept), baseline_session, gains, clipped)

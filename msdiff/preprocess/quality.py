@@ -69,7 +69,7 @@ MEASURES = {
 }
 # Shares that are best at 1, and mutual information, which is 1 of two images that have nothing in common.
 REFERENCES = dict.fromkeys(("coverage", "template_dice", "session_correlation", "template_nmi", "contrast_nmi"), 1.0)
-MASKS = {"lesion": "lesion_mask", "change": "change_mask"}
+MEASURED_MASKS = {"lesion": "lesion_mask", "change": "change_mask"}
 
 # FreeSurfer's codes by tissue: cerebral white matter, cerebral cortex, ventricles and other fluid.
 WHITE_MATTER = (2, 41)
@@ -114,7 +114,7 @@ class CheckedScan(NamedTuple):
 
     `raw` is the first contrast, `raw_grids` are all contrasts' grids, `maps` (4, 4) take points of MNI space to points
     of the raw image, RAS+ mm, by contrast. `corrected` is the first contrast with its skull, `normalised` are all
-    contrasts in [-1, 1]. `masks` are those of MASKS that are known. `gain` and `clipped` are the normalisation's.
+    contrasts in [-1, 1]. `masks` are the known ones of MEASURED_MASKS. `gain` and `clipped` are the normalisation's.
     """
 
     raw: Volume
@@ -175,7 +175,7 @@ def measure(
             "session_correlation": correlation(before.normalised[first][brain], image[brain]),
             "residual_shift_mm": residual_shift_mm(before.corrected, scan.corrected, brain, settings.smoothing_mm),
         }
-    for name, kind in MASKS.items():
+    for name, kind in MEASURED_MASKS.items():
         if kind in scan.masks:
             mask = scan.masks[kind]
             within, total = int((mask & brain).sum()), int(mask.sum())

@@ -23,11 +23,11 @@ import numpy as np
 import pandas as pd
 
 from msdiff.errors import BadInput
+from msdiff.lists import read_list
 from msdiff.networks.weights import read_description, sha256
 from msdiff.sampling.shards import map_shard
 from msdiff.settings import digest
 from msdiff.stack.reading import Stack
-from msdiff.stack.writing import read_list
 
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from typing import Literal
 import pandas as pd
 
 from msdiff.errors import BadInput
+from msdiff.lists import read_list
 from msdiff.reader_study.page import KEY_COLUMNS
 from msdiff.reader_study.questions import NAMES, SCORES
 from msdiff.settings import Settings
@@ -57,11 +58,8 @@ def read_key(folder: Path, study: str) -> pd.DataFrame:
     path = key_path(folder, study)
     if not path.is_file():
         raise BadInput(f"{path}: no such key; were these answers given to a page of another run or cohort?")
-    try:
-        key = pd.read_csv(path, sep="\t", keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: expected the key of a reader study, cannot read it ({error})") from error
-    if list(key.columns) != KEY_COLUMNS or key.empty:
+    key = read_list(path, KEY_COLUMNS, "the key of a reader study", "export the study again", needs_rows=True)
+    if list(key.columns) != KEY_COLUMNS:
         raise BadInput(f"{path}: expected the key of a reader study ({', '.join(KEY_COLUMNS)}); export the study again")
     return key
 

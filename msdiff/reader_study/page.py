@@ -21,6 +21,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
+from msdiff.images import BACKGROUND
 from msdiff.reader_study.design import REAL, StudyExportSettings, plan_cases
 from msdiff.reader_study.pictures import as_seen, box_of, packed_image, packed_mask
 from msdiff.reader_study.questions import QUESTIONS
@@ -31,8 +32,6 @@ HERE = Path(__file__).parent
 KEY_COLUMNS = ["study", "case", "kind", "generator", "subject", "baseline_row", "follow_up_row", "slice", "repeat_of"]
 # Around the brain, of what the page shows.
 MARGIN_PIXELS = 2
-# Background of a normalised scan.
-OUTSIDE = -1.0
 
 
 class Study(NamedTuple):
@@ -96,7 +95,7 @@ def _page_data(
         if case["kind"] != REAL:
             shard, place = drawn.loc[(case["generator"], *rows, number)]
             follow_up = shards[shard].slices(np.array([place]))[0][0]
-        shown = (np.where(brain, image, OUTSIDE) for image in (baseline, follow_up))
+        shown = (np.where(brain, image, BACKGROUND) for image in (baseline, follow_up))
         pictures.append((*shown, changes[rows[1], number] > 0))
         inside.append(brain | pictures[-1][2])
     box = box_of(np.stack(inside), MARGIN_PIXELS)

@@ -19,12 +19,11 @@ from scipy import ndimage
 from tqdm import tqdm
 
 from msdiff.errors import BadInput
-from msdiff.images import Grid, check_grid, load_image, load_labels, load_mask
+from msdiff.images import BACKGROUND, Grid, check_grid, load_image, load_labels, load_mask
 from msdiff.patients import image_path
 from msdiff.settings import Settings
 from msdiff.writing import whole_folder
 
-OUTSIDE = -1.0
 SCAN_COLUMNS = ("subject", "session", "days", "arm", "split")
 PAIR_COLUMNS = ("subject", "arm", "split", "baseline_session", "follow_up_session", "interval_days")
 IN_SCANS = np.ones((3, 3, 3))
@@ -90,7 +89,7 @@ def write_stack(
             known = []
             for contrast in contrasts:
                 path = image_path(_folder(folders.normalised, subject), session, contrast)
-                data = np.full(grid.shape, OUTSIDE, dtype=np.float16)
+                data = np.full(grid.shape, BACKGROUND, dtype=np.float16)
                 if path.is_file():
                     image = load_image(path)
                     check_grid(image.grid, grid, str(path))
@@ -128,18 +127,6 @@ def write_stack(
         index.to_csv(folder / "slices.tsv", sep="\t", index=False)
         (folder / "grid.json").write_text(json.dumps({"shape": grid.shape, "affine": grid.affine.tolist()}) + "\n")
     log.info("wrote %s: %d scans, %d pairs, %d slices", out, len(rows), len(pairs), len(index))
-
-
-def read_list(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a working list (TSV), text as text; BadInput where it is missing or lacks a column."""
-    try:
-        table = pd.read_csv(path, sep="\t", keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: expected a tab-separated list, cannot read it ({error}); make it anew") from error
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise BadInput(f"{path}: missing columns {', '.join(missing)}; make the list anew")
-    return table
 
 
 def slice_rows(change: NDArray[np.bool_], brain: NDArray[np.bool_], grid: Grid) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from msdiff import __version__
 from msdiff.backends import load
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import BadInput
+from msdiff.images import BACKGROUND
 from msdiff.networks.batches import batches
 from msdiff.networks.compiled import When
 from msdiff.networks.weights import load_weights_of, sha256
@@ -31,9 +32,6 @@ from msdiff.synthesis.long_ms_diff.placement import Placer
 from msdiff.synthesis.long_ms_diff.plan import COLUMNS
 
 log = logging.getLogger(__name__)
-
-# Background of a normalised scan.
-OUTSIDE = -1.0
 
 
 def read_plan(path: str | Path) -> pd.DataFrame:
@@ -115,7 +113,7 @@ def sample_shard(
             return fetched(drawn[:, 0])
 
         def write(places: NDArray[np.int64], inputs: Batch, drawn: Callable[[], NDArray[np.float32]]) -> None:
-            images = np.where(inputs.brain, drawn().clip(-1, 1), OUTSIDE)
+            images = np.where(inputs.brain, drawn().clip(-1, 1), BACKGROUND)
             new = np.flatnonzero(np.diff(places, prepend=-1))
             opened.write(int(places[0]), images[new], inputs.change_mask[new])
             progress.update(len(new))

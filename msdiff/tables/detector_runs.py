@@ -7,7 +7,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from msdiff.errors import BadInput
-from msdiff.tables.layout import keys_of, read_list
+from msdiff.lists import read_results
+from msdiff.tables.layout import keys_of
 
 KEYS = ["cohort", "generator", "architecture", "real_synthetic"]
 VOXELS = ["tp", "fp", "fn", "tn"]
@@ -40,10 +41,10 @@ class Run(NamedTuple):
 
 def read_run(folder: str | Path) -> Run:
     """The scores of a detector, a folder that detect-lesions wrote."""
-    patients = read_list(Path(folder) / "patients.tsv", PATIENT_COLUMNS)
+    patients = read_results(Path(folder) / "patients.tsv", PATIENT_COLUMNS)
     if patients.empty or patients["subject"].duplicated().any():
         raise BadInput(f"{folder}/patients.tsv: expected one row per test patient; score the detector again")
-    lesions = read_list(Path(folder) / "lesions.tsv", LESION_COLUMNS)
+    lesions = read_results(Path(folder) / "lesions.tsv", LESION_COLUMNS)
     lesions = lesions.astype({"volume_mm3": float, "matched": bool, "msseg2_matched": "boolean"})
     unknown = sorted(set(lesions["subject"]) - set(patients["subject"]))
     if unknown:

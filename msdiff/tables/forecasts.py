@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from msdiff.errors import BadInput
 from msdiff.forecasting.judging import MonteCarloSettings
 from msdiff.forecasting.slabs import Slabs
+from msdiff.lists import read_results
 from msdiff.metrics.regional import REGIONS
-from msdiff.tables.layout import read_list
 
 ALL_ARMS = "all"
 NET2, MONTE_CARLO, AVERAGE = "net2", "monte_carlo", "average"
@@ -40,7 +40,7 @@ def read_forecasts(scores: str | Path) -> pd.DataFrame:
     Raises BadInput where the list cannot be read or is empty.
     """
     path = Path(scores) / "patients.tsv"
-    forecasts = read_list(path, FORECAST_COLUMNS)
+    forecasts = read_results(path, FORECAST_COLUMNS)
     if forecasts.empty:
         raise BadInput(f"{path}: expected at least one patient with a forecast, got none; draw forecasts first")
     return forecasts.sort_values(["subject", "arm"], ignore_index=True)
@@ -57,7 +57,7 @@ def read_own_forecasts(scores: str | Path) -> pd.DataFrame:
 
 def read_voxels(scores: str | Path) -> pd.DataFrame:
     """Voxels by patient and probability of a folder of scores; BadInput where the list cannot be read."""
-    return read_list(Path(scores) / "voxels.tsv", VOXEL_COLUMNS)
+    return read_results(Path(scores) / "voxels.tsv", VOXEL_COLUMNS)
 
 
 def patients_by_arm(own_arms: pd.Series, arms: Sequence[str]) -> Iterator[tuple[str, NDArray[np.int64]]]:

@@ -14,8 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
+from msdiff.lists import read_results
 from msdiff.tables.estimates import estimate
-from msdiff.tables.layout import TableSettings, assemble, read_list, with_intervals
+from msdiff.tables.layout import TableSettings, assemble, with_intervals
 from msdiff.tables.registry import Table, one
 
 KEYS = ["cohort", "generator", "region"]
@@ -55,7 +56,7 @@ def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
     """The scores of one or more generators."""
     frames = []
     for path in paths:
-        frame = read_list(path, SCORE_COLUMNS)
+        frame = read_results(path, SCORE_COLUMNS)
         if frame.empty:
             raise BadInput(f"{path}: expected at least one scored sample, got none; draw held-out samples first")
         frames.append(frame)

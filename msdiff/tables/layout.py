@@ -79,23 +79,6 @@ def keys_of(scores: pd.DataFrame, columns: Sequence[str], path: str | Path) -> d
     return keys
 
 
-def read_list(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read a tab-separated list; empty cells are missing.
-
-    Raises BadInput where the file cannot be read, or lacks one of `columns`.
-    """
-    try:
-        frame = pd.read_csv(path, sep="\t")
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: expected a tab-separated table, cannot read it ({error})") from error
-    missing = [column for column in columns if column not in frame.columns]
-    if missing:
-        raise BadInput(
-            f"{path}: expected the columns {', '.join(columns)}, {', '.join(missing)} missing; write it again"
-        )
-    return frame
-
-
 def assemble(
     ours: Sequence[Mapping[str, Any]], papers: Sequence[Mapping[str, Any]], columns: list[str]
 ) -> pd.DataFrame:

@@ -17,9 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
+from msdiff.lists import read_results
 from msdiff.privacy.thresholds import NearestSettings, reference_threshold
 from msdiff.tables.estimates import estimate
-from msdiff.tables.layout import TableSettings, assemble, keys_of, read_list, with_intervals
+from msdiff.tables.layout import TableSettings, assemble, keys_of, with_intervals
 from msdiff.tables.registry import Table, each, one
 
 LIST_COLUMNS = [
@@ -76,7 +77,7 @@ def privacy_table(
 
 def read_nearest(path: str | Path) -> pd.DataFrame:
     """A list of nearest follow-ups."""
-    frame = read_list(path, LIST_COLUMNS)
+    frame = read_results(path, LIST_COLUMNS)
     if not {"synthetic", "held_out"} <= set(frame["kind"]):
         raise BadInput(f"{path}: expected synthetic and held-out slices, got one kind only; find the nearest again")
     keys_of(frame, ["generator"], path)

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from msdiff.lists import read_results
 from msdiff.preprocess.quality import MEASURES, Limit
 from msdiff.tables.estimates import estimate
-from msdiff.tables.layout import OURS, TableSettings, assemble, read_list, with_intervals
+from msdiff.tables.layout import OURS, TableSettings, assemble, with_intervals
 from msdiff.tables.registry import Table, each, one
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ SUMMARY_COLUMNS = [
 
 def quality_table(folders: Sequence[Path], cohort: str) -> pd.DataFrame:
     """One row per scan, from the patients' folders that `check-quality` wrote; flagged scans are logged."""
-    rows = [read_list(folder / "quality.tsv", COLUMNS[1:]) for folder in sorted(folders)]
+    rows = [read_results(folder / "quality.tsv", COLUMNS[1:]) for folder in sorted(folders)]
     scans = pd.concat([row.dropna(axis=1, how="all") for row in rows]).assign(cohort=cohort)
     for scan in scans[scans["flag"].notna()].itertuples():
         log.warning("%s %s: %s", scan.subject, scan.session, scan.flag)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from msdiff.lists import read_results
 from msdiff.metrics.agreement import agreement
 from msdiff.metrics.intervals import mean
 from msdiff.reader_study.answers import COLUMNS as ANSWERS
@@ -20,7 +21,7 @@ from msdiff.reader_study.design import REAL, SYNTHETIC
 from msdiff.reader_study.questions import NAMES, SCORES
 from msdiff.tables import published
 from msdiff.tables.estimates import estimate
-from msdiff.tables.layout import TableSettings, assemble, read_list, with_intervals
+from msdiff.tables.layout import TableSettings, assemble, with_intervals
 from msdiff.tables.registry import Table, one
 
 COLUMNS = [
@@ -119,7 +120,7 @@ def _repeats(answers: pd.DataFrame) -> dict[str, float]:
 TABLE = Table(
     title="What readers thought of the follow-ups",
     make=reader_study_table,
-    inputs={"answers": one(partial(read_list, columns=ANSWERS)), "cohort": one(str)},
+    inputs={"answers": one(partial(read_results, columns=ANSWERS)), "cohort": one(str)},
     settings={"settings": ("tables", TableSettings)},
     main_columns=(
         *("source", "generator", "reader", "kind", "n", "cases", "readers", "quality", "plausibility", "adherence"),

@@ -20,7 +20,7 @@ from msdiff.images import check_grid, load_grid
 
 SUFFIXES = {"flair": "FLAIR", "t1w": "T1w", "t2w": "T2w", "t1ce": "T1w", "pdw": "PDw"}
 # BIDS reserves the label L for lesions; most data sets write the word.
-MASKS = {
+MASK_WORDS = {
     "lesion_mask": {"l", "lesion", "lesions"},
     "enhancing_mask": {"enhancing", "enhancinglesion", "enhancinglesions"},
     "brain_mask": {"brain"},
@@ -89,7 +89,7 @@ def _scans(root: Path, subject: Path) -> dict[str, dict[str, str]]:
             log.info("leave out %s: no FLAIR", name)
             continue
         scan = {contrast: "" if file is None else str(file.path) for contrast, file in chosen.items()}
-        for column, words in MASKS.items():
+        for column, words in MASK_WORDS.items():
             drawn = [
                 mask
                 for mask in masks

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
 from msdiff.forecasting.shards import Shard, load_shard
-from msdiff.tables.layout import read_list
+from msdiff.lists import read_results
 
 PROBABILITY = "probability.npy"
 
@@ -35,8 +35,8 @@ def read_forecasts(scores: str | Path, shards: Iterable[str | Path] = ()) -> For
     scores = Path(scores)
     probability = scores / PROBABILITY
     return Forecasts(
-        read_list(scores / "patients.tsv", ["subject", "arm", "own_arm", "draws", "true_count"]),
-        read_list(scores / "draws.tsv", ["subject", "arm", "draw", "count"]),
+        read_results(scores / "patients.tsv", ["subject", "arm", "own_arm", "draws", "true_count"]),
+        read_results(scores / "draws.tsv", ["subject", "arm", "draw", "count"]),
         [load_shard(folder) for folder in shards],
         np.load(probability, mmap_mode="r") if probability.is_file() else None,
     )

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_dilation, binary_erosion
 
+from msdiff.images import BACKGROUND
 from msdiff.stack.reading import Stack
 from msdiff.synthesis.long_ms_diff.conditions import scalars_of
 from msdiff.synthesis.long_ms_diff.follow_ups import Draw
@@ -28,7 +29,6 @@ FULL_COLOUR = 0.5
 # Pixels: of the smallest side of a panel, of a line of text, between panels.
 SMALLEST_PANEL, LINE, GAP = 128, 16, 2
 # Background of a normalised scan, which draws also write outside of the brain.
-OUTSIDE = -1.0
 
 Slices = NDArray[np.float32]
 
@@ -59,7 +59,7 @@ class Previewer:
                 seeds,
                 self.settings.sampler,
             )
-        generated = np.where(self.brain, drawn[:, 0].float().cpu().numpy().clip(-1, 1), OUTSIDE)
+        generated = np.where(self.brain, drawn[:, 0].float().cpu().numpy().clip(-1, 1), BACKGROUND)
         with whole_file(folder / f"step-{step:09d}.png") as temporary:
             grid(self.baseline, self.mask, self.real, generated, step).save(temporary, format="png")
         error = np.abs(generated - self.real)

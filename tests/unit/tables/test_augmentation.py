@@ -109,7 +109,7 @@ def test_scores_without_their_keys_are_an_error(folder):
     path = folder / "unet-1/patients.tsv"
     patients = pd.read_csv(path, sep="\t")
     patients.drop(columns="generator").to_csv(path, sep="\t", index=False)
-    with pytest.raises(BadInput, match="generator missing"):
+    with pytest.raises(BadInput, match="missing columns generator;"):
         read_run(folder / "unet-1")
     patients.assign(seed=range(3)).to_csv(path, sep="\t", index=False)
     with pytest.raises(BadInput, match="expected one value in the column seed, got 0, 1, 2"):

@@ -38,7 +38,7 @@ def test_scores_without_patients_or_truth_are_refused(tested, scores_folder):
         read_forecasts(scores_folder("empty", tested.head(0)))
     with pytest.raises(BadInput, match="with the truth"):
         read_own_forecasts(scores_folder("blind", tested.assign(true_count=None)))
-    with pytest.raises(BadInput, match="true_active missing"):
+    with pytest.raises(BadInput, match="missing columns true_active;"):
         read_forecasts(scores_folder("short", tested.drop(columns="true_active")))
     with pytest.raises(BadInput, match="tab-separated"):
         read_voxels(scores_folder("without", tested))

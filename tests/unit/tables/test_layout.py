@@ -3,7 +3,7 @@ import pytest
 
 from msdiff import settings
 from msdiff.errors import BadInput, BadSettings
-from msdiff.tables.layout import TableSettings, assemble, keys_of, read_list, read_table, with_intervals, write_table
+from msdiff.tables.layout import TableSettings, assemble, keys_of, read_table, with_intervals, write_table
 
 SETTINGS = {
     "confidence_level": 0.95,
@@ -43,17 +43,6 @@ def test_numbers_have_six_digits_and_missing_is_empty(tmp_path):
 def test_a_ratio_stays_text(tmp_path):
     write_table(assemble([{"real_synthetic": "1:0"}], [], ["real_synthetic"]), tmp_path / "table.csv")
     assert read_table(tmp_path / "table.csv")["real_synthetic"].tolist() == ["1:0"]
-
-
-def test_a_list_without_a_column_is_refused(tmp_path):
-    pd.DataFrame({"subject": ["sub-1"]}).to_csv(tmp_path / "list.tsv", sep="\t", index=False)
-    with pytest.raises(BadInput, match="dice missing"):
-        read_list(tmp_path / "list.tsv", ["subject", "dice"])
-
-
-def test_a_list_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="cannot read it"):
-        read_list(tmp_path / "list.tsv", [])
 
 
 def test_settings_are_all_named():
