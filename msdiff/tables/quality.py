@@ -28,9 +28,10 @@ def quality_table(folders: Sequence[Path], cohort: str) -> pd.DataFrame:
     """One row per scan, from the patients' folders that `check-quality` wrote; flagged scans are logged."""
     rows = [read_results(folder / "quality.tsv", COLUMNS[1:]) for folder in sorted(folders)]
     scans = pd.concat([row.dropna(axis=1, how="all") for row in rows]).assign(cohort=cohort)
-    for scan in scans[scans["flag"].notna()].itertuples():
+    table = assemble(scans.to_dict("records"), [], COLUMNS)
+    for scan in table[table["flag"].notna()].itertuples():
         log.warning("%s %s: %s", scan.subject, scan.session, scan.flag)
-    return assemble(scans.to_dict("records"), [], COLUMNS)
+    return table
 
 
 def summary(scans: pd.DataFrame, limits: Mapping[str, Limit], settings: TableSettings) -> pd.DataFrame:

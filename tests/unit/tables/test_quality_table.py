@@ -71,6 +71,13 @@ def test_command_writes_the_table_and_names_the_flagged(patients, tmp_path, capl
     assert "sub-1 ses-2: SNR 5" in caplog.text
 
 
+def test_a_cohort_without_a_flag_is_a_table_too(tmp_path, caplog):
+    write_patient(tmp_path, "sub-1", {"ses-1": {"snr": 20.0}})
+    table = quality_table([tmp_path / "sub-1"], "phantom")
+    assert table["flag"].isna().tolist() == [True]
+    assert not caplog.records
+
+
 def test_a_folder_without_measures_is_an_error(tmp_path):
     with pytest.raises(BadInput, match=r"quality\.tsv"):
         quality_table([tmp_path], "phantom")
