@@ -128,7 +128,7 @@ def compare(size: str, device: torch.device, steps: int, batch: int, repeats: in
         f"{size}: slabs of {' x '.join(map(str, images.shape[2:]))}, {where}{threads}, {sampling.precision(device)[1]}"
     )
     print(f"batch of {batch}, {steps} steps, guidance {weight}, {repeats} turns")
-    print(f"our network is {'not ' if forecaster.compiled is None else ''}compiled\n")
+    print(f"our network is {'not ' if forecaster.denoised.compiled is None else ''}compiled\n")
     print("| sampler | draws per second | MONAI | ratio | MONAI channels-last | ratio |")
     print("|---|---|---|---|---|---|")
     for name in ("ddim", "ancestral"):

@@ -27,12 +27,12 @@ from torch.utils._pytree import tree_map_only
 
 from msdiff.config_files import merged_config
 from msdiff.diffusion.noise import add_noise
-from msdiff.diffusion.objective import discrete_times, hybrid_loss, target, vlb_term, weighted_mse
+from msdiff.diffusion.objective import Noised
 from msdiff.networks.detectors import build
-from msdiff.settings import Choice, check
+from msdiff.settings import check
 from msdiff.synthesis.long_ms_diff.conditions import CHANNELS
 from msdiff.synthesis.long_ms_diff.denoiser import Denoiser
-from msdiff.synthesis.long_ms_diff.options import ObjectiveSettings
+from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 from msdiff.synthesis.long_ms_diff.task import segmentation_loss
 
 ROOT = Path(__file__).parent.parent
@@ -68,18 +68,14 @@ def train_step(denoiser: Denoiser, detector: nn.Module, config: dict[str, Any], 
     # Their count is what matters, and without numbers none can be chosen by its noise.
     gated = slice(math.ceil(rows * config["auxiliary"]["maximum_time"]))
     with _bf16(device):
-        index = torch.zeros(rows, dtype=torch.int64, device=device)
-        logsnr = denoiser.schedule(discrete_times(index, 1000))
-        z = add_noise(x, eps, logsnr)
-        condition = torch.zeros(rows, CHANNELS, side, side, device=device)
-        prediction, x_hat, fraction = denoiser(z, logsnr, condition)
-        wanted = target(x, eps, logsnr, denoiser.prediction)
-        loss = weighted_mse(prediction, wanted, torch.ones(rows, device=device))
-        if denoiser.hybrid is not None and fraction is not None:
-            term = vlb_term(x_hat, fraction, x, z, index, denoiser.schedule, denoiser.hybrid)
-            loss = hybrid_loss(loss, term, denoiser.hybrid)
+        objective = denoiser.objective
+        time = torch.ones(rows, dtype=torch.float64, device=device)
+        logsnr = objective.schedule(time)
+        noised = Noised(x, eps, add_noise(x, eps, logsnr), time, logsnr)
+        answer = denoiser(noised.z, logsnr, torch.zeros(rows, CHANNELS, side, side, device=device))
+        loss = objective.with_bound(objective.loss(answer.prediction, noised, mask).loss, answer, noised)
         weight = torch.sigmoid(logsnr[gated])
-        loss = loss + segmentation_loss(detector, baseline[gated], x_hat[gated], mask[gated], weight)
+        loss = loss + segmentation_loss(detector, baseline[gated], answer.x_hat[gated], mask[gated], weight)
     loss.backward()
 
 
@@ -120,10 +116,8 @@ def measure(step: Step, config: dict[str, Any], rows: int, side: int) -> float:
 def networks(config: dict[str, Any], device: torch.device) -> tuple[Denoiser, nn.Module, dict[str, Any]]:
     """Denoiser, auxiliary detector, and the generator's section of the config."""
     settings = config["synthesis"]["long_ms_diff"]
-    chosen = settings["objective"] | {key: _choice(settings["objective"][key]) for key in _PLUGGABLE}
-    objective = check(ObjectiveSettings, chosen)
     detector = config["synthesis"]["auxiliary"]["detector"]
-    denoiser = _on(Denoiser(settings["network"], objective, Choice(**_choice(settings["target"]))), device)
+    denoiser = _on(Denoiser(check(LongMSDiffSettings, _chosen(settings))), device)
     frozen = _on(build(detector["architecture"], detector["network"]), device).eval().requires_grad_(False)
     return denoiser, frozen, settings
 
@@ -163,11 +157,13 @@ class Alive(TorchDispatchMode):
         self.bytes -= size
 
 
-_PLUGGABLE = ("schedule", "weight", "variance")
-
-
-def _choice(section: dict[str, Any]) -> dict[str, Any]:
-    return {"backend": section["backend"], "options": section[section["backend"]]}
+def _chosen(section: Any) -> Any:
+    """A section as commands get it: of every part with a backend, that one's options."""
+    if not isinstance(section, dict):
+        return section
+    if "backend" in section:
+        return {"backend": section["backend"], "options": section[section["backend"]]}
+    return {key: _chosen(value) for key, value in section.items()}
 
 
 def _on(module: Any, device: torch.device) -> Any:

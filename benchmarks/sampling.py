@@ -67,11 +67,11 @@ def main() -> None:
 
     settings = generator(arguments.size)
     torch.manual_seed(0)
-    denoiser = Denoiser(settings.network, settings.objective, settings.target).eval()
+    denoiser = Denoiser(settings).eval()
     nn.init.normal_(denoiser.last, std=0.02)
     plain = copy.deepcopy(denoiser.network.unet).to(device)
     last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
-    draw = Draw(denoiser.to(device, memory_format=torch.channels_last), STATISTICS, settings, device, "accelerator")
+    draw = Draw(denoiser, STATISTICS, settings, device, "accelerator")
     inputs = follow_up_inputs(batch, PIXELS[arguments.size])
     runs: dict[str, Callable[[], Tensor]] = {}
     for sampler, theirs in (("ddim", DDIMScheduler), ("ancestral", DDPMScheduler)):
@@ -93,7 +93,7 @@ def main() -> None:
         f"{sum(p.numel() for p in plain.parameters()) / 1e6:.1f} M parameters, {flops / 1e9:.4g} GFLOP a step and image"
     )
     print(f"{device_name}{threads}, {precision(device)[1]}, batch of {batch}, {arguments.steps} steps, {repeats} turns")
-    print(f"our network is {'not ' if denoiser.compiled is None else ''}compiled\n")
+    print(f"our network is {'not ' if draw.denoised.compiled is None else ''}compiled\n")
     print("| sampler | images per second | MONAI | ratio | MONAI channels-last | ratio | share of the peak |")
     print("|---|---|---|---|---|---|---|")
     for sampler in ("ddim", "ancestral"):
@@ -154,14 +154,14 @@ def monai(unet: nn.Module, draw: Draw, inputs: tuple[Any, ...], kind: type[Any],
     """MONAI's inferer on the same network, its discrete steps told to the network as noise levels."""
     baseline, mask, scalars, seeds = inputs
     values = torch.from_numpy(standardised(scalars.double().numpy(), draw.statistics))
-    condition = channels(baseline, mask, values, draw.settings.conditions).to(draw.device)
-    first = noise_like(baseline.shape[1:], seeds).to(draw.device)
+    condition = channels(baseline, mask, values, draw.settings.conditions).to(draw.denoised.device)
+    first = noise_like(baseline.shape[1:], seeds).to(draw.denoised.device)
     betas = {"beta_start": 1e-4, "beta_end": 0.02}
     scheduler = kind(CHAIN, "linear_beta", clip_sample=False, prediction_type="v_prediction", **betas)
     scheduler.set_timesteps(steps)
     # Ours are the last of each CHAIN / steps; theirs by default the first.
     scheduler.timesteps = torch.from_numpy(np.arange(CHAIN, 0, -CHAIN // steps) - 1)
-    times = embedding_time(torch.logit(scheduler.alphas_cumprod.double())).to(draw.device)
+    times = embedding_time(torch.logit(scheduler.alphas_cumprod.double())).to(draw.denoised.device)
 
     class Network(nn.Module):
         def forward(self, x: Tensor, timesteps: Tensor, context: Tensor | None = None) -> Tensor:
@@ -170,7 +170,7 @@ def monai(unet: nn.Module, draw: Draw, inputs: tuple[Any, ...], kind: type[Any],
     inferer, wrapped = DiffusionInferer(scheduler), Network()
 
     def run() -> Tensor:
-        with precision(draw.device)[0]:
+        with precision(draw.denoised.device)[0]:
             drawn = inferer.sample(first, wrapped, scheduler, conditioning=condition, mode="concat", verbose=False)
         return drawn.cpu()  # type: ignore[no-any-return]
 
@@ -203,7 +203,7 @@ def ratio(theirs: list[float], our: list[float]) -> float:
 def flops_of(settings: LongMSDiffSettings, pixels: int) -> int:
     """FLOPs of the network for one image, counted without computing any; a multiplication and an addition are two."""
     with torch.device("meta"):
-        denoiser = Denoiser(settings.network, settings.objective, settings.target).eval()
+        denoiser = Denoiser(settings).eval()
         image = torch.empty(1, 1, pixels, pixels)
         condition, level = torch.empty(1, 5, pixels, pixels), torch.empty(1)
     counter = FlopCounterMode(display=False)

@@ -212,8 +212,7 @@ def _parcellation() -> Schema:
 
 def _synthesis() -> Schema:
     from msdiff.detection.mixes import MixSettings
-    from msdiff.diffusion.noise import SCHEDULES
-    from msdiff.diffusion.objective import WEIGHTS, HybridSettings
+    from msdiff.diffusion.variance import HybridSettings
     from msdiff.networks.conditional_unet import ConditionalUNetSettings
     from msdiff.sampling.nifti import ExportSettings
     from msdiff.synthesis.long_ms_diff.balance import BALANCES
@@ -222,7 +221,6 @@ def _synthesis() -> Schema:
         FixedSettings,
         FollowUpSettings,
         LongMSDiffSettings,
-        ObjectiveSettings,
         PreviewSettings,
         ResidualSettings,
     )
@@ -233,12 +231,6 @@ def _synthesis() -> Schema:
     for given in ("in_channels", "out_channels"):
         del network["properties"][given]
         network["required"].remove(given)
-    objective = section(
-        ObjectiveSettings,
-        schedule=pluggable(**{name: entry.settings for name, entry in SCHEDULES.items()}),
-        weight=pluggable(**{name: entry.settings for name, entry in WEIGHTS.items()}),
-        variance=pluggable(fixed=FixedSettings, learned=HybridSettings),
-    )
     auxiliary = section(
         AuxiliarySettings, balance=pluggable(**{name: entry.settings for name, entry in BALANCES.items()})
     )
@@ -247,7 +239,8 @@ def _synthesis() -> Schema:
         LongMSDiffSettings,
         target=pluggable(follow_up=FollowUpSettings, residual=ResidualSettings),
         network=network,
-        objective=objective,
+        objective=_objective(),
+        variance=pluggable(fixed=FixedSettings, learned=HybridSettings),
         auxiliary=auxiliary,
         preview=section(PreviewSettings, sampler=sampler),
     )
@@ -262,6 +255,17 @@ def _synthesis() -> Schema:
         sampler=sampler,
         nifti=section(ExportSettings),
         scoring=section(ScoringSettings),
+    )
+
+
+def _objective() -> Schema:
+    from msdiff.diffusion.noise import SCHEDULES
+    from msdiff.diffusion.objective import WEIGHTS, ObjectiveSettings
+
+    return section(
+        ObjectiveSettings,
+        schedule=pluggable(**{name: entry.settings for name, entry in SCHEDULES.items()}),
+        weight=pluggable(**{name: entry.settings for name, entry in WEIGHTS.items()}),
     )
 
 
@@ -322,20 +326,13 @@ def _detection() -> Schema:
 
 
 def _forecasting() -> Schema:
-    from msdiff.diffusion.noise import SCHEDULES
-    from msdiff.diffusion.objective import WEIGHTS
-    from msdiff.forecasting.options import ForecastingSettings, ObjectiveSettings, PriorSettings
+    from msdiff.forecasting.options import ForecastingSettings, PriorSettings
     from msdiff.networks.pseudo_2d import Pseudo2DSettings
 
-    objective = section(
-        ObjectiveSettings,
-        schedule=pluggable(**{name: entry.settings for name, entry in SCHEDULES.items()}),
-        weight=pluggable(**{name: entry.settings for name, entry in WEIGHTS.items()}),
-    )
     return section(
         ForecastingSettings,
         network=pluggable(favero_589m=Pseudo2DSettings, demo=Pseudo2DSettings),
-        prior=section(PriorSettings, objective=objective),
+        prior=section(PriorSettings, objective=_objective()),
         sampler=_sampler(),
     )
 

@@ -1,27 +1,50 @@
-"""What the network predicts, and what its errors cost.
+"""What the network predicts, and what its errors cost: an `Objective` is built once from its settings.
 
 From z = alpha x + sigma eps the network predicts one of
 
     eps,    x,    v = alpha eps - sigma x        (Salimans and Ho, Progressive Distillation, 2022, section 4)
 
 Each gives the others: the errors relate as |eps error|^2 = SNR |x error|^2 and |v error|^2 = (SNR + 1) |x error|^2, and
-so do the weights. The hybrid objective learns the variance of the reverse steps as well:
+so do the weights. The loss of a batch is
 
-    Sigma = exp(f log beta + (1 - f) log beta_tilde)            (Nichol and Dhariwal 2021, equation 15)
-    L     = L_simple + lambda L_vlb,  lambda = 0.001            (equation 16; the mean is frozen in L_vlb)
+    L = loss_scale x mean over the batch of w(logsnr) sum_v c_v e(error_v) / sum_v c_v
+
+e is the square (l2) or the absolute value (l1), w the weight of a noise level, and c_v is `lesion_factor` in lesions
+and 1 elsewhere: lesions get a larger share of the loss, not a larger learning rate. A factor above 1 makes lesions
+likelier in samples than they are: the network's estimate is a mean of the possible images, and those with a lesion in a
+voxel weigh that many times more there.
 """
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
-from msdiff.diffusion.noise import Schedule, alpha, expand, sigma, transition
-from msdiff.errors import BadSettings
-from msdiff.settings import Settings, check
+from msdiff.diffusion.noise import Schedule, add_noise, alpha, expand, load_schedule, sigma
+from msdiff.diffusion.variance import HybridSettings, discrete_times, hybrid_loss, variance_fraction, vlb_term
+from msdiff.settings import Choice, Entry, Settings, build
+
+
+class ObjectiveSettings(Settings):
+    """What a diffusion model is trained for.
+
+    prediction          what the network predicts: eps, x or v
+    schedule            of the noise, one of noise.SCHEDULES
+    weight              of a sample's loss by its noise, one of WEIGHTS
+    error               of a voxel: l2, the square, or l1, the absolute value
+    lesion_factor       how many times a voxel of a lesion counts; 1 is none
+    loss_scale          what the loss is multiplied by, so that Adam's epsilon is small beside all gradients
+    """
+
+    prediction: Literal["eps", "x", "v"]
+    schedule: Choice
+    weight: Choice
+    error: Literal["l2", "l1"]
+    lesion_factor: Annotated[float, Field(ge=1)]
+    loss_scale: PositiveFloat
 
 
 class Prediction(NamedTuple):
@@ -55,21 +78,6 @@ PREDICTIONS: Mapping[str, Prediction] = {
 }
 
 
-def target(x: Tensor, eps: Tensor, logsnr: Tensor, prediction: str) -> Tensor:
-    """What the network should say for images x and noise eps (B, ...) at logsnr (B,)."""
-    return _prediction(prediction).target(x, eps, expand(alpha(logsnr), x), expand(sigma(logsnr), x))
-
-
-def to_x(output: Tensor, z: Tensor, logsnr: Tensor, prediction: str) -> Tensor:
-    """Estimate of the clean image (B, ...) from the network's output at z."""
-    return _prediction(prediction).to_x(output, z, expand(alpha(logsnr), z), expand(sigma(logsnr), z))
-
-
-def to_eps(output: Tensor, z: Tensor, logsnr: Tensor, prediction: str) -> Tensor:
-    """Estimate of the noise (B, ...) from the network's output at z."""
-    return _prediction(prediction).to_eps(output, z, expand(alpha(logsnr), z), expand(sigma(logsnr), z))
-
-
 class UnitSettings(Settings):
     """Nothing to set: every error of the network's own output counts the same."""
 
@@ -80,52 +88,158 @@ class MinSNRSettings(Settings):
     gamma: Annotated[float, Field(gt=0)]
 
 
-def _unit(logsnr: Tensor, prediction: str, settings: UnitSettings) -> Tensor:
-    return torch.ones_like(logsnr)
+def _unit(settings: UnitSettings, prediction: Prediction) -> Callable[[Tensor], Tensor]:
+    return torch.ones_like
 
 
-def _min_snr(logsnr: Tensor, prediction: str, settings: MinSNRSettings) -> Tensor:
-    """min(SNR, gamma) on the error in x; so over SNR on eps, over SNR + 1 on v.
+def _min_snr(settings: MinSNRSettings, prediction: Prediction) -> Callable[[Tensor], Tensor]:
+    """min(SNR, gamma) on the squared error in x; so over SNR on eps, over SNR + 1 on v.
 
     Hang et al., Efficient Diffusion Training via Min-SNR Weighting Strategy, 2023, section 3.4.
     """
-    log_weight = logsnr.clamp(max=math.log(settings.gamma))
-    return torch.exp(log_weight + _prediction(prediction).log_x_weight(logsnr))
+    largest = math.log(settings.gamma)
+    return lambda logsnr: torch.exp(logsnr.clamp(max=largest) + prediction.log_x_weight(logsnr))
 
 
-class _Weight(NamedTuple):
-    settings: type[Any]
-    weigh: Callable[[Tensor, str, Any], Tensor]
+# Each makes the weight (B,) of a sample's error in the network's own output, from logsnr (B,).
+WEIGHTS: Mapping[str, Entry] = {"unit": Entry(UnitSettings, _unit), "min_snr": Entry(MinSNRSettings, _min_snr)}
 
 
-WEIGHTS: Mapping[str, _Weight] = {
-    "unit": _Weight(UnitSettings, _unit),
-    "min_snr": _Weight(MinSNRSettings, _min_snr),
+class VoxelError(NamedTuple):
+    """The error of a voxel, from output less target, and its name in histories."""
+
+    name: str
+    of: Callable[[Tensor], Tensor]
+
+
+ERRORS: Mapping[str, VoxelError] = {
+    "l2": VoxelError("squared_error", torch.square),
+    "l1": VoxelError("absolute_error", torch.abs),
 }
 
 
-def loss_weight(logsnr: Tensor, prediction: str, name: str, options: object) -> Tensor:
-    """Weight (B,) of each sample's squared error in the network's own output; BadSettings on an unknown name."""
-    if name not in WEIGHTS:
-        raise BadSettings(f"loss weight: expected one of {', '.join(WEIGHTS)}, got {name!r}")
-    entry = WEIGHTS[name]
-    return entry.weigh(logsnr, prediction, check(entry.settings, options, f"loss weight {name}"))
+class Noised(NamedTuple):
+    """Images x and noise eps (B, C, ...) as z (B, C, ...), at times in [0, 1] and noise levels logsnr (B,)."""
+
+    x: Tensor
+    eps: Tensor
+    z: Tensor
+    time: Tensor
+    logsnr: Tensor
 
 
-def weighted_mse(output: Tensor, target: Tensor, weight: Tensor, voxel_weight: Tensor | None = None) -> Tensor:
-    """Mean over the batch of weight times the mean squared error of a sample: a scalar.
+class Answer(NamedTuple):
+    """What a network says of z: its prediction, the clean image x_hat, and the fraction of a learned variance.
+
+    Each is (B, C, ...) and float32; the fraction is None if the variance is fixed.
+    """
+
+    prediction: Tensor
+    x_hat: Tensor
+    fraction: Tensor | None
+
+
+class Loss(NamedTuple):
+    """Scalars of a batch: the loss, and the plain mean error of all voxels and of lesion voxels."""
+
+    loss: Tensor
+    error: Tensor
+    lesion_error: Tensor
+
+
+class Objective:
+    """Schedule, prediction and loss, with every option checked; no method checks anything again.
+
+    Raises BadSettings if a name or an option is unknown, missing or out of range.
+    """
+
+    def __init__(self, settings: ObjectiveSettings, hybrid: HybridSettings | None = None) -> None:
+        self.schedule: Schedule = load_schedule(settings.schedule.backend, settings.schedule.options)
+        self.prediction = PREDICTIONS[settings.prediction]
+        self.weight: Callable[[Tensor], Tensor] = build(
+            WEIGHTS, settings.weight.backend, settings.weight.options, "loss weight", self.prediction
+        )
+        self.error = ERRORS[settings.error]
+        self.lesion_factor = settings.lesion_factor
+        self.loss_scale = settings.loss_scale
+        self.hybrid = hybrid
+
+    def outputs(self, channels: int) -> int:
+        """How many channels the network says of images of so many: twice as many if the variance is learned."""
+        return channels if self.hybrid is None else 2 * channels
+
+    def noised(self, x: Tensor, rng: torch.Generator, precision: torch.dtype = torch.float64) -> Noised:
+        """Images (B, C, ...) with noise, at times spread over (0, 1], in discrete steps if the variance is learned.
+
+        Noise levels and their weights are computed in the `precision`.
+        """
+        time = spread_times(len(x), rng)
+        if self.hybrid is not None:
+            steps = self.hybrid.steps
+            time = discrete_times((time * steps).long().clamp(max=steps - 1), steps)
+        logsnr = self.schedule(time).to(precision)
+        eps = torch.randn(x.shape, generator=rng, device=rng.device)
+        return Noised(x, eps, add_noise(x, eps, logsnr), time, logsnr)
+
+    def target(self, x: Tensor, eps: Tensor, logsnr: Tensor) -> Tensor:
+        """What the network should say for images x and noise eps (B, C, ...) at logsnr (B,)."""
+        return self.prediction.target(x, eps, expand(alpha(logsnr), x), expand(sigma(logsnr), x))
+
+    def to_x(self, prediction: Tensor, z: Tensor, logsnr: Tensor) -> Tensor:
+        """Estimate of the clean image (B, C, ...) from the network's prediction at z."""
+        return self.prediction.to_x(prediction, z, expand(alpha(logsnr), z), expand(sigma(logsnr), z))
+
+    def to_eps(self, prediction: Tensor, z: Tensor, logsnr: Tensor) -> Tensor:
+        """Estimate of the noise (B, C, ...) from the network's prediction at z."""
+        return self.prediction.to_eps(prediction, z, expand(alpha(logsnr), z), expand(sigma(logsnr), z))
+
+    def answer(self, output: Tensor, z: Tensor, logsnr: Tensor) -> Answer:
+        """What a raw output (B, `outputs(C)`, ...) at z (B, C, ...) and logsnr (B,) stands for."""
+        output, channels = output.float(), z.shape[1]
+        prediction = output[:, :channels]
+        fraction = None if self.hybrid is None else variance_fraction(output[:, channels:])
+        return Answer(prediction, self.to_x(prediction, z, logsnr), fraction)
+
+    def loss(self, prediction: Tensor, noised: Noised, lesions: Tensor) -> Loss:
+        """What a prediction (B, C, ...) of noised images costs; see the head of this module.
+
+        Lesions are masks of 0 and 1 that broadcast to the images.
+        """
+        error = self.error.of(prediction - self.target(noised.x, noised.eps, noised.logsnr))
+        voxel_weight = None if self.lesion_factor == 1 else 1 + (self.lesion_factor - 1) * lesions
+        spread = lesions.expand_as(error)
+        return Loss(
+            self.loss_scale * weighted_mean(error, self.weight(noised.logsnr), voxel_weight),
+            error.mean(),
+            (spread * error).sum() / spread.sum().clamp(min=1),
+        )
+
+    def with_bound(self, simple: Tensor, answer: Answer, noised: Noised) -> Tensor:
+        """The hybrid loss of `simple`, a scalar, and the bound; `simple` itself if the variance is fixed."""
+        if self.hybrid is None or answer.fraction is None:
+            return simple
+        index = (noised.time * self.hybrid.steps).round().long() - 1
+        term = vlb_term(answer.x_hat, answer.fraction, noised.x, noised.z, index, self.schedule, self.hybrid)
+        return hybrid_loss(simple, term, self.hybrid)
+
+    def named(self, error: Tensor, lesion_error: Tensor) -> dict[str, Tensor]:
+        """Two errors by their names in histories: squared_error and lesion_squared_error, or absolute ones."""
+        return {self.error.name: error, f"lesion_{self.error.name}": lesion_error}
+
+
+def weighted_mean(error: Tensor, weight: Tensor, voxel_weight: Tensor | None = None) -> Tensor:
+    """Mean over the batch of weight times the mean error of a sample: a scalar.
 
     Parameters
     ----------
-    output, target
-        (B, C, ...).
+    error
+        (B, C, ...), of voxels.
     weight
-        (B,), from `loss_weight`.
+        (B,), by the noise.
     voxel_weight
-        Broadcasts to the output, at least zero, for instance ten on lesions and one elsewhere. Divided by its sum
-        over each sample, so that lesions raise their share of the loss and not the learning rate.
+        Broadcasts to the error, at least zero, for instance ten in lesions and one elsewhere. Divided by its sum over
+        each sample, so that lesions raise their share of the loss and not the learning rate.
     """
-    error = (output - target).square()
     axes = tuple(range(1, error.ndim))
     if voxel_weight is None:
         per_sample = error.mean(axes)
@@ -133,19 +247,6 @@ def weighted_mse(output: Tensor, target: Tensor, weight: Tensor, voxel_weight: T
         spread = voxel_weight.to(error.dtype).expand_as(error)
         per_sample = (spread * error).sum(axes) / spread.sum(axes)
     return (weight.to(error.dtype) * per_sample).mean()
-
-
-class HybridSettings(Settings):
-    """The learned variance.
-
-    vlb_weight      lambda, 0.001 in Nichol and Dhariwal 2021 (with L_vlb in bits per dimension, summed over the steps)
-    steps           T of the discrete chain that L_vlb bounds
-    levels          grey levels between -1 and 1 that the likelihood of the last step tells apart; 256 for 8 bit
-    """
-
-    vlb_weight: Annotated[float, Field(ge=0)]
-    steps: Annotated[int, Field(ge=2)]
-    levels: Annotated[int, Field(ge=2)]
 
 
 def spread_times(batch: int, rng: torch.Generator) -> Tensor:
@@ -156,86 +257,3 @@ def spread_times(batch: int, rng: torch.Generator) -> Tensor:
     start = torch.rand(1, generator=rng, device=rng.device, dtype=torch.float64)
     order = torch.randperm(batch, generator=rng, device=rng.device)
     return (start + order / batch) % 1
-
-
-def discrete_times(index: Tensor, steps: int) -> Tensor:
-    """Time (B,) of a discrete step 0 to steps - 1: (index + 1) / steps, in double precision."""
-    return (index.double() + 1) / steps
-
-
-def variance_fraction(output: Tensor) -> Tensor:
-    """The fraction f of a network's second output, of any real value: -1 stands for beta tilde, 1 for beta."""
-    return (output + 1) / 2
-
-
-def log_variance(fraction: Tensor, log_small: Tensor, log_large: Tensor) -> Tensor:
-    """Log of the learned variance, f log beta + (1 - f) log beta_tilde. Nichol and Dhariwal 2021, equation 15."""
-    return fraction * log_large + (1 - fraction) * log_small
-
-
-def vlb_term(
-    x_hat: Tensor, fraction: Tensor, x: Tensor, z: Tensor, index: Tensor, schedule: Schedule, settings: HybridSettings
-) -> Tensor:
-    """One term of the variational bound for each sample (B,), in bits per dimension.
-
-    For index 1 to T - 1 the divergence KL(q(z_s | z_t, x) || p(z_s | z_t)); for index 0 the likelihood of the image,
-    -log p(x | z). The mean is frozen: gradients flow to `fraction` only. The bound is the sum over all T, hence T times
-    the mean of this over random steps. (Nichol and Dhariwal 2021, equations 4 to 7 and section 3.1.)
-
-    Parameters
-    ----------
-    x_hat, fraction, x, z
-        (B, C, ...): estimate of the image, variance fraction, the image in [-1, 1] and its noisy version.
-    index
-        (B,) discrete steps, 0 to settings.steps - 1; z was made at `schedule(discrete_times(index, steps))`.
-    """
-    first = index == 0
-    logsnr_t = schedule(discrete_times(index, settings.steps))
-    logsnr_s = schedule(discrete_times(index - 1, settings.steps)).masked_fill(first, math.inf)
-    step = transition(logsnr_t, logsnr_s)
-    # The first step's beta tilde is zero, its logarithm that of the second step's (their "clipped" log variance).
-    ones = torch.ones_like(index)
-    second = transition(
-        schedule(discrete_times(ones, settings.steps)), schedule(discrete_times(ones - 1, settings.steps))
-    )
-    log_small = expand(torch.where(first, second.log_small, step.log_small), x)
-    log_large = expand(step.log_large, x)
-    learned = log_variance(fraction, log_small, log_large)
-    of_z, of_x = expand(step.of_z, x), expand(step.of_x, x)
-    true_mean = of_z * z + of_x * x
-    mean = of_z * z + of_x * x_hat.detach()
-    divergence = 0.5 * (
-        learned - log_small + torch.exp(log_small - learned) + (true_mean - mean).square() * torch.exp(-learned) - 1
-    )
-    surprise = -discretised_log_likelihood(x, mean, learned, settings.levels)
-    nats = torch.where(expand(first, x), surprise, divergence)
-    return nats.flatten(1).mean(1) / math.log(2)
-
-
-def hybrid_loss(simple: Tensor, term: Tensor, settings: HybridSettings) -> Tensor:
-    """L_simple + lambda T mean(term): a scalar, from `weighted_mse` and `vlb_term`.
-
-    With T = 1000 and lambda = 0.001 the factor is one; improved-diffusion writes it as vb * T / 1000.
-    """
-    return simple + settings.vlb_weight * settings.steps * term.mean()
-
-
-def discretised_log_likelihood(x: Tensor, mean: Tensor, log_variance: Tensor, levels: int) -> Tensor:
-    """Log probability of each voxel of x in [-1, 1] under a Gaussian cut into `levels` bins, the outer ones open.
-
-    Ho et al. 2020, equation 13.
-    """
-    half = 1 / (levels - 1)
-    scale = torch.exp(-0.5 * log_variance)
-    above = scale * (x - mean + half)
-    below = scale * (x - mean - half)
-    inside = (torch.special.ndtr(above) - torch.special.ndtr(below)).clamp(min=1e-12).log()
-    edge = 1 - half
-    lowest, highest = torch.special.log_ndtr(above), torch.special.log_ndtr(-below)
-    return torch.where(x < -edge, lowest, torch.where(x > edge, highest, inside))
-
-
-def _prediction(name: str) -> Prediction:
-    if name not in PREDICTIONS:
-        raise BadSettings(f"prediction: expected one of {', '.join(PREDICTIONS)}, got {name!r}")
-    return PREDICTIONS[name]

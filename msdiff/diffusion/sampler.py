@@ -29,7 +29,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from msdiff.diffusion.noise import Schedule, alpha, sigma, transition
-from msdiff.diffusion.objective import log_variance
+from msdiff.diffusion.variance import log_variance
 from msdiff.errors import BadSettings
 from msdiff.settings import Choice, Entry, Settings, build
 
@@ -119,7 +119,7 @@ def sample(
     ----------
     denoise
         From z (B, ...) and logsnr (B,) to x_hat, or to (x_hat, fraction), both (B, ...): the fraction of the learned
-        variance, see objective.variance_fraction; only the ancestral sampler uses it.
+        variance, see variance.variance_fraction; only the ancestral sampler uses it.
     noise
         Standard normal; `noise_like(shape, seeds)`, moved to the device.
     seeds

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from msdiff.diffusion.guidance import dropped, without
+from msdiff.diffusion.objective import Objective
 from msdiff.errors import BadInput
-from msdiff.forecasting.denoising import Denoising
 from msdiff.forecasting.options import TrainControlSettings
 from msdiff.forecasting.prior import Prior, load_prior
 from msdiff.forecasting.reading import Reader, given_channels, training_patients
 from msdiff.forecasting.slabs import Slabs
-from msdiff.forecasting.stages import Stage, train_stage
+from msdiff.forecasting.stages import Stage, denoising_loss, train_stage
 from msdiff.networks.compiled import Call, When
 from msdiff.networks.pseudo_2d import ControlledUNet
 from msdiff.networks.weights import sha256
@@ -48,7 +48,7 @@ class ControlTask:
         self.read = Reader(slabs, self.patients, prior.description["generated"], self.given, control.flip)
         self.dropout = control.dropout
         self.null_arm = prior.sizes.arms
-        self.denoising = Denoising(prior.settings.objective)
+        self.objective = Objective(prior.settings.objective)
         sizes = prior.sizes._replace(images=len(self.given))
         self.network = initialised(lambda: ControlledUNet(prior.network, sizes), control.seed)
         self.network.prior.load_state_dict(tensors)
@@ -62,14 +62,14 @@ class ControlTask:
         return self.read(indices, generator)
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """See msdiff.forecasting.denoising.Denoising."""
+        """See msdiff.forecasting.stages.denoising_loss."""
         x, arm, images = batch["x"], batch["arm"], batch["images"]
         rng = on_device(generator, x.device)
         arm = without(arm, torch.full_like(arm, self.null_arm), dropped(len(x), self.dropout.treatment, rng))
         images = without(images, torch.zeros_like(images), dropped(len(x), self.dropout.images, rng))
         call = self.compiled or self.network
         embedded = self.network.control.embed(images)
-        return self.denoising.loss(lambda z, logsnr: call(z, logsnr, arm, embedded), x, batch["lesions"], rng)
+        return denoising_loss(self.objective, lambda *noisy: call(*noisy, arm, embedded), x, batch["lesions"], rng)
 
     def validate(self) -> dict[str, float]:
         """Nothing: a diffusion loss says little of its samples, which `score-forecasts` measures."""

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from msdiff.diffusion.objective import ObjectiveSettings
 from msdiff.forecasting.judging import CalibrationSettings, MonteCarloSettings, RegionalSettings
 from msdiff.forecasting.slabs import NET2, SlabSettings
 from msdiff.metrics.regional import ReadoutSettings
@@ -16,28 +17,12 @@ Session = Annotated[str, Field(pattern="^[A-Za-z0-9]+$")]
 Names = Annotated[tuple[Name, ...], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
 
 
-class ObjectiveSettings(Settings):
-    """The loss of both stages.
-
-    prediction          what the network predicts: eps, x or v
-    schedule            of the noise
-    weight              of a sample's loss by its noise
-    lesion_factor       how many times a voxel of a true NET2 lesion counts; 1 is none
-    loss_scale          what the loss is multiplied by, so that Adam's epsilon is small beside all gradients
-    """
-
-    prediction: Literal["eps", "x", "v"]
-    schedule: Choice
-    weight: Choice
-    lesion_factor: PositiveFloat
-    loss_scale: PositiveFloat
-
-
 class PriorSettings(Settings):
     """Section `forecasting.prior`, stage 1: the distribution of NET2 masks under each treatment.
 
     generates           channels of the last session that are drawn together: net2, or images and net2
     treatment_dropout   probability that the arm is the null arm
+    objective           of both stages; lesions are true NET2 masks
     flip                probability of a flip between left and right
     """
 

@@ -3,6 +3,9 @@
 Favero et al., arXiv 2508.07006 (2025), section 2: a UNet (msdiff.networks.pseudo_2d) denoises slabs of the last
 session's NET2 masks, or of images and masks together. Now and then the arm is the null arm, so that draws can be guided
 away from what all arms have in common. All patients of the training split are drawn alike.
+
+The loss is that of msdiff.diffusion.objective ("up-weight NET2 lesion areas by a factor of 10", section 3). Its lesions
+are the mask before the label blur: the blurred one has no border of its own.
 """
 
 import logging
@@ -15,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from msdiff.diffusion.guidance import dropped, without
-from msdiff.forecasting.denoising import Denoising
+from msdiff.diffusion.objective import Objective
 from msdiff.forecasting.options import PriorSettings, TrainPriorSettings
 from msdiff.forecasting.reading import Reader, generated_channels, training_patients
 from msdiff.forecasting.slabs import Slabs
-from msdiff.forecasting.stages import Stage, fill, train_stage
+from msdiff.forecasting.stages import Stage, denoising_loss, fill, train_stage
 from msdiff.networks.compiled import Call, When
 from msdiff.networks.pseudo_2d import Pseudo2DSettings, Pseudo2DUNet, SlabSizes
 from msdiff.networks.weights import load_weights_of
@@ -40,7 +43,7 @@ class PriorTask:
         self.generated = generated_channels(slabs, prior.generates)
         self.read = Reader(slabs, self.patients, self.generated, flip=prior.flip)
         self.treatment_dropout = prior.treatment_dropout
-        self.denoising = Denoising(prior.objective)
+        self.objective = Objective(prior.objective)
         self.indices: NDArray[np.int64] = np.arange(len(self.patients))
         self.weights: NDArray[np.float64] = np.ones(len(self.patients))
         network = check(Pseudo2DSettings, settings.network.options, f"network {settings.network.backend}")
@@ -55,12 +58,12 @@ class PriorTask:
         return self.read(indices, generator)
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """See msdiff.forecasting.denoising.Denoising."""
+        """See msdiff.forecasting.stages.denoising_loss."""
         x, arm = batch["x"], batch["arm"]
         rng = on_device(generator, x.device)
         arm = without(arm, torch.full_like(arm, self.null_arm), dropped(len(x), self.treatment_dropout, rng))
         call = self.compiled or self.network
-        return self.denoising.loss(lambda z, logsnr: call(z, logsnr, arm), x, batch["lesions"], rng)
+        return denoising_loss(self.objective, lambda *noisy: call(*noisy, arm), x, batch["lesions"], rng)
 
     def validate(self) -> dict[str, float]:
         """Nothing: a diffusion loss says little of its samples, which `score-forecasts` measures."""

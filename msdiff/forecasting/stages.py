@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from msdiff.diffusion.objective import Objective
 from msdiff.errors import BadInput
 from msdiff.forecasting.slabs import NET2, Slabs
 from msdiff.networks.compiled import Call, When, compiled
@@ -76,6 +77,25 @@ def _try(task: StageTask, training: TrainingSettings, device: torch.device, call
         loss = task.loss(batch, torch.Generator().manual_seed(0))["loss"]
     loss.backward()  # type: ignore[no-untyped-call]
     task.modules.zero_grad(set_to_none=True)
+
+
+def denoising_loss(
+    objective: Objective, predict: Call, x: Tensor, lesions: Tensor, rng: torch.Generator
+) -> dict[str, Tensor]:
+    """The loss, and the mean error of the prediction in all of the slab and in its lesions.
+
+    Parameters
+    ----------
+    predict
+        From noisy slabs (B, C, S, H, W) and logsnr (B,) to the network's raw output.
+    x
+        Slabs (B, C, S, H, W) in [-1, 1].
+    lesions
+        True masks (B, 1, S, H, W) of 0 and 1.
+    """
+    noised = objective.noised(x, rng, x.dtype)
+    loss, error, lesion_error = objective.loss(predict(noised.z, noised.logsnr).float(), noised, lesions)
+    return {"loss": loss, **objective.named(error, lesion_error)}
 
 
 def fill(network: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from msdiff import processes
 from msdiff.errors import BadSettings
+from msdiff.networks.layout import on
 from msdiff.training.chance import DROPOUT, NOISE, global_generator, seed_of
 from msdiff.training.settings import TrainingSettings, learning_rate
 from msdiff.training.task import Part, Previews, Task
@@ -25,9 +26,7 @@ class State:
     def __init__(self, modules: nn.Module, settings: TrainingSettings, device: torch.device) -> None:
         self.settings = settings
         self.device = device
-        volumes = any(parameter.dim() == 5 for parameter in modules.parameters())
-        layout = torch.channels_last_3d if volumes else torch.channels_last
-        self.modules = modules.to(device, memory_format=layout)  # type: ignore[call-overload]
+        self.modules = on(modules, device)
         self.optimiser = torch.optim.AdamW(
             modules.parameters(), lr=settings.learning_rate, betas=BETAS, weight_decay=settings.weight_decay
         )

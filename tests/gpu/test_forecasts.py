@@ -48,7 +48,7 @@ def draw(forecaster_path):
         finally:
             if device == GPU:
                 torch.cuda.set_sync_debug_mode("default")
-        assert (forecast.compiled is not None) == (compile_when != "never")
+        assert (forecast.denoised.compiled is not None) == (compile_when != "never")
         assert all(mask.device.type == device.type for mask in masks)
         return masks[-1].cpu()
 

@@ -68,7 +68,7 @@ def draw(generator_path, given):
             if device == GPU:
                 torch.cuda.set_sync_debug_mode("default")
         assert images.device.type == device.type
-        assert (loaded.denoiser.compiled is not None) == (compile_when != "never")
+        assert (loaded.denoised.compiled is not None) == (compile_when != "never")
         return images.cpu()
 
     return drawn

@@ -1,44 +1,47 @@
-"""The network of Long-MS-Diff with its schedule, prediction and target: from noise and conditions to follow-ups."""
-
-from typing import Any
+"""The network of Long-MS-Diff with its objective and target: from noise and conditions to follow-ups."""
 
 from torch import Tensor, nn
 
-from msdiff.diffusion.noise import Schedule, load_schedule
-from msdiff.diffusion.objective import HybridSettings, to_x, variance_fraction
-from msdiff.errors import BadSettings
-from msdiff.networks.batches import in_batches
+from msdiff.diffusion.objective import Answer, Objective
+from msdiff.diffusion.variance import HybridSettings
+from msdiff.errors import BadInput
 from msdiff.networks.compiled import Call
 from msdiff.networks.conditional_unet import ConditionalUNet, ConditionalUNetSettings
-from msdiff.settings import Choice, check
+from msdiff.settings import Entry, build, check
 from msdiff.synthesis.long_ms_diff.conditions import CHANNELS
-from msdiff.synthesis.long_ms_diff.options import FixedSettings, FollowUpSettings, ObjectiveSettings, ResidualSettings
+from msdiff.synthesis.long_ms_diff.options import FixedSettings, FollowUpSettings, LongMSDiffSettings, ResidualSettings
+
+# A learned variance has the hybrid objective, and a residual target a scale.
+VARIANCES = {
+    "fixed": Entry(FixedSettings, lambda options: None),
+    "learned": Entry(HybridSettings, lambda options: options),
+}
+TARGETS = {
+    "follow_up": Entry(FollowUpSettings, lambda options: None),
+    "residual": Entry(ResidualSettings, lambda options: options.scale),
+}
 
 
 class Denoiser(nn.Module):
-    """From a noisy clean image and conditions to the clean image: the follow-up, or its difference to the baseline."""
+    """From a noisy clean image and conditions to the clean image: the follow-up, or its difference to the baseline.
 
-    def __init__(self, network: dict[str, Any], objective: ObjectiveSettings, target: Choice) -> None:
+    Raises BadSettings if an option is unknown, missing or out of range.
+    """
+
+    def __init__(self, settings: LongMSDiffSettings) -> None:
         super().__init__()
-        self.prediction = objective.prediction
-        self.schedule: Schedule = load_schedule(objective.schedule.backend, objective.schedule.options)
-        self.hybrid = _hybrid(objective.variance)
-        self.residual_scale = _residual_scale(target)
-        sizes = network | {"in_channels": 1 + CHANNELS, "out_channels": 1 if self.hybrid is None else 2}
+        variance, target = settings.variance, settings.target
+        hybrid: HybridSettings | None = build(VARIANCES, variance.backend, variance.options, "variance")
+        self.objective = Objective(settings.objective, hybrid)
+        self.residual_scale: float | None = build(TARGETS, target.backend, target.options, "target")
+        sizes = settings.network | {"in_channels": 1 + CHANNELS, "out_channels": self.objective.outputs(1)}
         self.network = ConditionalUNet(check(ConditionalUNetSettings, sizes, "network"))
         self.compiled: Call | None = None
 
-    def forward(
-        self, z: Tensor, logsnr: Tensor, condition: Tensor, size: int | None = None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Raw prediction, x_hat and variance fraction (where learned), each (B, 1, H, W) float32.
-
-        With a `size` the network sees batches of exactly that, whatever B.
-        """
-        output = in_batches(self.compiled or self.network, size or len(z), z, logsnr.to(z), condition).float()
-        prediction = output[:, :1]
-        fraction = None if self.hybrid is None else variance_fraction(output[:, 1:])
-        return prediction, to_x(prediction, z, logsnr, self.prediction), fraction
+    def forward(self, z: Tensor, logsnr: Tensor, condition: Tensor) -> Answer:
+        """Prediction, x_hat and variance fraction (if learned), each (B, 1, H, W) float32."""
+        call = self.compiled or self.network
+        return self.objective.answer(call(z, logsnr.to(z), condition), z, logsnr)
 
     def clean(self, follow_up: Tensor, baseline: Tensor) -> Tensor:
         """What noise is added to (B, 1, H, W)."""
@@ -48,31 +51,17 @@ class Denoiser(nn.Module):
         """The follow-up (B, 1, H, W) that a clean image stands for."""
         return clean if self.residual_scale is None else baseline + self.residual_scale * clean
 
+    def fill(self, tensors: dict[str, Tensor]) -> None:
+        """Put trained tensors into the network; BadInput if they are of other sizes."""
+        try:
+            self.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise BadInput(
+                f"weights: expected those of the network they describe, {1 + CHANNELS} channels in, got others "
+                f"({str(error).splitlines()[-1].strip()}); train the generator again"
+            ) from error
+
     @property
     def last(self) -> nn.Parameter:
         """The weight of the last layer."""
         return [parameter for parameter in self.network.parameters() if parameter.ndim > 1][-1]
-
-
-def _hybrid(variance: Choice) -> HybridSettings | None:
-    """The settings of a learned variance, None where it is fixed."""
-    match variance.backend:
-        case "fixed":
-            check(FixedSettings, variance.options, "variance fixed")
-            return None
-        case "learned":
-            return check(HybridSettings, variance.options, "variance learned")
-        case other:
-            raise BadSettings(f"variance: expected one of fixed, learned; got {other!r}")
-
-
-def _residual_scale(target: Choice) -> float | None:
-    """The scale of a residual target, None where the follow-up itself is generated."""
-    match target.backend:
-        case "follow_up":
-            check(FollowUpSettings, target.options, "target follow_up")
-            return None
-        case "residual":
-            return check(ResidualSettings, target.options, "target residual").scale
-        case other:
-            raise BadSettings(f"target: expected one of follow_up, residual; got {other!r}")

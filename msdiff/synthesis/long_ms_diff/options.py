@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from msdiff.diffusion.objective import ObjectiveSettings
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.settings import Choice, Settings
 from msdiff.synthesis.long_ms_diff.conditions import Condition, Unit
@@ -43,23 +44,6 @@ class ResidualSettings(Settings):
     scale: PositiveFloat
 
 
-class ObjectiveSettings(Settings):
-    """L_recon.
-
-    prediction          what the network predicts: eps, x or v
-    schedule            of the noise
-    weight              of a sample's loss by its noise: unit or min_snr
-    lesion_weight       how many times more than others a voxel of the change mask counts, less one; 0 is none
-    variance            fixed, or learned with the hybrid objective
-    """
-
-    prediction: Literal["eps", "x", "v"]
-    schedule: Choice
-    weight: Choice
-    lesion_weight: NonNegativeFloat
-    variance: Choice
-
-
 class AuxiliarySettings(Settings):
     """L_seg: samples with t below maximum_time take part, none at 0; balance weighs it against L_recon."""
 
@@ -91,6 +75,8 @@ class LongMSDiffSettings(Settings):
     scalars             describe the change of the whole scan or of the slice
     flip                probability of a flip between left and right
     network             sizes of the ConditionalUNet, without its in and out channels
+    objective           of L_recon; lesions are the change mask
+    variance            fixed, or learned with the hybrid objective
     """
 
     generator: Literal["long_ms_diff"]
@@ -105,6 +91,7 @@ class LongMSDiffSettings(Settings):
     dropout: DropoutSettings
     network: dict[str, Any]
     objective: ObjectiveSettings
+    variance: Choice
     auxiliary: AuxiliarySettings
     training: TrainingSettings
     preview: PreviewSettings

@@ -12,7 +12,7 @@ from msdiff.synthesis.long_ms_diff.conditions import Statistics
 from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 
 # Under others of these the same weights would mean something else.
-ALIKE = ("network", "scalars", "conditions", "target", "objective.prediction", "objective.variance.backend")
+ALIKE = ("network", "scalars", "conditions", "target", "objective.prediction", "variance.backend")
 
 
 class Pretrained(NamedTuple):

@@ -50,15 +50,13 @@ class Previewer:
     def __call__(self, folder: Path, step: int) -> dict[str, float]:
         """Write `step-{step}.png` into the folder and return the errors; for msdiff.training.Previews."""
         seeds = list(range(len(self.rows)))
-        # The picture is not worth a compilation for its batch.
-        with torch.compiler.set_stance("force_eager"):
-            drawn = self.draw(
-                torch.from_numpy(self.baseline)[:, None],
-                torch.from_numpy(self.mask.astype(np.float32))[:, None],
-                self.scalars,
-                seeds,
-                self.settings.sampler,
-            )
+        drawn = self.draw(
+            torch.from_numpy(self.baseline)[:, None],
+            torch.from_numpy(self.mask.astype(np.float32))[:, None],
+            self.scalars,
+            seeds,
+            self.settings.sampler,
+        )
         generated = np.where(self.brain, drawn[:, 0].float().cpu().numpy().clip(-1, 1), BACKGROUND)
         with whole_file(folder / f"step-{step:09d}.png") as temporary:
             grid(self.baseline, self.mask, self.real, generated, step).save(temporary, format="png")

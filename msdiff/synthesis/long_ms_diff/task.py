@@ -27,17 +27,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from msdiff.diffusion.guidance import dropped, without
-from msdiff.diffusion.noise import add_noise
-from msdiff.diffusion.objective import (
-    HybridSettings,
-    discrete_times,
-    hybrid_loss,
-    loss_weight,
-    spread_times,
-    target,
-    vlb_term,
-    weighted_mse,
-)
 from msdiff.errors import BadInput
 from msdiff.networks.compiled import Call, When, compiled
 from msdiff.networks.detectors import load_detector
@@ -56,7 +45,7 @@ from msdiff.synthesis.long_ms_diff.conditions import (
     training_slices,
 )
 from msdiff.synthesis.long_ms_diff.denoiser import Denoiser
-from msdiff.synthesis.long_ms_diff.follow_ups import Draw, load_tensors
+from msdiff.synthesis.long_ms_diff.follow_ups import Draw
 from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 from msdiff.synthesis.long_ms_diff.pretrained import read_pretrained
 from msdiff.synthesis.long_ms_diff.previews import Previewer
@@ -87,14 +76,14 @@ class LongMSDiff:
         self.modules: nn.Module = initialised(
             lambda: nn.ModuleDict(
                 {
-                    "denoiser": Denoiser(settings.network, settings.objective, settings.target),
+                    "denoiser": Denoiser(settings),
                     "balance": build_balance(settings.auxiliary.balance),
                 }
             ),
             settings.seed,
         )
         if self.pretrained is not None:
-            load_tensors(self.denoiser, self.pretrained.tensors)
+            self.denoiser.fill(self.pretrained.tensors)
         self.auxiliary = auxiliary.eval().requires_grad_(False)
 
     @property
@@ -123,39 +112,26 @@ class LongMSDiff:
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """The balanced loss, its two parts, lambda, and the plain error in all of the image and in the change mask."""
-        objective = self.settings.objective
         denoiser = self.denoiser
+        objective = denoiser.objective
         baseline, mask = batch["baseline"], batch["change_mask"]
         x = denoiser.clean(batch["follow_up"], baseline)
         rng = on_device(generator, x.device)
-        time, index = _times(len(x), denoiser.hybrid, rng)
-        logsnr = denoiser.schedule(time)
-        eps = torch.randn(x.shape, generator=rng, device=rng.device)
-        z = add_noise(x, eps, logsnr)
-        prediction, x_hat, fraction = denoiser(z, logsnr, self._condition(batch, rng))
-        wanted = target(x, eps, logsnr, objective.prediction)
-        reconstruction = weighted_mse(
-            prediction,
-            wanted,
-            loss_weight(logsnr, objective.prediction, objective.weight.backend, objective.weight.options),
-            1 + objective.lesion_weight * mask if objective.lesion_weight else None,
-        )
-        simple = reconstruction
-        if denoiser.hybrid is not None and fraction is not None:
-            term = vlb_term(x_hat, fraction, x, z, index, denoiser.schedule, denoiser.hybrid)
-            reconstruction = hybrid_loss(reconstruction, term, denoiser.hybrid)
-        gated = time < self.settings.auxiliary.maximum_time
-        estimate = denoiser.follow_up(x_hat, baseline)
+        noised = objective.noised(x, rng)
+        answer = denoiser(noised.z, noised.logsnr, self._condition(batch, rng))
+        simple = objective.loss(answer.prediction, noised, mask)
+        reconstruction = objective.with_bound(simple.loss, answer, noised)
+        gated = noised.time < self.settings.auxiliary.maximum_time
+        estimate = denoiser.follow_up(answer.x_hat, baseline)
         segmentation = segmentation_loss(
-            self.auxiliary, baseline[gated], estimate[gated], mask[gated], torch.sigmoid(logsnr[gated])
+            self.auxiliary, baseline[gated], estimate[gated], mask[gated], torch.sigmoid(noised.logsnr[gated])
         )
         present = gated.any().float()
         weighed = self.modules["balance"](reconstruction, segmentation, present, denoiser.last)  # type: ignore[index]
         return {
             "loss": weighed.total,
             "reconstruction": reconstruction,
-            "squared_error": simple,
-            "lesion_squared_error": (mask * (prediction - wanted).square()).sum() / mask.sum().clamp(min=1),
+            **objective.named(simple.loss, simple.lesion_error),
             "segmentation": segmentation,
             "segmentation_weight": weighed.weight,
         }
@@ -282,12 +258,3 @@ def _weights(positive: NDArray[np.bool_], fraction: float) -> NDArray[np.float64
     """How often each slice (N,) is drawn, such that `fraction` of the draws are positive."""
     negatives = max(1, int((~positive).sum()))
     return np.where(positive, fraction / positive.sum(), (1 - fraction) / negatives)
-
-
-def _times(batch: int, hybrid: HybridSettings | None, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Times (B,) spread over (0, 1], and their discrete steps (B,) where the variance is learned."""
-    time = spread_times(batch, rng)
-    if hybrid is None:
-        return time, torch.zeros_like(time, dtype=torch.long)
-    index = (time * hybrid.steps).long().clamp(max=hybrid.steps - 1)
-    return discrete_times(index, hybrid.steps), index

@@ -4,14 +4,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.distributions import Normal, kl_divergence
 
 from msdiff.diffusion import noise, objective
+from msdiff.diffusion.variance import HybridSettings, hybrid_loss, vlb_term
 from msdiff.errors import BadSettings
+from msdiff.settings import check
 
 COSINE = {"offset": 0.008, "logsnr_min": -20.0, "logsnr_max": 20.0}
-HYBRID = objective.HybridSettings(vlb_weight=0.001, steps=1000, levels=256)
 GAMMA = {"gamma": 5.0}
+SETTINGS = {
+    "prediction": "v",
+    "schedule": {"backend": "cosine", "options": COSINE},
+    "weight": {"backend": "min_snr", "options": GAMMA},
+    "error": "l2",
+    "lesion_factor": 1.0,
+    "loss_scale": 1.0,
+}
+UNIT = {"backend": "unit", "options": {}}
 logsnrs = st.floats(-12, 12)
 predictions = st.sampled_from(sorted(objective.PREDICTIONS))
 
@@ -20,21 +29,26 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def made(prediction: str = "v", hybrid: HybridSettings | None = None, **changes: object) -> objective.Objective:
+    chosen = SETTINGS | {"prediction": prediction} | changes
+    return objective.Objective(check(objective.ObjectiveSettings, chosen), hybrid)
+
+
 @given(logsnrs, predictions)
 def test_targets_convert_to_image_and_noise(value, prediction):
     x, eps = normal(2, 1, 4, 4), normal(2, 1, 4, 4, seed=1)
     logsnr = torch.tensor([value, 0.5], dtype=torch.float64)
     z = noise.add_noise(x, eps, logsnr)
-    output = objective.target(x, eps, logsnr, prediction)
-    torch.testing.assert_close(objective.to_x(output, z, logsnr, prediction), x)
-    torch.testing.assert_close(objective.to_eps(output, z, logsnr, prediction), eps)
+    output = made(prediction).target(x, eps, logsnr)
+    torch.testing.assert_close(made(prediction).to_x(output, z, logsnr), x)
+    torch.testing.assert_close(made(prediction).to_eps(output, z, logsnr), eps)
 
 
 @given(logsnrs, predictions)
 def test_estimates_of_image_and_noise_explain_the_input(value, prediction):
     z, output = normal(1, 1, 4, 4), normal(1, 1, 4, 4, seed=1)
     logsnr = torch.tensor([value], dtype=torch.float64)
-    x, eps = (convert(output, z, logsnr, prediction) for convert in (objective.to_x, objective.to_eps))
+    x, eps = (convert(output, z, logsnr) for convert in (made(prediction).to_x, made(prediction).to_eps))
     torch.testing.assert_close(noise.add_noise(x, eps, logsnr), z)
 
 
@@ -43,13 +57,10 @@ def test_min_snr_losses_agree_after_conversion(value):
     x, eps, x_hat = normal(1, 1, 4, 4), normal(1, 1, 4, 4, seed=1), normal(1, 1, 4, 4, seed=2)
     logsnr = torch.tensor([value], dtype=torch.float64)
     z = noise.add_noise(x, eps, logsnr)
-    eps_hat = objective.to_eps(x_hat, z, logsnr, "x")
+    eps_hat = made("x").to_eps(x_hat, z, logsnr)
+    noised = objective.Noised(x, eps, z, torch.zeros(1), logsnr)
     losses = [
-        objective.weighted_mse(
-            objective.target(x_hat, eps_hat, logsnr, prediction),
-            objective.target(x, eps, logsnr, prediction),
-            objective.loss_weight(logsnr, prediction, "min_snr", GAMMA),
-        )
+        made(prediction).loss(made(prediction).target(x_hat, eps_hat, logsnr), noised, torch.zeros_like(x)).loss
         for prediction in ("x", "eps", "v")
     ]
     torch.testing.assert_close(losses[1], losses[0], rtol=1e-6, atol=0)
@@ -61,17 +72,17 @@ def test_min_snr_is_the_formula_of_the_paper():
     snr = logsnr.exp()
     kept = snr.clamp(max=5)
     for prediction, expected in {"x": kept, "eps": kept / snr, "v": kept / (snr + 1)}.items():
-        torch.testing.assert_close(objective.loss_weight(logsnr, prediction, "min_snr", GAMMA), expected)
+        torch.testing.assert_close(made(prediction).weight(logsnr), expected)
 
 
 def test_min_snr_weight_vanishes_for_v_and_stays_below_one_for_eps():
     logsnr = torch.linspace(-20, 20, 81)
-    assert objective.loss_weight(logsnr, "v", "min_snr", GAMMA)[-1] < 1e-7
-    assert objective.loss_weight(logsnr, "eps", "min_snr", GAMMA).max() <= 1
+    assert made("v").weight(logsnr)[-1] < 1e-7
+    assert made("eps").weight(logsnr).max() <= 1
 
 
 def test_unit_weight_is_one():
-    assert objective.loss_weight(torch.tensor([-3.0, 9]), "v", "unit", {}).tolist() == [1, 1]
+    assert made("v", weight=UNIT).weight(torch.tensor([-3.0, 9])).tolist() == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -80,128 +91,133 @@ def test_unit_weight_is_one():
 )
 def test_unknown_weight_or_option_is_refused(name, options, message):
     with pytest.raises(BadSettings, match=message):
-        objective.loss_weight(torch.zeros(1), "v", name, options)
+        made(weight={"backend": name, "options": options})
 
 
-def test_unknown_prediction_is_refused():
-    with pytest.raises(BadSettings, match="expected one of eps, x, v, got 'epsilon'"):
-        objective.target(torch.zeros(1, 1), torch.zeros(1, 1), torch.zeros(1), "epsilon")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prediction": "epsilon"}, "prediction: Input should be 'eps', 'x' or 'v', got 'epsilon'"),
+        ({"error": "huber"}, "error: Input should be 'l2' or 'l1', got 'huber'"),
+        ({"lesion_factor": 0.5}, "lesion_factor: Input should be greater than or equal to 1"),
+        ({"loss_scale": 0.0}, "loss_scale: Input should be greater than 0"),
+        ({"schedule": {"backend": "cosin", "options": {}}}, "schedule: expected one of cosine, .*, got 'cosin'"),
+    ],
+)
+def test_every_option_is_checked_when_it_is_built(changes, message):
+    with pytest.raises(BadSettings, match=message):
+        made(**changes)
 
 
-class TestWeightedMSE:
+def test_a_step_checks_no_option(monkeypatch):
+    built = made(lesion_factor=3.0)
+
+    def checks(*arguments):
+        pytest.fail("an option was checked in a step")
+
+    for module in ("msdiff.settings", "msdiff.diffusion.noise", "msdiff.diffusion.objective"):
+        monkeypatch.setattr(f"{module}.build", checks)
+    monkeypatch.setattr("msdiff.settings.check", checks)
+    noised = built.noised(normal(2, 1, 4, 4), torch.Generator().manual_seed(0))
+    loss = built.loss(torch.zeros_like(noised.x), noised, torch.ones_like(noised.x)).loss
+    assert loss > 0
+
+
+class TestNoised:
+    def test_times_are_spread_over_the_unit_interval(self):
+        noised = made().noised(normal(8, 1, 2, 2), torch.Generator().manual_seed(0))
+        assert sorted((noised.time * 8).long().tolist()) == list(range(8))
+        assert noised.logsnr.dtype == torch.float64
+        torch.testing.assert_close(noised.logsnr, made().schedule(noised.time))
+
+    def test_times_are_discrete_if_the_variance_is_learned(self):
+        hybrid = HybridSettings(vlb_weight=0.001, steps=10, levels=256)
+        rng, again = (torch.Generator().manual_seed(0) for _ in range(2))
+        time = made(hybrid=hybrid).noised(normal(4, 1, 2, 2), rng).time
+        index = (objective.spread_times(4, again) * 10).long()
+        torch.testing.assert_close(time, (index.double() + 1) / 10)
+
+    def test_images_are_mixed_with_noise_in_their_own_type(self):
+        noised = made().noised(normal(4, 1, 2, 2).float(), torch.Generator().manual_seed(0), torch.float32)
+        assert {part.dtype for part in (noised.eps, noised.z, noised.logsnr)} == {torch.float32}
+        assert torch.equal(noised.z, noise.add_noise(noised.x, noised.eps, noised.logsnr))
+
+
+class TestLoss:
+    x = torch.tensor([[[1.0, 2, 3, 4]], [[0, 0, 2, 0]]])
+    lesions = torch.tensor([[[1.0, 0, 0, 0]], [[0, 0, 0, 0]]])
+
+    def noised(self):
+        logsnr = torch.tensor([0.0, math.log(10)])
+        return objective.Noised(self.x, torch.zeros_like(self.x), self.x, torch.zeros(2), logsnr)
+
+    @pytest.mark.parametrize(
+        ("error", "name", "shares", "plain", "of_lesion"),
+        [
+            # Weights min(SNR, 5) are 1 and 5; the first sample's first voxel counts three of six.
+            ("l2", "squared_error", [(3 * 1 + 4 + 9 + 16) / 6, 5 * 4 / 4], (1 + 4 + 9 + 16 + 4) / 8, 1),
+            ("l1", "absolute_error", [(3 * 1 + 2 + 3 + 4) / 6, 5 * 2 / 4], (1 + 2 + 3 + 4 + 2) / 8, 1),
+        ],
+    )
+    def test_is_that_computed_by_hand(self, error, name, shares, plain, of_lesion):
+        built = made("x", error=error, lesion_factor=3.0, loss_scale=10.0)
+        loss = built.loss(torch.zeros_like(self.x), self.noised(), self.lesions)
+        assert loss.loss.item() == pytest.approx(10 * sum(shares) / 2)
+        named = {key: value.item() for key, value in built.named(loss.error, loss.lesion_error).items()}
+        assert named == pytest.approx({name: plain, f"lesion_{name}": of_lesion})
+
+    def test_without_a_factor_is_that_of_no_lesions(self):
+        prediction = torch.ones_like(self.x)
+        with_lesions, without = (
+            made("x").loss(prediction, self.noised(), mask).loss for mask in (self.lesions, 0 * self.lesions)
+        )
+        assert with_lesions == without
+
+    def test_is_zero_without_error_and_of_no_lesion(self):
+        loss = made("x", error="l1", lesion_factor=3.0).loss(self.x, self.noised(), 0 * self.lesions)
+        assert [value.item() for value in loss] == [0, 0, 0]
+
+    def test_bound_is_that_of_the_times_of_the_noise(self):
+        hybrid = HybridSettings(vlb_weight=0.5, steps=10, levels=256)
+        built, x = made("eps", hybrid=hybrid), normal(4, 2, 3, 3).clamp(-1, 1)
+        noised = built.noised(x, torch.Generator().manual_seed(0))
+        output = normal(4, built.outputs(2), 3, 3, seed=1).float()
+        answer = built.answer(output, noised.z, noised.logsnr)
+        assert torch.equal(answer.prediction, output[:, :2])
+        assert torch.equal(answer.fraction, (output[:, 2:] + 1) / 2)
+        index = (objective.spread_times(4, torch.Generator().manual_seed(0)) * 10).long()
+        term = vlb_term(answer.x_hat, answer.fraction, x, noised.z, index, built.schedule, hybrid)
+        expected = hybrid_loss(torch.tensor(2.0), term, hybrid)
+        assert built.with_bound(torch.tensor(2.0), answer, noised) == expected
+
+    def test_a_fixed_variance_has_one_output_and_no_bound(self):
+        built = made("eps")
+        answer = built.answer(normal(1, 2, 3, 3), normal(1, 2, 3, 3, seed=1), torch.zeros(1))
+        assert built.outputs(2) == 2
+        assert answer.fraction is None
+        assert built.with_bound(torch.tensor(2.0), answer, self.noised()) == 2
+
+
+class TestWeightedMean:
     def test_is_the_mean_over_samples_of_weight_times_error(self):
         output = torch.tensor([[[1.0, 1]], [[2, 0]]])
-        loss = objective.weighted_mse(output, torch.zeros(2, 1, 2), torch.tensor([1.0, 3]))
+        loss = objective.weighted_mean(output.square(), torch.tensor([1.0, 3]))
         assert loss == (1 * 1 + 3 * 2) / 2
 
     def test_equal_voxel_weights_change_nothing(self):
-        output, target, weight = normal(3, 2, 4, 4), normal(3, 2, 4, 4, seed=1), torch.tensor([1.0, 2, 3]).double()
+        error, weight = normal(3, 2, 4, 4).square(), torch.tensor([1.0, 2, 3]).double()
         even = torch.full((3, 1, 4, 4), 7.0)
-        torch.testing.assert_close(
-            objective.weighted_mse(output, target, weight, even), objective.weighted_mse(output, target, weight)
-        )
+        torch.testing.assert_close(objective.weighted_mean(error, weight, even), objective.weighted_mean(error, weight))
 
     def test_voxel_weights_move_the_share_of_lesions(self):
         error = torch.tensor([[[1.0, 0, 0, 0]]])
         ones = torch.ones(1)
         lesion = torch.tensor([[[10.0, 1, 1, 1]]])
-        assert objective.weighted_mse(error, torch.zeros_like(error), ones, lesion) == pytest.approx(10 / 13)
+        assert objective.weighted_mean(error, ones, lesion) == pytest.approx(10 / 13)
 
     def test_samples_do_not_share_voxel_weights(self):
-        output, target = normal(2, 1, 4, 4), normal(2, 1, 4, 4, seed=1)
+        error = normal(2, 1, 4, 4).square()
         voxel_weight = 1 + 9 * (normal(2, 1, 4, 4, seed=2) > 1).double()
         weight = torch.ones(2).double()
-        alone = [
-            objective.weighted_mse(output[i : i + 1], target[i : i + 1], weight[i : i + 1], voxel_weight[i : i + 1])
-            for i in (0, 1)
-        ]
-        torch.testing.assert_close(objective.weighted_mse(output, target, weight, voxel_weight), sum(alone) / 2)
-
-
-class TestVariationalBound:
-    schedule = staticmethod(noise.load_schedule("cosine", COSINE))
-
-    def noisy(self, index: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        logsnr = self.schedule(objective.discrete_times(index, HYBRID.steps))
-        return noise.add_noise(x, normal(*x.shape, seed=3), logsnr)
-
-    def chain(self):
-        """Betas of the discrete chain, computed as improved DDPM does."""
-        t = torch.arange(0, 1001, dtype=torch.float64) / 1000
-        f = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
-        return (1 - f[1:] / f[:-1]).clamp(max=0.999)
-
-    @pytest.mark.parametrize("index", [1, 7, 400, 998])
-    def test_term_is_the_divergence_of_the_two_reverse_steps(self, index):
-        betas = self.chain()
-        alpha2 = (1 - betas).cumprod(0)
-        x, x_hat = normal(1, 1, 3, 3).clamp(-1, 1), normal(1, 1, 3, 3, seed=1).clamp(-1, 1)
-        fraction = torch.sigmoid(normal(1, 1, 3, 3, seed=2))
-        at = torch.tensor([index])
-        z = self.noisy(at, x)
-        beta, before, now = betas[index], alpha2[index - 1], alpha2[index]
-        beta_tilde = beta * (1 - before) / (1 - now)
-        of_x, of_z = before.sqrt() * beta / (1 - now), (1 - beta).sqrt() * (1 - before) / (1 - now)
-        learned = torch.exp(fraction * beta.log() + (1 - fraction) * beta_tilde.log())
-        true = Normal(of_z * z + of_x * x, beta_tilde.sqrt())
-        model = Normal(of_z * z + of_x * x_hat, learned.sqrt())
-        expected = kl_divergence(true, model).mean() / math.log(2)
-        term = objective.vlb_term(x_hat, fraction, x, z, at, self.schedule, HYBRID)
-        torch.testing.assert_close(term[0], expected, rtol=1e-6, atol=1e-9)
-
-    def test_first_step_is_the_likelihood_of_the_grey_level(self):
-        betas = self.chain()
-        alpha2 = (1 - betas).cumprod(0)
-        grey = torch.tensor([0, 1, 100, 254, 255], dtype=torch.float64)
-        x = (grey / 127.5 - 1).reshape(1, 1, 5)
-        x_hat = x + 0.004
-        at = torch.tensor([0])
-        term = objective.vlb_term(x_hat, torch.zeros_like(x), x, self.noisy(at, x), at, self.schedule, HYBRID)
-        deviation = (betas[1] * (1 - alpha2[0]) / (1 - alpha2[1])).sqrt()
-        model = Normal(x_hat, deviation)
-        upper = torch.where(grey == 255, math.inf, x + 1 / 255)
-        lower = torch.where(grey == 0, -math.inf, x - 1 / 255)
-        expected = -(model.cdf(upper) - model.cdf(lower)).log2().mean()
-        torch.testing.assert_close(term[0], expected, rtol=1e-6, atol=1e-9)
-
-    def test_only_the_variance_learns(self):
-        x = normal(4, 1, 3, 3).clamp(-1, 1)
-        x_hat = (x + 0.1).requires_grad_()
-        fraction = torch.full_like(x, 0.5, requires_grad=True)
-        index = torch.tensor([0, 1, 500, 999])
-        objective.vlb_term(x_hat, fraction, x, self.noisy(index, x), index, self.schedule, HYBRID).sum().backward()
-        assert x_hat.grad is None
-        assert torch.isfinite(fraction.grad).all()
-        assert (fraction.grad != 0).flatten(1).any(1)[:3].all()
-
-    def test_term_of_a_perfect_model_is_zero(self):
-        x = normal(2, 1, 3, 3).clamp(-1, 1)
-        index = torch.tensor([1, 700])
-        term = objective.vlb_term(x, torch.zeros_like(x), x, self.noisy(index, x), index, self.schedule, HYBRID)
-        torch.testing.assert_close(term, torch.zeros_like(term), atol=1e-9, rtol=0)
-
-    def test_single_precision_gives_the_same(self):
-        x, x_hat = normal(4, 1, 3, 3).clamp(-1, 1), normal(4, 1, 3, 3, seed=1).clamp(-1, 1)
-        index = torch.tensor([0, 1, 500, 999])
-        z, fraction = self.noisy(index, x), torch.full_like(x, 0.3)
-        double = objective.vlb_term(x_hat, fraction, x, z, index, self.schedule, HYBRID)
-        single = objective.vlb_term(x_hat.float(), fraction.float(), x.float(), z.float(), index, self.schedule, HYBRID)
-        assert single.dtype == torch.float32
-        torch.testing.assert_close(single.double(), double, rtol=1e-3, atol=1e-6)
-
-
-def test_hybrid_loss_scales_the_bound_by_its_steps():
-    loss = objective.hybrid_loss(torch.tensor(1.0), torch.tensor([2.0, 4.0]), HYBRID)
-    assert loss == pytest.approx(1 + 0.001 * 1000 * 3)
-
-
-def test_fraction_of_minus_one_and_one_are_the_ends_of_the_range():
-    fraction = objective.variance_fraction(torch.tensor([-1.0, 1.0]))
-    ends = objective.log_variance(fraction, torch.tensor(-9.0), torch.tensor(-2.0))
-    assert ends.tolist() == [-9, -2]
-
-
-def test_likelihoods_of_all_levels_sum_to_one():
-    grey = torch.linspace(-1, 1, 256, dtype=torch.float64)
-    log = objective.discretised_log_likelihood(grey, torch.full_like(grey, 0.3), torch.full_like(grey, -3.0), 256)
-    assert log.exp().sum() == pytest.approx(1, abs=1e-6)
+        alone = [objective.weighted_mean(error[i : i + 1], weight[i : i + 1], voxel_weight[i : i + 1]) for i in (0, 1)]
+        torch.testing.assert_close(objective.weighted_mean(error, weight, voxel_weight), sum(alone) / 2)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from msdiff.diffusion import noise, sampler
-from msdiff.diffusion.objective import log_variance
+from msdiff.diffusion.variance import log_variance
 from msdiff.errors import BadSettings
 from msdiff.settings import Choice
 

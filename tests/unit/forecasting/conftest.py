@@ -188,6 +188,7 @@ STAGES = {
                     },
                 },
                 "weight": {"backend": "min_snr", "options": {"gamma": 5.0}},
+                "error": "l2",
                 "lesion_factor": 10.0,
                 "loss_scale": 1.0,
             },

@@ -63,18 +63,18 @@ def test_arm_images_and_seed_each_matter(forecast):
 def test_guidance_moves_away_from_null_arm_and_zero_images(forecast):
     images, arms, seeds = inputs(forecast, 2)
     weight = 1.5
-    network, denoising = forecast.network, forecast.denoising
+    network, objective = forecast.network, forecast.denoised.objective
 
     def denoise(z, logsnr):
         answers = []
         for arm, shown in ((arms, images), (torch.full_like(arms, 3), torch.zeros_like(images))):
             output = network(z, logsnr, arm, network.control.embed(shown))
-            answers.append(denoising.estimate(output, z, logsnr))
+            answers.append(objective.answer(output, z, logsnr).x_hat)
         return (1 + weight) * answers[0] - weight * answers[1]
 
     chosen = sampler(weight)
     noise = noise_like((1, *forecast.shape), seeds)
-    expected = sample(denoise, noise, denoising.schedule, load_sampler(chosen.sampler, chosen.steps), seeds)[:, 0]
+    expected = sample(denoise, noise, objective.schedule, load_sampler(chosen.sampler, chosen.steps), seeds)[:, 0]
     torch.testing.assert_close(forecast(images, arms, seeds, chosen), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -84,11 +84,11 @@ def test_an_untrained_control_net_draws_what_the_prior_does(forecaster_path, tmp
     save_weights(zeroed, description, tmp_path / "weights.safetensors")
     forecast = module.load(tmp_path / "weights.safetensors", CPU)
     images, arms, seeds = inputs(forecast, 4)
-    prior, denoising, chosen = forecast.network.prior, forecast.denoising, sampler()
+    prior, objective, chosen = forecast.network.prior, forecast.denoised.objective, sampler()
     alone = sample(
-        lambda z, logsnr: denoising.estimate(prior(z, logsnr, arms), z, logsnr),
+        lambda z, logsnr: objective.answer(prior(z, logsnr, arms), z, logsnr).x_hat,
         noise_like((1, *forecast.shape), seeds),
-        denoising.schedule,
+        objective.schedule,
         load_sampler(chosen.sampler, chosen.steps),
         seeds,
     )

@@ -37,9 +37,11 @@ SETTINGS = {
         "prediction": "v",
         "schedule": {"backend": "cosine", "options": {"offset": 0.008, "logsnr_min": -20.0, "logsnr_max": 20.0}},
         "weight": {"backend": "min_snr", "options": {"gamma": 5.0}},
-        "lesion_weight": 2.0,
-        "variance": {"backend": "fixed", "options": {}},
+        "error": "l2",
+        "lesion_factor": 3.0,
+        "loss_scale": 1.0,
     },
+    "variance": {"backend": "fixed", "options": {}},
     "auxiliary": {
         "maximum_time": 0.6,
         "balance": {"backend": "kendall", "options": {"reconstruction": 0.02, "segmentation": 1.0}},

@@ -6,6 +6,7 @@ import torch
 
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.networks.weights import load_weights
+from msdiff.sampling import denoised
 from msdiff.settings import check
 from msdiff.synthesis.long_ms_diff import follow_ups as module
 
@@ -44,8 +45,8 @@ def test_guidance_takes_both_halves_in_one_batch(drawn, monkeypatch):
         calls.append(len(inputs[0]))
         return whole(network, size, *inputs)
 
-    whole = module.Denoiser.forward.__globals__["in_batches"]
-    monkeypatch.setitem(module.Denoiser.forward.__globals__, "in_batches", watch)
+    whole = denoised.in_batches
+    monkeypatch.setattr(denoised, "in_batches", watch)
     drawn(guidance_weight=1.0)
     assert calls == [10, 10, 10]
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from msdiff.__main__ import main
-from msdiff.diffusion import objective
-from msdiff.diffusion.objective import HybridSettings
+from msdiff.diffusion.noise import expand, sigma
+from msdiff.diffusion.objective import Answer
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import BadInput, BadSettings
 from msdiff.networks.detectors import load_detector
@@ -57,7 +57,7 @@ def test_changed_slices_are_drawn_as_often_as_asked(stack, detector_path, given)
     "changes",
     [
         {},
-        {"objective__variance": LEARNED, "objective__prediction": "eps"},
+        {"variance": LEARNED, "objective__prediction": "eps"},
         {"objective__prediction": "x", "objective__weight": {"backend": "unit", "options": {}}},
         {"auxiliary__balance": {"backend": "gradient_norm", "options": {"delta": 1e-6, "largest": 1e4}}},
         {"auxiliary__balance": {"backend": "ema_ratio", "options": {"target": 0.1, "decay": 0.9, "largest": 1e4}}},
@@ -150,14 +150,6 @@ def test_segmentation_loss_reaches_the_estimate_only():
     assert module.segmentation_loss(detector, baseline[:0], baseline[:0], mask[:0], torch.ones(0)).item() == 0
 
 
-def test_times_are_spread_over_the_unit_interval():
-    time, _ = module._times(8, None, torch.Generator().manual_seed(0))
-    assert sorted((time * 8).long().tolist()) == list(range(8))
-    hybrid = HybridSettings(vlb_weight=0.001, steps=10, levels=256)
-    time, index = module._times(4, hybrid, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(time, (index.double() + 1) / 10)
-
-
 def test_baseline_dropout_replaces_the_baseline_and_guidance_the_rest(stack, detector_path, given):
     batch = {
         "baseline": torch.full((4, 1, 16, 16), 0.5),
@@ -222,7 +214,7 @@ def test_an_auxiliary_that_is_no_detector_or_of_another_contrast_is_bad_input(
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"objective__variance": {"backend": "free", "options": {}}}, "variance"),
+        ({"variance": {"backend": "free", "options": {}}}, "variance"),
         ({"objective__prediction": "noise"}, "prediction"),
         ({"network": {"channels": [8]}}, "missing key"),
         ({"positive_fraction": 1.5}, "positive_fraction"),
@@ -273,14 +265,11 @@ def test_a_residual_is_learnt_for_the_follow_up_that_the_detector_sees(stack, de
     batch = task.batch(np.array([0, 1, 2, 3]), np.random.default_rng(0))
     truth = task.denoiser.clean(batch["follow_up"], batch["baseline"])
 
-    def to_eps(z, x, logsnr):
-        return objective.to_eps(x, z, logsnr, "x")
+    def knows(z, logsnr, condition):
+        eps = (z - expand(torch.sigmoid(logsnr).sqrt(), z) * truth) / expand(sigma(logsnr), z)
+        return Answer(task.denoiser.objective.target(truth, eps, logsnr), truth, None)
 
-    task.denoiser.forward = lambda z, logsnr, condition: (
-        objective.target(truth, to_eps(z, truth, logsnr), logsnr, "v"),
-        truth,
-        None,
-    )
+    task.denoiser.forward = knows
     losses = task.loss(batch, torch.Generator().manual_seed(0))
     assert losses["reconstruction"] < 1e-9
     for found, estimate in seen:
@@ -329,7 +318,7 @@ def test_a_training_starts_from_pretrained_weights(tmp_path, stack, generator_pa
         ({"conditions": ["baseline"]}, "conditions"),
         ({"target": {"backend": "residual", "options": {"scale": 1.0}}}, "target"),
         ({"objective__prediction": "eps"}, "objective.prediction"),
-        ({"objective__variance": LEARNED}, "objective.variance.backend"),
+        ({"variance": LEARNED}, "variance.backend"),
     ],
 )
 def test_pretrained_weights_of_other_settings_are_one_line_of_bad_input(

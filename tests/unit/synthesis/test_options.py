@@ -31,7 +31,7 @@ def make(stack, detector_path, given):
     """A function that makes the task with changed settings, and one batch of it."""
 
     def made(**changes):
-        settings = check(LongMSDiffSettings, given("generator", **{"objective__lesion_weight": 0.0} | changes))
+        settings = check(LongMSDiffSettings, given("generator", **{"objective__lesion_factor": 1.0} | changes))
         task = module.LongMSDiff(stack, settings, load_detector(detector_path)[0])
         return task, task.batch(np.arange(ROWS), np.random.default_rng(0))
 
@@ -45,9 +45,8 @@ def loss(task, batch, seed=0):
 def noise_of(task):
     """Times and noise as the loss draws them with seed 0: alpha, sigma (B, 1, 1, 1) and eps."""
     rng = torch.Generator().manual_seed(0)
-    time, _ = module._times(ROWS, task.denoiser.hybrid, rng)
-    logsnr = task.denoiser.schedule(time)[:, None, None, None]
-    eps = torch.randn(ROWS, 1, 16, 16, generator=rng)
+    noised = task.denoiser.objective.noised(torch.zeros(ROWS, 1, 16, 16), rng)
+    logsnr, eps = noised.logsnr[:, None, None, None], noised.eps
     return logsnr.sigmoid().sqrt(), (-logsnr).sigmoid().sqrt(), eps
 
 
@@ -85,9 +84,9 @@ def test_another_schedule_adds_other_noise(make):
     assert loss(task, batch)["reconstruction"] != loss(other, batch)["reconstruction"]
 
 
-def test_lesion_weight_moves_the_loss_towards_lesions(make):
+def test_lesion_factor_moves_the_loss_towards_lesions(make):
     chosen = {"objective__prediction": "x", "objective__weight": UNIT}
-    tasks = [make(**chosen, objective__lesion_weight=weight) for weight in (0.0, 1e6)]
+    tasks = [make(**chosen, objective__lesion_factor=factor) for factor in (1.0, 1e6)]
     values = [loss(task, batch) for task, batch in tasks]
     _, batch = tasks[0]
     squares = batch["follow_up"].square() * batch["change_mask"]
@@ -105,12 +104,12 @@ def test_lesion_weight_moves_the_loss_towards_lesions(make):
 
 
 def test_a_learned_variance_has_a_bound_in_the_loss_and_an_output_that_learns(make):
-    task, batch = make(objective__variance=LEARNED, objective__prediction="eps")
+    task, batch = make(variance=LEARNED, objective__prediction="eps")
     values = loss(perturbed(task), batch)
     assert values["reconstruction"] != values["squared_error"]
     values["loss"].backward()
     assert task.denoiser.last.grad[1].abs().sum() > 0
-    without, _ = make(objective__variance=LEARNED | {"options": LEARNED["options"] | {"vlb_weight": 0.0}})
+    without, _ = make(variance=LEARNED | {"options": LEARNED["options"] | {"vlb_weight": 0.0}})
     values = loss(perturbed(without), batch)
     assert values["reconstruction"] == values["squared_error"]
     values["loss"].backward()

@@ -32,7 +32,7 @@ def config():
 def test_the_network_of_the_config_is_that_of_the_paper(config):
     settings = check(LongMSDiffSettings, config["long_ms_diff"])
     with torch.device("meta"):
-        denoiser = Denoiser(settings.network, settings.objective, settings.target)
+        denoiser = Denoiser(settings)
     assert sum(parameter.numel() for parameter in denoiser.parameters()) == PARAMETERS
     assert denoiser.network.settings.in_channels == 6
     assert denoiser.network.settings.out_channels == 2

@@ -38,7 +38,7 @@ def test_both_draw_the_same_images_by_ddim():
     sampling = import_module("sampling")
     settings = sampling.generator("demo")
     torch.manual_seed(0)
-    denoiser = sampling.Denoiser(settings.network, settings.objective, settings.target).eval()
+    denoiser = sampling.Denoiser(settings).eval()
     torch.nn.init.normal_(denoiser.last, std=0.02)
     draw, inputs = Draw(denoiser, sampling.STATISTICS, settings, CPU), sampling.follow_up_inputs(2, 32)
     theirs = sampling.monai(denoiser.network.unet, draw, inputs, sampling.DDIMScheduler, 5)()

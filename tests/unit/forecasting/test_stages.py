@@ -3,16 +3,16 @@ import torch
 
 from msdiff.config_files import merged_config
 from msdiff.diffusion.noise import add_noise, load_schedule
-from msdiff.diffusion.objective import loss_weight
-from msdiff.forecasting.denoising import Denoising
-from msdiff.forecasting.options import ObjectiveSettings
+from msdiff.diffusion.objective import Objective, ObjectiveSettings
+from msdiff.forecasting.stages import denoising_loss
 from msdiff.settings import check
 
 ROUNDING = 1e-6
+PARTS = ("schedule", "weight")
 
 
-def denoising(stage_options, **changes):
-    return Denoising(check(ObjectiveSettings, stage_options("prior", **changes)["prior"]["objective"]))
+def objective_of(stage_options, **changes):
+    return Objective(check(ObjectiveSettings, stage_options("prior", **changes)["prior"]["objective"]))
 
 
 def slab(batch=64):
@@ -25,13 +25,13 @@ def slab(batch=64):
 
 def test_the_right_prediction_costs_nothing(stage_options):
     x, lesions = slab()
-    model = denoising(stage_options)
+    model = objective_of(stage_options)
 
     def perfect(z, logsnr):
         a, s = (torch.sigmoid(sign * logsnr).sqrt().reshape(-1, 1, 1, 1, 1) for sign in (1, -1))
         return a * (z - a * x) / s - s * x
 
-    scalars = model.loss(perfect, x, lesions, torch.Generator().manual_seed(0))
+    scalars = denoising_loss(model, perfect, x, lesions, torch.Generator().manual_seed(0))
     assert all(value < 1e-4 for value in scalars.values())
 
 
@@ -46,8 +46,8 @@ def test_lesions_count_as_often_as_they_should(stage_options):
 
     for factor, scale in ((1.0, 1.0), (10.0, 100.0)):
         changes = {"prior__objective__lesion_factor": factor, "prior__objective__loss_scale": scale}
-        model = denoising(stage_options, **unit, **changes)
-        said = model.loss(says_zero, x, lesions, torch.Generator().manual_seed(0))
+        model = objective_of(stage_options, **unit, **changes)
+        said = denoising_loss(model, says_zero, x, lesions, torch.Generator().manual_seed(0))
         share = factor * 2 / (factor * 2 + 30)
         elsewhere = (32 * said["squared_error"] - 2 * said["lesion_squared_error"]) / 30
         expected = scale * (share * said["lesion_squared_error"] + (1 - share) * elsewhere)
@@ -62,10 +62,10 @@ def test_lesions_count_as_often_as_they_should(stage_options):
 
 def test_an_estimate_is_the_clean_slab(stage_options):
     x, _ = slab(2)
-    model, logsnr, eps = denoising(stage_options), torch.tensor([2.0, -2.0]), torch.randn(2, 1, 2, 4, 4)
+    model, logsnr, eps = objective_of(stage_options), torch.tensor([2.0, -2.0]), torch.randn(2, 1, 2, 4, 4)
     z = add_noise(x, eps, logsnr)
     a, s = (torch.sigmoid(sign * logsnr).sqrt().reshape(-1, 1, 1, 1, 1) for sign in (1, -1))
-    torch.testing.assert_close(model.estimate(a * eps - s * x, z, logsnr), x, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.answer(a * eps - s * x, z, logsnr).x_hat, x, rtol=1e-4, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +97,11 @@ def test_the_configured_schedule_ends_at_low_for_noise_unlike_the_published_code
 def test_the_configured_weight_decays_as_the_noise_goes(objective):
     """Hang et al. 2023: min(SNR, 5) / (SNR + 1) on v. The published code's tends to 1/6 instead of 0."""
     assert (objective["prediction"], objective["weight"]["backend"]) == ("v", "min_snr")
+    chosen = {
+        part: {"backend": (name := objective[part]["backend"]), "options": objective[part][name]} for part in PARTS
+    }
     logsnr = torch.linspace(2, 15, 100, dtype=torch.float64)
-    weight = loss_weight(logsnr, "v", "min_snr", objective["weight"]["min_snr"])
+    weight = Objective(check(ObjectiveSettings, objective | chosen)).weight(logsnr)
     assert (weight.diff() < 0).all()
     torch.testing.assert_close(weight, 5 / (logsnr.exp() + 1))
     assert weight[-1] < 2e-6
