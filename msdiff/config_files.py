@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from msdiff.config_check import one_of
 from msdiff.errors import BadSettings
 
 Config = dict[str, Any]
@@ -45,7 +46,7 @@ def merged_config(*overlays: Config, size: str | None = None, root: Path = ROOT,
         own.append({"size": size})
     chosen = {key: value for changes in own for key, value in changes.items()}.get("size")
     if chosen not in SIZES:
-        raise BadSettings(f"size: expected one of {', '.join(SIZES)}, got {chosen!r}")
+        raise BadSettings(f"size: {one_of(SIZES, chosen)}")
     folder = root / "workflow/config"
     files = [*sorted(folder.glob("*.yaml")), folder / f"sizes/{chosen}.yaml"]
     config: Config = {}

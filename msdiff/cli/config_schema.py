@@ -21,6 +21,9 @@ SEED: Schema = {"type": "integer", "minimum": 0}
 SEEDS: Schema = {"type": "array", "minItems": 1, "uniqueItems": True, "items": SEED}
 # A laboratory's own backend is named by its location, and its options are its own affair.
 LOCATION = "^[A-Za-z0-9_.]+:[A-Za-z0-9_]+$"
+OWN: Schema = {"pattern": LOCATION, "description": "MODULE:FUNCTION of your own"}
+# Part of paths, and of the patterns that Snakemake finds them by.
+NAME: Schema = {"pattern": "^[A-Za-z0-9_-]+$", "description": "a name of letters, digits, - and _"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +84,7 @@ def pluggable(common: type[Settings] | None = None, **backends: type[Settings]) 
         "additionalProperties": False,
         "required": ["backend"],
         "properties": {
-            "backend": {"type": "string", "anyOf": [{"enum": list(backends)}, {"pattern": LOCATION}]},
+            "backend": {"type": "string", "anyOf": [{"enum": list(backends)}, OWN]},
             **options,
         },
         "patternProperties": {LOCATION: {"type": "object"}},
@@ -139,7 +142,7 @@ def _cohort() -> Schema:
         # The one that reads no scan; the stage's own reads all of them alike.
         parcellation={"enum": ["template", None]},
     )
-    return {"type": "object", "minProperties": 1, "additionalProperties": one}
+    return {"type": "object", "minProperties": 1, "propertyNames": NAME, "additionalProperties": one}
 
 
 def _preprocess() -> Schema:

@@ -230,7 +230,7 @@ def test_requests_follow_what_the_partitions_offer(offering, partitions, expecte
     ("partitions", "named"),
     [
         ("partitions: [", "expected YAML"),
-        ("", "None is not of type 'object'"),
+        ("", "expected keys with values, got null"),
         ("partitions: {}", "partitions: "),
         ("partitions: {cpu: {max_mem_mb: 0}}", "cpu.max_mem_mb"),
         ("partitions: {cpu: {max_runtime: 2-00:00:00, max_mem_mb: 1000, max_threads: 8}}", "cpu.max_runtime"),

@@ -1,13 +1,14 @@
 """The config of all files and of the command line, checked before anything else."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
+from snakemake.cli import get_profile_dir
 
-from msdiff.config_files import merged_config
+from msdiff.config_check import coerced, fault, texts_of
+from msdiff.config_files import merged_config, read_yaml
 from msdiff.errors import BadSettings
 
 
@@ -17,23 +18,54 @@ def stop(message):
     sys.exit(2)
 
 
-def check(values, schema, name):
-    """Stop unless the values follow workflow/schemas/{schema}.schema.json."""
-    with open(workflow.source_path(f"../schemas/{schema}.schema.json")) as file:
-        validator = Draft202012Validator(json.load(file))
-    fault = best_match(validator.iter_errors(values))
-    if fault is not None:
-        key = ".".join(str(step) for step in fault.absolute_path) or "(top level)"
-        stop(
-            f"{name}: {key}: {fault.message}; correct it and run the same command again"
-        )
+def schema(name):
+    """The JSON schema of that name."""
+    with open(workflow.source_path(f"../schemas/{name}.schema.json")) as file:
+        return json.load(file)
 
 
-# So far it holds what the command line gives.
-try:
-    config.update(
-        merged_config(config, root=Path(workflow.basedir), page=Path("config.yaml"))
+def check(values, kind, name):
+    """Stop unless the values follow workflow/schemas/{kind}.schema.json."""
+    if told := fault(values, schema(kind)):
+        stop(f"{name}: {told}; correct it and run the same command again")
+
+
+def values_of_profiles(words):
+    """KEY=VALUE of the key `config` of the profiles on a command line.
+
+    Where it gives --config, Snakemake leaves out those of a profile, and the demo would run at the papers' size.
+    """
+    given = [word.partition("=")[2] for word in words if word.startswith("--profile=")]
+    given += [name for word, name in zip(words, words[1:]) if word == "--profile"]
+    given = given or os.environ.get("SNAKEMAKE_PROFILE", "").split()
+    values = []
+    for name in given:
+        if found := get_profile_dir(name):
+            own = read_yaml(Path(found[1])).get("config") or values
+            if isinstance(own, dict):
+                own = [f"{key}={value}" for key, value in own.items()]
+            values = own
+    return values
+
+
+def whole_config():
+    """The config of all files and of the command line; so far `config` holds what the command line gives."""
+    run = workflow.config_settings
+    if workflow.is_main_process:
+        # Jobs that Snakemake starts of itself get the same.
+        run.config_args = [*values_of_profiles(sys.argv), *run.config_args]
+    page = Path("config.yaml")
+    return merged_config(
+        config,
+        # In place of its texts.
+        coerced(texts_of(run.config_args), schema("config")),
+        root=Path(workflow.basedir),
+        page=page if page.is_file() else None,
     )
+
+
+try:
+    config.update(whole_config())
 except BadSettings as error:
-    stop(str(error))
+    stop(f"config: {error}")
 check(config, "config", "config")
