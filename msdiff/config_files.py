@@ -19,7 +19,7 @@ from msdiff.errors import BadSettings
 Config = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parents[1]
-SIZES = ("demo", "paper")
+SIZES = ("demo", "small", "paper")
 
 
 def merged_config(*overlays: Config, size: str | None = None, root: Path = ROOT, page: Path | None = None) -> Config:

@@ -2,13 +2,16 @@
 
 import copy
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from msdiff.cli.config_schema import text
-from msdiff.config_files import laid_over, merged_config, read_yaml
+from msdiff.config_files import SIZES, laid_over, merged_config, read_yaml
+from msdiff.errors import BadSettings
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.json"
@@ -41,8 +44,142 @@ def test_schema_is_that_of_the_typed_settings():
     assert written == text(), "run: python -m msdiff config-schema --out workflow/schemas/config.schema.json"
 
 
-def test_config_follows_its_schema(validator):
-    validator.validate(paper_scale())
+@pytest.mark.parametrize("size", SIZES)
+def test_config_follows_its_schema_at_every_size(validator, size):
+    config = merged_config(size=size)
+    validator.validate(config)
+    assert config["size"] == size
+
+
+def test_every_size_has_its_file():
+    assert sorted(path.stem for path in (ROOT / "workflow/config/sizes").glob("*.yaml")) == sorted(SIZES)
+
+
+def test_the_page_of_a_user_is_short():
+    assert len((ROOT / "config.yaml").read_text().splitlines()) <= 120
+
+
+def leaves(values, path=()):
+    """The path of every value of a config that is no mapping."""
+    if not isinstance(values, dict):
+        return {path}
+    return {leaf for key, value in values.items() for leaf in leaves(value, (*path, key))}
+
+
+def test_the_page_states_nothing_that_a_size_or_a_stage_states_too():
+    """The page would win over every size."""
+    page = leaves(read_yaml(ROOT / "config.yaml"))
+    others = list((ROOT / "workflow/config").rglob("*.yaml"))
+    assert {path.name: page & leaves(read_yaml(path)) for path in others} == {path.name: set() for path in others}
+
+
+def test_what_the_page_offers_is_valid(validator, tmp_path):
+    """Its choices behind # are taken as a user would take them."""
+    lines = (ROOT / "config.yaml").read_text().splitlines()
+    start = next(place for place, line in enumerate(lines) if line.startswith("# Choices"))
+    offered = [line.removeprefix("# ").removeprefix("#") for line in lines[start + 1 :]]
+    (tmp_path / "page.yaml").write_text("\n".join(offered))
+    choices = read_yaml(tmp_path / "page.yaml")
+    assert set(choices) >= {"preprocess", "parcellation", "detection"}
+    config = laid_over(paper_scale(), choices)
+    validator.validate(config)
+    # They are stated at the papers' size.
+    assert config == paper_scale()
+
+
+def test_the_last_wins(tmp_path):
+    """Stages, size, page, overlays."""
+    page = read_yaml(ROOT / "config.yaml")
+    assert merged_config(size="demo")["tables"]["bootstrap_resamples"] == 500
+    (tmp_path / "page.yaml").write_text(json.dumps(page | {"size": "demo", "tables": {"bootstrap_resamples": 7}}))
+    config = merged_config(page=tmp_path / "page.yaml")
+    assert (config["size"], config["tables"]["bootstrap_resamples"], config["detection"]["seeds"]) == ("demo", 7, [0])
+    config = merged_config({"size": "small"}, {"tables": {"bootstrap_resamples": 8}}, page=tmp_path / "page.yaml")
+    assert (config["size"], config["tables"]["bootstrap_resamples"]) == ("small", 8)
+    assert config["preprocess"]["grid"]["shape"] == [128, 128, 60]
+
+
+def test_null_takes_the_place_of_a_mapping_and_a_mapping_that_of_null():
+    assert laid_over({"a": {"b": 1}, "c": 2}, {"a": None}) == {"a": None, "c": 2}
+    assert laid_over({"a": None}, {"a": {"b": 1}}) == {"a": {"b": 1}}
+
+
+def test_an_unknown_size_is_answered_with_the_valid_ones():
+    with pytest.raises(BadSettings, match="size: expected one of demo, small, paper, got 'smal'; did you mean 'small'"):
+        merged_config(size="smal")
+
+
+def test_a_file_that_is_no_mapping_is_refused(tmp_path):
+    (tmp_path / "page.yaml").write_text("just text")
+    with pytest.raises(BadSettings, match="expected keys with values"):
+        merged_config(page=tmp_path / "page.yaml")
+    (tmp_path / "page.yaml").write_text("study: [phantom")
+    with pytest.raises(BadSettings, match="expected YAML"):
+        merged_config(page=tmp_path / "page.yaml")
+    with pytest.raises(BadSettings, match="cannot be read"):
+        merged_config(page=tmp_path / "none.yaml")
+
+
+@pytest.fixture(scope="module")
+def dry_run(checkout, environment, tmp_path_factory):
+    """A function that plans with a profile and options: the count of jobs, or the one line of the error."""
+    overlay = tmp_path_factory.mktemp("overlay") / "mine.yaml"
+    overlay.write_text("tables: {confidence_level: 0.9}\n")
+
+    def planned(profile, *options):
+        options = [str(overlay) if option == "mine.yaml" else option for option in options]
+        command = ["snakemake", "-n", "--profile", profile, *options, "--", "all"]
+        run = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
+        if run.returncode:
+            (line,) = [line for line in run.stderr.splitlines() if line.startswith("msdiff: error: ")]
+            assert (run.returncode, "Traceback" in run.stderr) == (2, False)
+            return line
+        return int(re.search(r"^total +(\d+)", run.stdout, re.MULTILINE)[1])
+
+    return planned
+
+
+@pytest.fixture(scope="module")
+def demo_jobs(dry_run):
+    return dry_run("profiles/demo")
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(
+    ("profile", "options"),
+    [
+        ("profiles/demo", ["--configfile", "mine.yaml"]),
+        ("profiles/demo", ["--config", "study=phantom"]),
+        ("profiles/demo", ["--configfile", "mine.yaml", "--config", "detection={seeds: [5]}"]),
+        ("slurm", ["--config", "size=demo", "--configfile", "mine.yaml"]),
+    ],
+)
+def test_the_demo_stays_at_its_size(dry_run, demo_jobs, profile, options):
+    assert dry_run(profile, *options) == demo_jobs
+
+
+@pytest.mark.workflow
+def test_the_size_of_the_command_line_wins_over_the_profiles(dry_run, demo_jobs):
+    assert dry_run("profiles/demo", "--configfile", "mine.yaml", "--config", "size=small") > demo_jobs
+
+
+@pytest.mark.workflow
+def test_numbers_can_be_set_on_the_command_line(dry_run, demo_jobs):
+    """A training and the scores of it, for each detector and mix."""
+    assert dry_run("profiles/demo", "--config", "detection={seeds: [5, 6]}") > demo_jobs
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("size=smal", "config: size: expected one of demo, small, paper, got 'smal'; did you mean 'small'?"),
+        ("detection={seeds: [x]}", "config: detection.seeds.0: expected a whole number, got 'x'"),
+        ("cohort={a b: {sheet: null}}", "config: cohort: expected a name of letters, digits, - and _, got 'a b'"),
+    ],
+)
+def test_a_wrong_value_of_the_command_line_is_told_in_one_line(dry_run, option, line):
+    assert dry_run("profiles/demo", "--config", option).startswith(f"msdiff: error: {line}")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: f"{path.parent.name}-{path.stem}")
