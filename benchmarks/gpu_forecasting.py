@@ -33,8 +33,8 @@ import slabs
 from forecasting import SIDE, network_of, section
 from gpu_long_ms_diff import Memory, minutes_by_rule, schedule
 
-from msdiff.forecasting.shards import load_shard
 from msdiff.forecasting.slabs import load_slabs
+from msdiff.sampling.shards import load_shard
 
 ROOT = Path(__file__).parents[1]
 COHORT = "trials"
@@ -115,11 +115,11 @@ def picture(out: Path) -> None:
     (flair,) = cut.places(f"flair@{cut.sessions[1]}")
     place = {subject: number for number, subject in enumerate(cut.patients["subject"])}
     rows = []
-    for row, subject in enumerate(shard.forecasts["subject"][:ROWS]):
+    for row, subject in enumerate(shard.manifest["subject"][:ROWS]):
         at = place[subject]
         truth = cut.array("net2")[at] > 0
         z = int(truth.sum(axis=(1, 2)).argmax()) if truth.any() else len(truth) // 2
-        drawn = shard.draws(row, cut.grid.shape[0])
+        drawn = shard.read("masks", row)
         masks = [truth, probability[row], *drawn[:2]]
         image = cut.array("channels")[at, flair, z].astype(np.float32)
         rows.append(np.hstack([(image + 1) / 2, *(np.asarray(mask[z], dtype=np.float32) for mask in masks)]))

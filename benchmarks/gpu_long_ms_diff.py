@@ -188,7 +188,8 @@ def picture(out: Path, cohort: str) -> None:
         return np.stack(slices).astype(np.float32)
 
     step = int(pd.read_csv(weights(out, cohort).with_name("history.csv"))["step"].iloc[-1])
-    drawn = grid(read("baseline_row"), shard.change_mask[places], read("follow_up_row"), shard.follow_up[places], step)
+    masks, follow_ups = shard.read("change_mask", places), shard.read("follow_up", places)
+    drawn = grid(read("baseline_row"), masks, read("follow_up_row"), follow_ups, step)
     drawn.save(out / f"{cohort}.png")
 
 

@@ -33,11 +33,10 @@ def read_record(arguments: argparse.Namespace) -> "Record":
     """The record of a run; BadInput where a part of it cannot be read."""
     import pandas as pd
 
-    from msdiff.forecasting.shards import load_shard
     from msdiff.forecasting.slabs import load_slabs
     from msdiff.report.cards.record import Record
     from msdiff.report.sentences import Run
-    from msdiff.sampling.shards import map_shard
+    from msdiff.sampling.shards import load_shard
     from msdiff.stack.reading import load_stack
     from msdiff.tables.layout import read_tables
 
@@ -48,8 +47,8 @@ def read_record(arguments: argparse.Namespace) -> "Record":
     scans = load_stack(arguments.stack).scans
     forecasts: dict[str, list[pd.DataFrame]] = {}
     for purpose, folder in named("--forecast-shards", "PURPOSE=SHARD", arguments.forecast_shards):
-        forecasts.setdefault(purpose, []).append(load_shard(folder).forecasts)
-    rows = [map_shard(folder).manifest for folder in arguments.shards]
+        forecasts.setdefault(purpose, []).append(load_shard(folder).manifest)
+    rows = [load_shard(folder).manifest for folder in arguments.shards]
     manifest = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame({"generator": []})
     return Record(
         run=Run(read_tables(arguments.tables), provenance["config"], patients_by_split(scans)),

@@ -33,22 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Draw one shard."""
     from msdiff.forecasting.forecaster import load
-    from msdiff.forecasting.sampling import SamplingSettings, sample_shard
+    from msdiff.forecasting.sampling import SamplingSettings, forecasts_of
     from msdiff.forecasting.slabs import load_slabs
+    from msdiff.sampling.shard import sample_shard
     from msdiff.settings import read
     from msdiff.training import processor
 
     settings = read(SamplingSettings, arguments.settings)
     device = processor(arguments.threads)
+    forecaster = load(arguments.weights, device, arguments.compile)
+    sampling = forecasts_of(load_slabs(arguments.slabs), forecaster, arguments.purpose, settings)
     draws = sample_shard(
-        load_slabs(arguments.slabs),
-        load(arguments.weights, device, arguments.compile),
-        arguments.purpose,
-        arguments.shard,
-        arguments.shards,
-        arguments.batch,
-        settings,
-        arguments.out,
-        of_one_size=device.type != "cpu",
+        sampling, arguments.shard, arguments.shards, arguments.batch, arguments.out, device.type != "cpu"
     )
     log.info("wrote %s: %d draws", arguments.out, draws)

@@ -29,21 +29,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Draw one shard."""
     from msdiff.diffusion.sampler import SamplerSettings
+    from msdiff.sampling.shard import sample_shard
     from msdiff.settings import read
     from msdiff.stack.reading import load_stack
-    from msdiff.synthesis.sampling import read_plan, sample_shard
+    from msdiff.synthesis.sampling import read_plan, samples_of
     from msdiff.training import processor
 
-    samples = sample_shard(
+    device = processor(arguments.threads)
+    sampling = samples_of(
         load_stack(arguments.stack),
         read_plan(arguments.plan),
         arguments.weights,
-        arguments.shard,
-        arguments.shards,
-        arguments.batch,
         read(SamplerSettings, arguments.settings),
-        processor(arguments.threads),
-        arguments.out,
+        device,
         arguments.compile,
+    )
+    samples = sample_shard(
+        sampling, arguments.shard, arguments.shards, arguments.batch, arguments.out, device.type != "cpu"
     )
     log.info("wrote %s: %d samples", arguments.out, samples)

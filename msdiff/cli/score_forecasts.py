@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Score all shards."""
     from msdiff.forecasting.readout import score_forecasts
-    from msdiff.forecasting.shards import load_shard
     from msdiff.forecasting.slabs import load_slabs
     from msdiff.metrics.regional import ReadoutSettings
+    from msdiff.sampling.shards import load_shard
     from msdiff.settings import read
 
     settings = read(ReadoutSettings, arguments.settings)

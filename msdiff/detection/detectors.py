@@ -35,7 +35,7 @@ from msdiff.errors import BadInput
 from msdiff.metrics.voxel import Confusion, confusion, dice
 from msdiff.networks import detectors
 from msdiff.networks.weights import sha256
-from msdiff.sampling.shards import MappedShard, map_shard
+from msdiff.sampling.shards import Shard, load_shard
 from msdiff.settings import Settings, digest
 from msdiff.stack.reading import Stack
 from msdiff.training import Trained, TrainingSettings, initialised, train
@@ -89,7 +89,7 @@ class SlicePairs:
         self.change_masks = stack.array("change_mask")
         self.listed = listed
         self.rows = listed[["baseline_row", "follow_up_row", "slice", "index"]].to_numpy(dtype=np.int64)
-        self.shards = {folder: map_shard(folder) for folder in listed["shard"].unique() if folder}
+        self.shards = {folder: load_shard(folder) for folder in listed["shard"].unique() if folder}
         _check_shards(self.shards, self.images.shape[2:])
 
     def __len__(self) -> int:
@@ -103,7 +103,9 @@ class SlicePairs:
         follow_up, change = np.empty_like(baseline), np.zeros(baseline.shape, dtype=bool)
         for item, folder in enumerate(self.listed["shard"].to_numpy()[places]):
             if folder:
-                follow_up[item], change[item] = self.shards[folder].slices(index[item])
+                shard = self.shards[folder]
+                follow_up[item] = shard.read("follow_up", index[item])
+                change[item] = shard.read("change_mask", index[item])
             else:
                 follow_up[item] = self.images[follow_up_row[item], level[item]]
                 change[item] = self.change_masks[follow_up_row[item], level[item]]
@@ -294,10 +296,10 @@ def _blur(images: Tensor, sigma: NDArray[np.float64], largest: float) -> Tensor:
     return functional.conv2d(flat, kernel.mT, groups=n * channels).reshape(images.shape)
 
 
-def _check_shards(shards: dict[str, MappedShard], shape: tuple[int, ...]) -> None:
+def _check_shards(shards: dict[str, Shard], shape: tuple[int, ...]) -> None:
     for folder, shard in shards.items():
-        if shard.scaled.shape[1:] != shape:
+        if shard.shape("follow_up") != shape:
             raise BadInput(
-                f"{folder}: expected slices of the stack's shape {shape}, got {shard.scaled.shape[1:]}; "
+                f"{folder}: expected slices of the stack's shape {shape}, got {shard.shape('follow_up')}; "
                 "draw the samples on this stack"
             )

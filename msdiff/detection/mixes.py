@@ -34,7 +34,7 @@ import pandas as pd
 
 from msdiff.errors import BadInput
 from msdiff.lists import read_list
-from msdiff.sampling.shards import map_shard
+from msdiff.sampling.shards import load_shard
 from msdiff.settings import Settings
 from msdiff.stack.reading import Stack
 
@@ -135,7 +135,7 @@ def synthetic_slices(shards: Sequence[str | Path], unit: str) -> pd.DataFrame:
     """All follow-ups of the shards that count for a unit, in the shards' order."""
     tables = [pd.DataFrame(columns=MIX_COLUMNS)]
     for folder in shards:
-        shard = map_shard(folder)
+        shard = load_shard(folder)
         manifest = shard.manifest
         rows = manifest[["slice", "baseline_row"]].assign(
             kind="synthetic",
@@ -146,7 +146,7 @@ def synthetic_slices(shards: Sequence[str | Path], unit: str) -> pd.DataFrame:
             index=np.arange(len(manifest)),
         )
         if unit == "positive_slice":
-            rows = rows[np.asarray(shard.packed).any(axis=(1, 2))]
+            rows = rows[shard.read("change_mask", slice(None)).any(axis=(1, 2))]
         tables.append(rows[MIX_COLUMNS])
     return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
 

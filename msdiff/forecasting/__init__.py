@@ -2,3 +2,10 @@
 
 NET2 are new or enlarging T2 lesions from one session to the next.
 """
+
+# The array of a shard of forecasts (row, draw, z, y, x), and columns of its manifest that all rows of a purpose share.
+MASKS = "masks"
+COMMON = [
+    *("draws", "seed", "shared_noise", "voxel_threshold"),
+    *("model", "weights_sha256", "sampler", "steps", "guidance_weight"),
+]

@@ -62,10 +62,3 @@ def choose(candidates: pd.DataFrame, number: int, seed: int) -> list[str]:
         chosen.append(subject)
         of_arm[arm] += 1
     return chosen
-
-
-def rows_of_shard(plan: pd.DataFrame, shard: int, shards: int) -> pd.DataFrame:
-    """Rows shard, shard + shards, shard + 2 shards ... of a plan; BadInput where there is no such shard."""
-    if not 0 <= shard < shards:
-        raise BadInput(f"shard: expected a number from 0 to {shards - 1}, got {shard}")
-    return plan.iloc[shard::shards].reset_index(drop=True)

@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from msdiff.errors import BadInput
-from msdiff.forecasting.shards import Shard, joined
+from msdiff.forecasting import COMMON, MASKS
 from msdiff.forecasting.slabs import Slabs
 from msdiff.metrics.regional import REGIONS, ReadoutSettings, opened, read_out
+from msdiff.sampling.shards import Shard, joined
 from msdiff.stack.writing import open_array
 from msdiff.writing import whole_folder
 
@@ -61,7 +62,7 @@ def score_forecasts(slabs: Slabs, shards: Sequence[Shard], settings: ReadoutSett
 
     Raises BadInput where a shard is missing, is of other weights or settings than the rest, or of other slabs.
     """
-    rows = joined(shards)
+    rows = joined(shards, COMMON)
     of_draws: list[Row] = []
     of_patients: list[Row] = []
     of_voxels: list[Row] = []
@@ -74,7 +75,7 @@ def score_forecasts(slabs: Slabs, shards: Sequence[Shard], settings: ReadoutSett
         for row in tqdm(rows.to_dict("records"), disable=None):
             patient = patients.loc[row["subject"]]
             place = int(patient["row"])
-            draws = shards[row["shard"]].draws(row["place"], shape[2])
+            draws = shards[row["shard"]].read(MASKS, row["place"])
             keys = {key: row[key] for key in KEYS}
             single = read_draws(draws, regions[place], settings, slabs.grid.voxel_volume_mm3)
             drawn = draws.sum(axis=0, dtype=np.uint16)
@@ -165,13 +166,12 @@ def _check_slabs(slabs: Slabs, shards: Sequence[Shard], rows: pd.DataFrame) -> N
         raise BadInput(
             f"{slabs.folder}: expected the patients of the forecasts, {strangers[0]} is missing; draw them again"
         )
-    _, height, depth = slabs.grid.shape
-    expected = (depth, height, -(-slabs.grid.shape[0] // 8))
+    expected = slabs.grid.shape[::-1]
     for shard in shards:
-        if shard.packed.shape[2:] != expected:
+        if shard.shape(MASKS)[1:] != expected:
             raise BadInput(
-                f"{shard.folder}: expected masks of {expected} bytes (z, y, x / 8) as these slabs have, got "
-                f"{shard.packed.shape[2:]}; draw them again"
+                f"{shard.folder}: expected masks of {expected} voxels (z, y, x) as these slabs have, got "
+                f"{shard.shape(MASKS)[1:]}; sample them again"
             )
 
 

@@ -1,34 +1,32 @@
-"""Draw NET2 masks of patients under treatments, shard by shard.
+"""Sample NET2 masks of patients under treatments: a shard's rows are patients and arms, its items all their draws.
 
-Each draw has its own seed (msdiff.sampling.seeds), so that neither the number of shards nor the batch changes it. A
-shard is written as msdiff.forecasting.shards reads it.
+    masks       bits (draw, z, y, x), inside the brain
+
+Columns of the manifest: row (number among those of all shards), subject, arm, own_arm, split, rows (in all shards
+together), purpose, draws, seed, shared_noise, voxel_threshold, model, weights_sha256, sampler, steps, guidance_weight,
+msdiff_version.
 """
 
-import logging
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt
-from tqdm import tqdm
 
 from msdiff import __version__
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import BadInput
+from msdiff.forecasting import MASKS
 from msdiff.forecasting.forecaster import Forecaster
 from msdiff.forecasting.options import DrawSettings
-from msdiff.forecasting.plan import plan_forecasts, rows_of_shard
+from msdiff.forecasting.plan import plan_forecasts
 from msdiff.forecasting.slabs import Slabs
-from msdiff.networks.batches import batches
 from msdiff.sampling.seeds import seed_of_draw
+from msdiff.sampling.shard import Sampling
+from msdiff.sampling.shards import Items
 from msdiff.settings import Settings
-from msdiff.stack.writing import open_array
-from msdiff.writing import whole_folder
-
-log = logging.getLogger(__name__)
 
 
 class SamplingSettings(Settings):
@@ -46,56 +44,54 @@ class SamplingSettings(Settings):
     voxel_threshold: Annotated[float, Field(ge=0, le=1)]
 
 
-def sample_shard(
-    slabs: Slabs,
-    forecaster: Forecaster,
-    purpose: str,
-    shard: int,
-    shards: int,
-    batch: int,
-    settings: SamplingSettings,
-    out: str | Path,
-    of_one_size: bool = False,
-) -> int:
-    """Draw shard `shard` of `shards` to the folder `out`, `batch` draws at a time; the number of draws.
+class Batch(NamedTuple):
+    """What a batch is sampled from: images (B, channel, z, y, x), brains (B, z, y, x), numbers of arms (B,), seeds."""
 
-    A batch goes on from one row to the next. Only the last is smaller, and none where they are `of_one_size`, as an
-    accelerator wants them. Raises BadInput where the weights do not go with the slabs or the purpose.
+    images: NDArray[np.float32]
+    brain: NDArray[np.bool_]
+    arms: list[int]
+    seeds: list[int]
+
+
+def forecasts_of(slabs: Slabs, forecaster: Forecaster, purpose: str, settings: SamplingSettings) -> Sampling[Batch]:
+    """The forecasts of a purpose, for `sample_shard`.
+
+    Raises BadInput where the weights do not go with the slabs or the purpose.
     """
     check_forecaster(slabs, forecaster, settings.draws.model)
     plan = plan_forecasts(slabs, settings.draws, settings.seed)
     _check_unseen(plan, forecaster)
-    rows = rows_of_shard(plan, shard, shards)
-    shape = slabs.grid.shape[::-1]
     places = {subject: place for place, subject in enumerate(slabs.patients["subject"])}
     channels, slab_channels = slabs.array("channels"), slabs.places(*forecaster.channels)
     brains = slabs.array("brain_mask")
-    units = [(row, draw) for row in rows.itertuples() for draw in range(settings.draws.draws)]
-    log.info("drawing %d masks of %d rows in %d steps", len(units), len(rows), settings.sampler.steps)
-    with whole_folder(out) as folder, ExitStack() as files, tqdm(total=len(units), disable=None) as progress:
-        table = rows.assign(**_origin(plan, forecaster, purpose, settings))
-        table.to_csv(folder / "forecasts.tsv", sep="\t", index=False)
-        packed_shape = (len(rows), settings.draws.draws, *shape[:2], -(-shape[2] // 8))
-        masks = open_array(folder / "masks.npy", np.uint8, packed_shape, files)
-        for numbers in batches(len(units), batch, of_one_size):
-            part = [units[number] for number in numbers]
-            at = [places[row.subject] for row, _ in part]
-            read = {place: np.asarray(channels[place][slab_channels], dtype=np.float32) for place in set(at)}
-            drawn = forecaster(
-                torch.from_numpy(np.stack([read[place] for place in at])),
-                torch.tensor([forecaster.arms.index(row.arm) for row, _ in part]),
-                [
-                    seed_of_draw(settings.seed, row.subject, None if settings.draws.shared_noise else row.arm, draw)
-                    for row, draw in part
-                ],
-                settings.sampler,
-            )
-            lesions = (drawn.cpu().numpy() + 1) / 2 >= settings.voxel_threshold
-            # The last batch may have been filled up by its end.
-            new = len(set(numbers.tolist()))
-            masks.write(np.packbits(lesions & brains[at].astype(np.bool_), axis=-1)[:new].tobytes())
-            progress.update(new)
-    return len(units)
+
+    def read(rows: pd.DataFrame) -> Batch:
+        at = [places[subject] for subject in rows["subject"]]
+        images = {place: np.asarray(channels[place][slab_channels], dtype=np.float32) for place in set(at)}
+        return Batch(
+            images=np.stack([images[place] for place in at]),
+            brain=brains[at].astype(np.bool_),
+            arms=[forecaster.arms.index(arm) for arm in rows["arm"]],
+            seeds=[
+                seed_of_draw(settings.seed, row.subject, None if settings.draws.shared_noise else row.arm, row.draw)
+                for row in rows.itertuples()
+            ],
+        )
+
+    def sample(batch: Batch) -> torch.Tensor:
+        return forecaster(torch.from_numpy(batch.images), torch.tensor(batch.arms), batch.seeds, settings.sampler)
+
+    def finish(batch: Batch, sampled: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
+        return {MASKS: ((sampled + 1) / 2 >= settings.voxel_threshold) & batch.brain}
+
+    return Sampling(
+        rows=plan.assign(**_origin(plan, forecaster, purpose, settings)),
+        items={MASKS: Items("bits", (settings.draws.draws, *slabs.grid.shape[::-1]))},
+        read=read,
+        sample=sample,
+        finish=finish,
+        draws=settings.draws.draws,
+    )
 
 
 def check_forecaster(slabs: Slabs, forecaster: Forecaster, model: str) -> None:
@@ -130,7 +126,7 @@ def _check_unseen(plan: pd.DataFrame, forecaster: Forecaster) -> None:
 
 
 def _origin(plan: pd.DataFrame, forecaster: Forecaster, purpose: str, settings: SamplingSettings) -> dict[str, object]:
-    """Columns of forecasts.tsv that are the same in every row of every shard."""
+    """Columns of the manifest that are the same in every row of every shard."""
     return {
         "rows": len(plan),
         "purpose": purpose,

@@ -25,7 +25,7 @@ import pandas as pd
 from msdiff.errors import BadInput
 from msdiff.lists import read_list
 from msdiff.networks.weights import read_description, sha256
-from msdiff.sampling.shards import map_shard
+from msdiff.sampling.shards import load_shard
 from msdiff.settings import digest
 from msdiff.stack.reading import Stack
 
@@ -69,7 +69,7 @@ def check_leakage(stack: Stack, evidence: Evidence) -> dict[str, Any]:
     weights = sha256(evidence.generator)
     n_samples = 0
     for folder in evidence.shards:
-        manifest = map_shard(folder).manifest
+        manifest = load_shard(folder).manifest
         path = Path(folder) / "manifest.tsv"
         check_samples(stack, split, manifest, path)
         others = manifest[manifest["weights_sha256"] != weights]

@@ -37,7 +37,7 @@ from msdiff.privacy.slices import (
     synthetic_slices,
 )
 from msdiff.privacy.thresholds import NearestSettings, flag
-from msdiff.sampling.shards import map_shard
+from msdiff.sampling.shards import load_shard
 from msdiff.stack.reading import Stack
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def find_nearest(
     """
     training = _brainy(stack.slices[stack.slices["split"] == "train"])
     held_out = _brainy(stack.slices[stack.slices["split"].isin(settings.reference)])
-    mapped = [map_shard(folder) for folder in shards]
+    mapped = [load_shard(folder) for folder in shards]
     samples = pd.concat([shard.manifest for shard in mapped], ignore_index=True)
     if samples.empty or held_out.empty:
         raise BadInput(

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from msdiff.errors import BadInput
-from msdiff.sampling.shards import MappedShard
+from msdiff.sampling.shards import Shard
 from msdiff.settings import Settings
 from msdiff.stack.reading import Stack
 
@@ -109,7 +109,7 @@ def real_slices(stack: Stack, rows: pd.DataFrame, scan: str, settings: SliceSett
     return _together(parts, settings.side)
 
 
-def synthetic_slices(stack: Stack, shards: Sequence[MappedShard], settings: SliceSettings) -> AveragedSlices:
+def synthetic_slices(stack: Stack, shards: Sequence[Shard], settings: SliceSettings) -> AveragedSlices:
     """The shards' follow-ups, one shard after the other, in their baselines' brains.
 
     Raises BadInput where a shard's slices are of another size than the stack's, or of another contrast.
@@ -123,15 +123,15 @@ def synthetic_slices(stack: Stack, shards: Sequence[MappedShard], settings: Slic
                 f"shards: expected samples in {settings.contrast}, as privacy.slices.contrast says, got {others[0]}; "
                 "set it to the generator's contrast"
             )
-        if shard.scaled.shape[1:] != brains.shape[2:]:
+        if shard.shape("follow_up") != brains.shape[2:]:
             raise BadInput(
-                f"shards: expected slices of the stack's size {brains.shape[2:]}, got {shard.scaled.shape[1:]}; "
+                f"shards: expected slices of the stack's size {brains.shape[2:]}, got {shard.shape('follow_up')}; "
                 "draw the samples on this stack"
             )
         rows, levels = shard.manifest[["baseline_row", "slice"]].to_numpy(np.int64).T
         for start in range(0, len(rows), BLOCK):
             part = slice(start, start + BLOCK)
-            images, _ = shard.slices(part)
+            images = shard.read("follow_up", part)
             parts.append(averaged(images, brains[rows[part], levels[part]], settings.side))
     return _together(parts, settings.side)
 

@@ -25,7 +25,7 @@ from msdiff.images import BACKGROUND
 from msdiff.reader_study.design import REAL, StudyExportSettings, plan_cases
 from msdiff.reader_study.pictures import as_seen, box_of, packed_image, packed_mask
 from msdiff.reader_study.questions import QUESTIONS
-from msdiff.sampling.shards import MappedShard
+from msdiff.sampling.shards import Shard
 from msdiff.stack.reading import Stack
 
 HERE = Path(__file__).parent
@@ -41,7 +41,7 @@ class Study(NamedTuple):
     key: pd.DataFrame
 
 
-def make_study(stack: Stack, shards: Sequence[MappedShard], settings: StudyExportSettings) -> Study:
+def make_study(stack: Stack, shards: Sequence[Shard], settings: StudyExportSettings) -> Study:
     """The study of the shards' held-out samples.
 
     Raises BadInput where a sample has no real follow-up or is not of the stack, or where no slice is left to show.
@@ -54,17 +54,17 @@ def make_study(stack: Stack, shards: Sequence[MappedShard], settings: StudyExpor
     return Study(_html(study, data), cases.assign(study=study)[KEY_COLUMNS])
 
 
-def _samples(shards: Sequence[MappedShard], stack: Stack) -> pd.DataFrame:
+def _samples(shards: Sequence[Shard], stack: Stack) -> pd.DataFrame:
     """All samples: generator, where their slice lies in the stack, where they lie in the shards, area of change."""
     frames = []
     for number, shard in enumerate(shards):
         if (shard.manifest["follow_up_row"] < 0).any():
             raise BadInput("shards: expected samples with a real follow-up, of purpose held_out, got one without")
         expected = stack.grid.shape[1::-1]
-        if shard.scaled.shape[1:] != expected:
-            raise BadInput(f"shards: expected slices of the stack's size {expected}, got {shard.scaled.shape[1:]}")
+        if shard.shape("follow_up") != expected:
+            raise BadInput(f"shards: expected slices of the stack's size {expected}, got {shard.shape('follow_up')}")
         pixel_mm2 = float(np.prod(stack.grid.spacing_mm[:2]))
-        voxels = np.unpackbits(shard.packed, axis=-1, count=expected[1]).sum(axis=(1, 2))
+        voxels = shard.read("change_mask", slice(None)).sum(axis=(1, 2))
         columns = {"baseline_subject": "subject"}
         frame = shard.manifest.rename(columns=columns)[
             ["generator", "subject", "baseline_row", "follow_up_row", "slice"]
@@ -78,7 +78,7 @@ def _samples(shards: Sequence[MappedShard], stack: Stack) -> pd.DataFrame:
 
 def _page_data(
     stack: Stack,
-    shards: Sequence[MappedShard],
+    shards: Sequence[Shard],
     samples: pd.DataFrame,
     cases: pd.DataFrame,
     settings: StudyExportSettings,
@@ -94,7 +94,7 @@ def _page_data(
         baseline, follow_up = (images[row, number].astype(np.float32) for row in rows)
         if case["kind"] != REAL:
             shard, place = drawn.loc[(case["generator"], *rows, number)]
-            follow_up = shards[shard].slices(np.array([place]))[0][0]
+            follow_up = shards[shard].read("follow_up", int(place))
         shown = (np.where(brain, image, BACKGROUND) for image in (baseline, follow_up))
         pictures.append((*shown, changes[rows[1], number] > 0))
         inside.append(brain | pictures[-1][2])

@@ -24,7 +24,7 @@ from msdiff import __version__
 from msdiff.cohort.sources.bids import SUFFIXES
 from msdiff.errors import BadInput
 from msdiff.images import Grid, Volume, save
-from msdiff.sampling.shards import map_shard
+from msdiff.sampling.shards import load_shard
 from msdiff.settings import Settings
 from msdiff.stack.reading import Stack
 from msdiff.writing import whole_folder
@@ -154,7 +154,7 @@ def _wanted(shards: list[Path], samples: Collection[int] | None, every: int) -> 
     """The numbers to write."""
     present: list[int] = []
     for folder in shards:
-        manifest = map_shard(folder).manifest
+        manifest = load_shard(folder).manifest
         missing = [column for column in (*TOLD, *PLACED) if column not in manifest]
         if missing:
             raise BadInput(f"{folder}: expected a shard with {', '.join(missing)} in its manifest; draw it again")
@@ -170,11 +170,10 @@ def _samples_of(
 ) -> Iterator[tuple[Mapping[str, Any], NDArray[np.float32], NDArray[np.bool_]]]:
     """Manifest row, image (y, x) and mask (y, x) of every wanted sample, one at a time."""
     for folder in shards:
-        shard = map_shard(folder)
+        shard = load_shard(folder)
         for place, row in enumerate(shard.manifest.to_dict("records")):
             if row["sample"] in wanted:
-                images, masks = shard.slices(slice(place, place + 1))
-                yield row, images[0], masks[0]
+                yield row, shard.read("follow_up", place), shard.read("change_mask", place)
 
 
 def _check(stack: Stack, row: Mapping[str, Any], image: NDArray[np.float32]) -> None:

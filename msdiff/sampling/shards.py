@@ -1,16 +1,20 @@
-"""Synthetic follow-ups on disk: one folder per shard, drawn from a plan.
+"""Samples on disk, of any shape: one folder per shard.
 
-    follow_up.npy      uint16 (sample, y, x): 0 to 65535 for -1 to 1
-    change_mask.npy    uint8  (sample, y, ceil(x / 8)): bits packed along x
-    manifest.tsv       the plan's rows in the arrays' order, and where they came from
+    manifest.tsv       one row per item: what it was sampled from and by what
+    <name>.npy         (item, ...), an array of the items
+    arrays.json        of every array its coding and the shape of an item
 
-Columns of a plan: sample (number), seed, baseline_subject, baseline_row, slice, mask_subject, mask_row, mask_slice,
-follow_up_row (the true follow-up in a stack's arrays, -1 where there is none), change_mm3, change_count, change_flag
-(the scalars that condition the draw). The manifest adds generator, weights_sha256, contrast, sampler, steps,
-guidance_weight and msdiff_version.
+Codings of arrays:
+
+    scaled             images: uint16, 0 to 65535 for -1 to 1
+    bits               masks: uint8, bits packed along the last axis
+
+An item is a slice (y, x), a volume (z, y, x), or all draws of a patient's slab (draw, z, y, x). The modules that sample
+say which arrays they write, and which columns.
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,80 +27,160 @@ from msdiff.errors import BadInput
 from msdiff.writing import whole_folder
 
 TOP = 65535
+# Columns of names, which may look like numbers.
+NAMES = dict.fromkeys(("subject", "arm", "own_arm"), str)
+
+
+class Items(NamedTuple):
+    """An array of a shard: how its items are coded, and the shape of one."""
+
+    coding: str
+    shape: tuple[int, ...]
 
 
 class Shard(NamedTuple):
-    """Drawn follow-ups: images (sample, y, x) in [-1, 1], masks (sample, y, x), one manifest row per sample."""
+    """A shard as it lies on disk: its manifest is read, its arrays are mapped."""
 
-    follow_up: NDArray[np.float32]
-    change_mask: NDArray[np.bool_]
+    folder: Path
     manifest: pd.DataFrame
+    items: Mapping[str, Items]
+    stored: Mapping[str, NDArray[Any]]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of an item of an array; BadInput where the shard has no such array."""
+        return self._of(name).shape
+
+    def read(self, name: str, index: slice | int | NDArray[np.integer]) -> NDArray[Any]:
+        """Items of an array as they were sampled: images float32 in [-1, 1], masks bool; one item for a number.
+
+        Raises BadInput where the shard has no such array.
+        """
+        coding, shape = self._of(name)
+        return CODINGS[coding].decode(np.asarray(self.stored[name][index]), shape)
+
+    def _of(self, name: str) -> Items:
+        if name not in self.items:
+            raise BadInput(f"{self.folder}: expected a shard with {name}, got one of {', '.join(self.items)}")
+        return self.items[name]
 
 
 class OpenShard(NamedTuple):
-    """A shard that is being written: its arrays lie on the disk and take a few samples at a time."""
+    """A shard that is being written: its arrays lie on the disk and take a few items at a time."""
 
-    scaled: NDArray[np.uint16]
-    packed: NDArray[np.uint8]
+    items: Mapping[str, Items]
+    stored: Mapping[str, NDArray[Any]]
 
-    def write(self, start: int, follow_up: NDArray[np.float32], change_mask: NDArray[np.bool_]) -> None:
-        """Put in images (sample, y, x) in [-1, 1] and masks (sample, y, x), from the sample `start` on."""
-        rows = slice(start, start + len(follow_up))
-        self.scaled[rows] = np.rint((np.clip(follow_up, -1, 1) + 1) / 2 * TOP).astype(np.uint16)
-        self.packed[rows] = np.packbits(change_mask, axis=-1)
+    def write(self, places: NDArray[np.integer], values: Mapping[str, NDArray[Any]]) -> None:
+        """Put items (place, ...) in their places; or parts of items, counted through all items along the first axis."""
+        for name, array in self.stored.items():
+            coded = CODINGS[self.items[name].coding].encode(values[name])
+            array.reshape(-1, *coded.shape[1:])[places] = coded
 
 
 @contextmanager
-def new_shard(folder: str | Path, manifest: pd.DataFrame, height: int, width: int) -> Iterator[OpenShard]:
-    """A shard to write the manifest's samples to; the folder appears whole at the end, or not at all."""
+def new_shard(folder: str | Path, manifest: pd.DataFrame, items: Mapping[str, Items]) -> Iterator[OpenShard]:
+    """A shard to write the manifest's items to; the folder appears whole at the end, or not at all."""
     with whole_folder(folder) as temporary:
         manifest.to_csv(temporary / "manifest.tsv", sep="\t", index=False)
-        shard = OpenShard(
-            _new_array(temporary / "follow_up.npy", np.uint16, (len(manifest), height, width)),
-            _new_array(temporary / "change_mask.npy", np.uint8, (len(manifest), height, -(-width // 8))),
-        )
-        yield shard
-        for array in shard:
+        described = {name: of._asdict() for name, of in items.items()}
+        (temporary / "arrays.json").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+        stored = {
+            name: _new_array(temporary / f"{name}.npy", CODINGS[of.coding].kind, _stored_shape(len(manifest), of))
+            for name, of in items.items()
+        }
+        yield OpenShard(items, stored)
+        for array in stored.values():
             if isinstance(array, np.memmap):
                 array.flush()
 
 
-def save_shard(shard: Shard, folder: str | Path) -> None:
-    """Write a shard's folder whole or not at all."""
-    with new_shard(folder, shard.manifest, *shard.follow_up.shape[1:]) as opened:
-        opened.write(0, shard.follow_up, shard.change_mask)
-
-
-class MappedShard(NamedTuple):
-    """A shard as it lies on disk, mapped and not read: `slices` reads and decodes some of it."""
-
-    scaled: NDArray[np.uint16]
-    packed: NDArray[np.uint8]
-    manifest: pd.DataFrame
-
-    def slices(self, index: slice | NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Follow-ups (sample, y, x) in [-1, 1] and change masks (sample, y, x) of the samples at `index`."""
-        scaled = np.asarray(self.scaled[index])
-        mask = np.unpackbits(self.packed[index], axis=-1, count=scaled.shape[-1]).astype(bool)
-        return (scaled / TOP * 2 - 1).astype(np.float32), mask
-
-
-def map_shard(folder: str | Path) -> MappedShard:
-    """Open a shard without reading its images; BadInput where the folder is not one."""
-    folder = Path(folder)
-    try:
-        scaled = np.load(folder / "follow_up.npy", mmap_mode="r")
-        packed = np.load(folder / "change_mask.npy", mmap_mode="r")
-        manifest = pd.read_csv(folder / "manifest.tsv", sep="\t", keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{folder}: expected a shard of samples, cannot read it ({error})") from error
-    return MappedShard(scaled, packed, manifest)
+def save_shard(folder: str | Path, manifest: pd.DataFrame, **values: NDArray[Any]) -> Shard:
+    """Write images (float) and masks (bool), (item, ...), whole or not at all; the shard as it then lies on disk."""
+    items = {
+        name: Items("bits" if array.dtype == np.bool_ else "scaled", array.shape[1:]) for name, array in values.items()
+    }
+    with new_shard(folder, manifest, items) as opened:
+        opened.write(np.arange(len(manifest)), values)
+    return load_shard(folder)
 
 
 def load_shard(folder: str | Path) -> Shard:
-    """Read a shard; BadInput where the folder is not one."""
-    mapped = map_shard(folder)
-    return Shard(*mapped.slices(slice(None)), mapped.manifest)
+    """Open a shard without reading its arrays; BadInput where the folder is none, or its parts disagree."""
+    folder = Path(folder)
+    try:
+        manifest = pd.read_csv(folder / "manifest.tsv", sep="\t", keep_default_na=False, dtype=NAMES)
+        described = json.loads((folder / "arrays.json").read_text(encoding="utf-8"))
+        items = {name: Items(of["coding"], tuple(of["shape"])) for name, of in described.items()}
+        # A file without elements cannot be mapped.
+        stored = {name: np.load(folder / f"{name}.npy", mmap_mode="r" if len(manifest) else None) for name in items}
+        for name, of in items.items():
+            found, expected = stored[name], _stored_shape(len(manifest), of)
+            if found.shape != expected or found.dtype != CODINGS[of.coding].kind:
+                raise ValueError(f"{name}.npy: expected {expected}, got {found.dtype} {found.shape}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(
+            f"{folder}: expected a shard of samples, cannot read it ({error}); make it by sample-images or "
+            "sample-forecasts"
+        ) from error
+    return Shard(folder, manifest, items, stored)
+
+
+def joined(shards: Sequence[Shard], common: Sequence[str]) -> pd.DataFrame:
+    """The rows of all shards in order, with the columns shard and place, where each is found.
+
+    Manifests have columns `row`, the number among the rows of all shards, `rows`, how many these are, and `purpose`.
+
+    Raises BadInput where they are not the shards of one run, each once: all rows share the `common` columns.
+    """
+    tables = [
+        shard.manifest.assign(shard=number, place=range(len(shard.manifest))) for number, shard in enumerate(shards)
+    ]
+    rows = pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
+    if rows.empty:
+        raise BadInput(f"{shards[0].folder}: expected samples, got shards without any; sample them again")
+    for column in ("rows", "purpose", *common):
+        found = rows[column].unique()
+        if len(found) > 1:
+            first, other = (shards[rows.loc[rows[column] == value, "shard"].iloc[0]].folder for value in found[:2])
+            raise BadInput(
+                f"{other}: expected the {column} of {first}, {found[0]}, got {found[1]}; sample all shards alike"
+            )
+    expected = int(rows["rows"].iloc[0])
+    if rows["row"].tolist() != list(range(expected)):
+        missing = sorted(set(range(expected)) - set(rows["row"]))
+        fault = f"row {missing[0]} is missing" if missing else f"got {len(rows)}, some twice"
+        raise BadInput(
+            f"{shards[0].folder.parent}: expected all {expected} rows of {rows['purpose'].iloc[0]}, each once; {fault}"
+            "; give every shard once"
+        )
+    return rows
+
+
+class Coding(NamedTuple):
+    """How an array is stored: its type, and functions to it and, given the shape of an item, from it."""
+
+    kind: type[np.generic]
+    encode: Callable[[NDArray[Any]], NDArray[Any]]
+    decode: Callable[[NDArray[Any], tuple[int, ...]], NDArray[Any]]
+
+
+CODINGS = {
+    "scaled": Coding(
+        np.uint16,
+        lambda images: np.rint((np.clip(images, -1, 1) + 1) / 2 * TOP).astype(np.uint16),
+        lambda stored, _: (stored / TOP * 2 - 1).astype(np.float32),
+    ),
+    "bits": Coding(
+        np.uint8,
+        lambda masks: np.packbits(masks, axis=-1),
+        lambda stored, shape: np.unpackbits(stored, axis=-1, count=shape[-1]).view(np.bool_),
+    ),
+}
+
+
+def _stored_shape(rows: int, items: Items) -> tuple[int, ...]:
+    *others, last = items.shape
+    return (rows, *others, -(-last // 8) if items.coding == "bits" else last)
 
 
 def _new_array(path: Path, kind: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:

@@ -72,13 +72,12 @@ def score_images(
     for shard in shards:
         if (shard.manifest["follow_up_row"] < 0).any():
             raise BadInput("shards: expected samples with a real follow-up, of purpose held_out, got one without")
-        if shard.follow_up.shape[1:] != images.shape[2:]:
+        if shard.shape("follow_up") != images.shape[2:]:
             raise BadInput(
-                f"shards: expected slices of the stack's size {images.shape[2:]}, got {shard.follow_up.shape[1:]}"
+                f"shards: expected slices of the stack's size {images.shape[2:]}, got {shard.shape('follow_up')}"
             )
-        for generated, mask, row in zip(
-            shard.follow_up, shard.change_mask, shard.manifest.to_dict("records"), strict=True
-        ):
+        for place, row in enumerate(shard.manifest.to_dict("records")):
+            generated, mask = shard.read("follow_up", place), shard.read("change_mask", place)
             baseline = images[row["baseline_row"], row["slice"]].astype(np.float32)
             real = images[row["follow_up_row"], row["slice"]].astype(np.float32)
             brain = brains[row["baseline_row"], row["slice"]] > 0

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 
-from msdiff.sampling.shards import Shard, save_shard
+from msdiff.sampling.shards import save_shard
 from msdiff.stack.reading import load_stack
 
 SHAPE = (20, 24, 12)  # x, y, z
@@ -66,5 +66,5 @@ def write_shards(stack_folder, folder):
         masks = np.stack([changes[row, place] > 0 for row, place in manifest[["follow_up_row", "slice"]].to_numpy()])
         drawn = rng.uniform(-0.5, 0.9, masks.shape).astype(np.float32)
         folders.append(folder / generator)
-        save_shard(Shard(drawn, masks, manifest), folders[-1])
+        save_shard(folders[-1], manifest, follow_up=drawn, change_mask=masks)
     return folders

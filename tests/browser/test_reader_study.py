@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from msdiff.__main__ import main
-from msdiff.sampling.shards import map_shard
+from msdiff.sampling.shards import load_shard
 from msdiff.stack.reading import load_stack
 
 CASES = 18
@@ -112,8 +112,8 @@ def test_the_panels_show_the_slices_that_the_key_names(page, study):
     stack, key = load_stack(study.stack), pd.read_csv(study.key, sep="\t", keep_default_na=False)
     drawn = {}
     for folder in study.shards:
-        shard = map_shard(folder)
-        drawn[shard.manifest["generator"][0]] = (shard.manifest, shard.slices(slice(None))[0])
+        shard = load_shard(folder)
+        drawn[shard.manifest["generator"][0]] = (shard.manifest, shard.read("follow_up", slice(None)))
     for row in key.head(4).to_dict("records"):
         images, brains = stack.array("flair"), stack.array("brain_mask")
         places = (row["baseline_row"], row["slice"]), (row["follow_up_row"], row["slice"])

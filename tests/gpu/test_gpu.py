@@ -16,12 +16,13 @@ from msdiff.config_files import merged_config
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import OutOfTime
 from msdiff.networks.weights import load_weights
+from msdiff.sampling.shard import sample_shard
 from msdiff.sampling.shards import load_shard
 from msdiff.settings import check
 from msdiff.synthesis.long_ms_diff.follow_ups import load_generator
 from msdiff.synthesis.long_ms_diff.plan import PlanSettings, plan_samples
 from msdiff.synthesis.long_ms_diff.task import train_generator
-from msdiff.synthesis.sampling import sample_shard
+from msdiff.synthesis.sampling import samples_of
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
@@ -103,10 +104,11 @@ def test_a_shard_is_that_of_the_cpu(tmp_path, stack, generator_path, given, comp
     sampler = check(SamplerSettings, given("sampler"))
     for device in (CPU, GPU):
         out = tmp_path / device.type
-        assert sample_shard(stack, plan, generator_path, 0, 1, 3, sampler, device, out, compile_when) == 8
+        sampling = samples_of(stack, plan, generator_path, sampler, device, compile_when)
+        assert sample_shard(sampling, 0, 1, 3, out, device.type != "cpu") == 8
     ours, theirs = load_shard(tmp_path / "cuda"), load_shard(tmp_path / "cpu")
-    np.testing.assert_array_equal(ours.change_mask, theirs.change_mask)
-    np.testing.assert_allclose(ours.follow_up, theirs.follow_up, atol=TOLERANCE)
+    np.testing.assert_array_equal(*(shard.read("change_mask", slice(None)) for shard in (ours, theirs)))
+    np.testing.assert_allclose(*(shard.read("follow_up", slice(None)) for shard in (ours, theirs)), atol=TOLERANCE)
     pd.testing.assert_frame_equal(ours.manifest, theirs.manifest)
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
-from msdiff.forecasting.shards import Shard, load_shard
+from msdiff.forecasting import MASKS
 from msdiff.lists import read_results
+from msdiff.sampling.shards import Shard, load_shard
 
 PROBABILITY = "probability.npy"
 
@@ -42,15 +43,12 @@ def read_forecasts(scores: str | Path, shards: Iterable[str | Path] = ()) -> For
     )
 
 
-def drawn_masks(forecasts: Forecasts, subject: str, arm: str, width: int) -> NDArray[np.bool_]:
-    """All drawn masks (draw, z, y, x) of a patient under an arm, `width` voxels along x.
-
-    Raises BadInput where no shard holds them.
-    """
+def drawn_masks(forecasts: Forecasts, subject: str, arm: str) -> NDArray[np.bool_]:
+    """All sampled masks (draw, z, y, x) of a patient under an arm; BadInput where no shard holds them."""
     for shard in forecasts.shards:
-        same = ((shard.forecasts["subject"] == subject) & (shard.forecasts["arm"] == arm)).to_numpy()
+        same = ((shard.manifest["subject"] == subject) & (shard.manifest["arm"] == arm)).to_numpy()
         if same.any():
-            return shard.draws(int(np.argmax(same)), width)
+            return shard.read(MASKS, int(np.argmax(same)))
     raise BadInput(
         f"forecasts of {subject} under {arm}: in none of the shards; draw the forecasts and score them again"
     )

@@ -25,15 +25,13 @@ from msdiff.report.pictures import (
 )
 from msdiff.report.sentences.phrases import count
 from msdiff.report.words import write
-from msdiff.sampling.shards import MappedShard
+from msdiff.sampling.shards import Shard
 from msdiff.stack.reading import Stack
 
 BINS = 40
 
 
-def plot_pairs(
-    stack: Stack, contrast: str, shards: Sequence[MappedShard], nearest: pd.DataFrame, n_pairs: int
-) -> Picture:
+def plot_pairs(stack: Stack, contrast: str, shards: Sequence[Shard], nearest: pd.DataFrame, n_pairs: int) -> Picture:
     """The samples of one measure's list that are most similar to a training follow-up of another patient.
 
     Flagged or not: where none is flagged, the nearest are shown all the same, and the caption says so.
@@ -54,13 +52,13 @@ def plot_pairs(
         figure, axes = panels(len(chosen), names, aspect, images.shape[-2:])
         for axis, row in zip(axes, chosen.itertuples(), strict=True):
             shard, place = places[row.sample]
-            follow_ups, _ = shard.slices(slice(place, place + 1))
+            follow_up = shard.read("follow_up", place)
             baseline_row = int(shard.manifest["baseline_row"].iloc[place])
             baseline = np.asarray(images[baseline_row, row.slice], dtype=np.float32)
             found = np.asarray(images[row.nearest_row, row.nearest_slice], dtype=np.float32)
-            for panel, image in zip(axis[[0, 1, 3]], (follow_ups[0], found, baseline), strict=True):
+            for panel, image in zip(axis[[0, 1, 3]], (follow_up, found, baseline), strict=True):
                 show(panel, image, aspect)
-            for panel, image in zip(axis[[2, 4]], (follow_ups[0] - found, follow_ups[0] - baseline), strict=True):
+            for panel, image in zip(axis[[2, 4]], (follow_up - found, follow_up - baseline), strict=True):
                 show_difference(panel, image, aspect)
             flagged = "flagged" if row.flagged else "not flagged"
             axis[0].set_ylabel(f"sample {row.sample}\n{row.similarity:.3f}\n{flagged}", fontsize=8)

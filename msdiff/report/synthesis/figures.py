@@ -50,7 +50,7 @@ def plot_follow_ups(stack: Stack, contrast: str, shards: Sequence[Shard], n_pati
             number = int(manifest["slice"])
             baseline = np.asarray(images[int(manifest["baseline_row"]), number], dtype=np.float32)
             real = np.asarray(images[int(manifest["follow_up_row"]), number], dtype=np.float32)
-            generated, mask = shard.follow_up[index], shard.change_mask[index]
+            generated, mask = shard.read("follow_up", index), shard.read("change_mask", index)
             window = window_of(mask)
             brain = np.asarray(brains[int(manifest["baseline_row"]), number], dtype=bool)
             painted = np.where(mask & brain, intensity, baseline)
@@ -126,7 +126,7 @@ def _samples_with_truth(shards: Sequence[Shard]) -> list[tuple[Shard, int, pd.Se
     """The sample with the most change of every patient that has a real follow-up, most change first."""
     best: dict[str, tuple[int, str, tuple[Shard, int, pd.Series]]] = {}
     for shard in shards:
-        areas = shard.change_mask.sum(axis=(1, 2))
+        areas = shard.read("change_mask", slice(None)).sum(axis=(1, 2))
         for index, (_, manifest) in enumerate(shard.manifest.iterrows()):
             subject, area = str(manifest["baseline_subject"]), int(areas[index])
             if int(manifest["follow_up_row"]) < 0:

@@ -6,7 +6,7 @@
     held_out    follow-ups of patients that the generator never saw, from their own baseline and change mask, to be
                 compared with their real follow-ups
 
-A plan's columns are those of msdiff.sampling.shards, `scalars` (scan or slice: what the scalars describe), and what
+A plan's columns are those of msdiff.synthesis.sampling, `scalars` (scan or slice: what the scalars describe), and what
 drawing needs to place the same mask: `mirrored`, `rotation_degrees`, `scale` and `shifts`, one of `y,x` in voxels for
 each lesion of the donor. `surviving_fraction` is the share of the donor's voxels that found a place.
 """

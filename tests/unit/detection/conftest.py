@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from msdiff.sampling.shards import Shard, save_shard
+from msdiff.sampling.shards import save_shard
 from msdiff.stack.reading import Stack, load_stack
 
 SHAPE = (10, 64, 64)  # z, y, x
@@ -105,6 +105,6 @@ def shards(stack, tmp_path_factory) -> list:
                 }
             )
         folder = tmp_path_factory.mktemp("shards") / f"{number:03d}"
-        save_shard(Shard(np.array(images, dtype=np.float32), np.array(masks), pd.DataFrame(manifest)), folder)
+        save_shard(folder, pd.DataFrame(manifest), follow_up=np.array(images), change_mask=np.array(masks))
         folders.append(folder)
     return folders

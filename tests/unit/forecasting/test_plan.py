@@ -3,7 +3,7 @@ import pytest
 
 from msdiff.errors import BadInput
 from msdiff.forecasting.options import DrawSettings
-from msdiff.forecasting.plan import COLUMNS, choose, plan_forecasts, rows_of_shard
+from msdiff.forecasting.plan import COLUMNS, choose, plan_forecasts
 from msdiff.forecasting.slabs import Slabs
 from msdiff.settings import check
 
@@ -48,16 +48,6 @@ def test_every_patient_of_the_split_under_its_own_arm_or_all(slabs: Slabs) -> No
     assert every["row"].tolist() == list(range(90))
     assert every.groupby("subject")["arm"].agg(list).map(ARMS.__eq__).all()
     assert (every["arm"] == every["own_arm"]).sum() == 30
-
-
-def test_shards_share_the_rows(slabs: Slabs) -> None:
-    plan = plan_forecasts(slabs, draws(), 0)
-    parts = [rows_of_shard(plan, shard, 4) for shard in range(4)]
-    assert [len(part) for part in parts] == [8, 8, 7, 7]
-    assert parts[1]["row"].tolist() == list(range(1, 30, 4))
-    assert len(rows_of_shard(plan, 30, 31)) == 0
-    with pytest.raises(BadInput, match="number from 0 to 3, got 4"):
-        rows_of_shard(plan, 4, 4)
 
 
 def test_the_chosen_are_active_and_inactive_and_of_all_arms(patients: pd.DataFrame) -> None:

@@ -8,12 +8,14 @@ import pytest
 
 from msdiff.config_files import merged_config
 from msdiff.errors import BadInput
+from msdiff.forecasting import COMMON, MASKS
 from msdiff.forecasting.readout import levels, read_draws, read_ensemble, score_forecasts, summed_up
-from msdiff.forecasting.sampling import SamplingSettings, sample_shard
-from msdiff.forecasting.shards import joined, load_shard
+from msdiff.forecasting.sampling import SamplingSettings, forecasts_of
 from msdiff.forecasting.slabs import BlurSettings, blurred
 from msdiff.metrics.lesion import components
 from msdiff.metrics.regional import REGIONS, ReadoutSettings, lesions_in, opened
+from msdiff.sampling.shard import sample_shard
+from msdiff.sampling.shards import joined, load_shard
 from msdiff.settings import check
 
 SHAPE = (2, 10, 20)
@@ -115,7 +117,8 @@ def shards(made_slabs, gaussian, sampling_options, tmp_path):
         options = sampling_options | {"draws": sampling_options["draws"] | changes}
         folders = [tmp_path / "shards" / f"{number}-{shard:03d}" for shard in range(number)]
         for shard, folder in enumerate(folders):
-            sample_shard(made_slabs, gaussian, "test", shard, number, 8, check(SamplingSettings, options), folder)
+            sampling = forecasts_of(made_slabs, gaussian, "test", check(SamplingSettings, options))
+            sample_shard(sampling, shard, number, 8, folder)
         return [load_shard(folder) for folder in folders]
 
     return drawn
@@ -158,19 +161,19 @@ def test_the_tables_of_a_purpose(made_slabs, shards, tmp_path):
 def test_a_missing_shard_or_one_given_twice_is_told(made_slabs, shards, tmp_path):
     three = shards(3)
     with pytest.raises(BadInput, match="all 6 rows of test, each once; row 2 is missing"):
-        joined(three[:2])
+        joined(three[:2], COMMON)
     # Of as many shards as rows the last leaves no gap.
     with pytest.raises(BadInput, match="row 5 is missing"):
-        joined(shards(6)[:5])
+        joined(shards(6)[:5], COMMON)
     with pytest.raises(BadInput, match="got 8, some twice"):
-        joined([*three, three[0]])
+        joined([*three, three[0]], COMMON)
 
 
 def test_shards_of_other_weights_are_told(made_slabs, gaussian, shards):
     ours = shards(2)
     gaussian.sha256 = "1" * 64
-    with pytest.raises(BadInput, match=r"expected the weights_sha256 of .*, 0+, got 1+; draw all shards alike"):
-        joined([ours[0], shards(2)[1]])
+    with pytest.raises(BadInput, match=r"expected the weights_sha256 of .*, 0+, got 1+; sample all shards alike"):
+        joined([ours[0], shards(2)[1]], COMMON)
 
 
 def test_shards_of_other_slabs_are_told(made_slabs, shards, tmp_path):
@@ -179,7 +182,7 @@ def test_shards_of_other_slabs_are_told(made_slabs, shards, tmp_path):
     with pytest.raises(BadInput, match="patients of the forecasts, sub-hi6 is missing"):
         score_forecasts(others, drawn, READOUT, tmp_path / "out")
     flat = made_slabs._replace(grid=made_slabs.grid._replace(shape=(20, 12, 4)))
-    with pytest.raises(BadInput, match=r"masks of \(4, 12, 3\) bytes"):
+    with pytest.raises(BadInput, match=r"masks of \(4, 12, 20\) voxels"):
         score_forecasts(flat, drawn, READOUT, tmp_path / "out")
 
 
@@ -204,9 +207,9 @@ def test_the_threshold_keeps_the_volume_of_lesions_under_the_label_blur():
 def test_draws_that_are_the_truth_say_the_truth(made_slabs, shards, tmp_path):
     """Both are counted by one rule where nothing is opened, and the voxels' probabilities are certain and right."""
     [shard] = shards(1)
-    places = made_slabs.patients.set_index("subject").loc[shard.forecasts["subject"], "row"]
+    places = made_slabs.patients.set_index("subject").loc[shard.manifest["subject"], "row"]
     true = np.packbits(made_slabs.array("net2")[places.to_numpy()], axis=-1)
-    perfect = shard._replace(packed=np.repeat(true[:, None], 5, axis=1))
+    perfect = shard._replace(stored={MASKS: np.repeat(true[:, None], 5, axis=1)})
     score_forecasts(made_slabs, [perfect], READOUT.model_copy(update={"opening_voxels": (1, 1, 1)}), tmp_path / "out")
     patients, voxels = (read(tmp_path / "out", name) for name in ("patients.tsv", "voxels.tsv"))
     # A lesion of the made-up slabs is one square, whatever number their table states.

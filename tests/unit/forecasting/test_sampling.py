@@ -10,8 +10,9 @@ import pytest
 
 from msdiff.__main__ import main
 from msdiff.errors import BadInput
-from msdiff.forecasting.sampling import SamplingSettings, sample_shard
-from msdiff.forecasting.shards import Shard, load_shard
+from msdiff.forecasting.sampling import SamplingSettings, forecasts_of
+from msdiff.sampling.shard import sample_shard
+from msdiff.sampling.shards import Shard, load_shard
 from msdiff.settings import check
 
 
@@ -26,7 +27,8 @@ def draw(made_slabs, gaussian, sampling_options, tmp_path):
         values["draws"] |= changes
         out = tmp_path / f"{len(list(tmp_path.iterdir()))}"
         settings = check(SamplingSettings, values)
-        sample_shard(made_slabs, forecaster, "test", shard, shards, batch, settings, out, of_one_size)
+        sampling = forecasts_of(made_slabs, forecaster, "test", settings)
+        sample_shard(sampling, shard, shards, batch, out, of_one_size)
         return load_shard(out)
 
     return drawn
@@ -34,30 +36,30 @@ def draw(made_slabs, gaussian, sampling_options, tmp_path):
 
 def test_shards_and_batches_change_nothing(draw):
     whole = draw(0, 1, 100)
-    assert whole.packed.shape == (6, 5, 3, 12, 3)
+    assert whole.stored["masks"].shape == (6, 5, 3, 12, 3)
     parts = [draw(shard, 4, batch) for shard, batch in enumerate([1, 3, 4, 7])]
     for number, part in enumerate(parts):
-        np.testing.assert_array_equal(part.packed, whole.packed[number::4])
-    joined = pd.concat([part.forecasts for part in parts]).sort_values("row", ignore_index=True)
-    pd.testing.assert_frame_equal(joined, whole.forecasts)
+        np.testing.assert_array_equal(part.stored["masks"], whole.stored["masks"][number::4])
+    joined = pd.concat([part.manifest for part in parts]).sort_values("row", ignore_index=True)
+    pd.testing.assert_frame_equal(joined, whole.manifest)
 
 
 def test_batches_of_one_size_write_no_draw_twice(draw, gaussian):
-    np.testing.assert_array_equal(draw(0, 1, 8, of_one_size=True).packed, draw(0, 1, 30).packed)
+    np.testing.assert_array_equal(draw(0, 1, 8, of_one_size=True).stored["masks"], draw(0, 1, 30).stored["masks"])
     assert [len(noise) for noise in gaussian.noises] == [8, 8, 8, 8, 30]
 
 
 def test_more_draws_and_fewer_patients_leave_a_draw_as_it_is(draw):
     whole, longer, fewer = draw(0, 1, 4), draw(0, 1, 4, draws=7), draw(0, 1, 4, patients=2)
-    np.testing.assert_array_equal(longer.packed[:, :5], whole.packed)
-    kept = whole.forecasts["subject"].isin(fewer.forecasts["subject"]).to_numpy()
-    np.testing.assert_array_equal(fewer.packed, whole.packed[kept])
+    np.testing.assert_array_equal(longer.stored["masks"][:, :5], whole.stored["masks"])
+    kept = whole.manifest["subject"].isin(fewer.manifest["subject"]).to_numpy()
+    np.testing.assert_array_equal(fewer.stored["masks"], whole.stored["masks"][kept])
     assert kept.sum() == 2
 
 
 def test_draws_differ_from_each_other_and_end_at_the_brain(draw, made_slabs):
     shard = draw(0, 1, 8)
-    masks = np.stack([shard.draws(place, 20) for place in range(6)])
+    masks = np.stack([shard.read("masks", place) for place in range(6)])
     assert masks.shape == (6, 5, 3, 12, 20)
     assert len(np.unique(masks.reshape(30, -1), axis=0)) == 30
     assert not masks[..., 0].any()
@@ -67,7 +69,7 @@ def test_draws_differ_from_each_other_and_end_at_the_brain(draw, made_slabs):
 
 
 def test_a_higher_threshold_leaves_a_part_of_the_mask(draw):
-    low, high, all_of_the_brain = (draw(0, 1, 8, threshold=threshold).packed for threshold in (0.5, 0.7, 0.0))
+    low, high, all_of_the_brain = (draw(0, 1, 8, threshold=threshold).stored["masks"] for threshold in (0.5, 0.7, 0.0))
     assert not (high & ~low).any()
     assert 0 < np.unpackbits(high).sum() < np.unpackbits(low).sum() < np.unpackbits(all_of_the_brain).sum()
 
@@ -75,21 +77,21 @@ def test_a_higher_threshold_leaves_a_part_of_the_mask(draw):
 @pytest.mark.parametrize("shared", [True, False])
 def test_shared_noise_is_the_same_under_every_arm(draw, gaussian, shared):
     shard = draw(0, 1, 15, arms="all", shared_noise=shared)
-    assert shard.forecasts["arm"].tolist()[:3] == ["placebo", "mild_efficacy", "high_efficacy"]
+    assert shard.manifest["arm"].tolist()[:3] == ["placebo", "mild_efficacy", "high_efficacy"]
     # A batch is a patient: three arms of five draws.
     assert len(gaussian.noises) == 6
     for noise in gaussian.noises:
         of_arm = noise.reshape(3, 5, -1)
         assert (of_arm[0] == of_arm[1]).all().item() == (of_arm[0] == of_arm[2]).all().item() == shared
     # With the same noise the effect of the arms is seen in every draw.
-    masks = np.stack([shard.draws(place, 20) for place in range(18)]).reshape(6, 3, 5, -1)
+    masks = np.stack([shard.read("masks", place) for place in range(18)]).reshape(6, 3, 5, -1)
     if shared:
         assert not (masks[:, 1:] & ~masks[:, :-1]).any()
     assert masks[:, 0].sum() > masks[:, 1].sum() > masks[:, 2].sum()
 
 
 def test_a_shard_tells_where_its_draws_are_from(draw):
-    forecasts = draw(1, 2, 8).forecasts
+    forecasts = draw(1, 2, 8).manifest
     assert forecasts["row"].tolist() == [1, 3, 5]
     told = {"rows": 6, "purpose": "test", "draws": 5, "seed": 3, "model": "two_sessions", "sampler": "ddim", "steps": 4}
     for column, value in told.items():
@@ -99,8 +101,8 @@ def test_a_shard_tells_where_its_draws_are_from(draw):
 
 def test_a_shard_beyond_the_rows_is_empty(draw):
     shard = draw(7, 8, 4)
-    assert shard.packed.shape == (0, 5, 3, 12, 3)
-    assert shard.forecasts.empty
+    assert shard.stored["masks"].shape == (0, 5, 3, 12, 3)
+    assert shard.manifest.empty
 
 
 def test_weights_that_do_not_belong_are_refused(draw, gaussian):
@@ -121,7 +123,7 @@ def test_weights_that_do_not_belong_are_refused(draw, gaussian):
 
 
 def test_what_is_no_shard_is_told(tmp_path: Path):
-    with pytest.raises(BadInput, match=r"expected a shard of forecasts.*sample-forecasts"):
+    with pytest.raises(BadInput, match=r"expected a shard of samples.*sample-forecasts"):
         load_shard(tmp_path)
 
 
@@ -144,9 +146,11 @@ def test_trained_weights_draw_the_same_in_any_batch_and_shard(command, stage_sla
     assert command("whole", 0, 1, 15) == 0
     assert [command(f"{shard:03d}", shard, 2, 4 + shard) for shard in range(2)] == [0, 0]
     whole = load_shard(tmp_path / "whole")
-    assert whole.packed.any()
+    assert whole.stored["masks"].any()
     for shard in range(2):
-        np.testing.assert_array_equal(load_shard(tmp_path / f"{shard:03d}").packed, whole.packed[shard::2])
+        np.testing.assert_array_equal(
+            load_shard(tmp_path / f"{shard:03d}").stored["masks"], whole.stored["masks"][shard::2]
+        )
 
     readout = {"opening_voxels": [1, 1, 1], "connectivity": 26, "min_lesion_volume_mm3": 0.0}
     readout |= {"region_overlap_voxels": 1, "region_rule": "overlap"}

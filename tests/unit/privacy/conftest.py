@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from msdiff.sampling.shards import Shard, save_shard
+from msdiff.sampling.shards import save_shard
 from msdiff.settings import check
 from msdiff.stack.reading import load_stack
 
@@ -149,7 +149,7 @@ def draw(stack, tmp_path_factory):
         manifest = manifest_of(stack, n).assign(**columns)
         follow_ups = np.stack([np.asarray(image(row), dtype=np.float32) for row in manifest.to_dict("records")])
         folder = tmp_path_factory.mktemp("shard") / "000"
-        save_shard(Shard(follow_ups, np.zeros(follow_ups.shape, dtype=bool), manifest), folder)
+        save_shard(folder, manifest, follow_up=follow_ups, change_mask=np.zeros(follow_ups.shape, dtype=bool))
         return folder
 
     return shard

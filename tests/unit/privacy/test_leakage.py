@@ -12,7 +12,7 @@ from msdiff.__main__ import main
 from msdiff.errors import BadInput
 from msdiff.networks.weights import save_weights
 from msdiff.privacy.leakage import Evidence, LeakedPatient, check_leakage
-from msdiff.sampling.shards import Shard, save_shard
+from msdiff.sampling.shards import save_shard
 from msdiff.settings import digest
 from msdiff.stack.reading import load_stack
 
@@ -62,8 +62,8 @@ class Run:
         self.plan.to_csv(self.folder / "plan.tsv", sep="\t", index=False)
         weights = self.weights_sha256 or hashlib.sha256(generator.read_bytes()).hexdigest()
         shape = (len(self.manifest), *self.stack.array("flair").shape[2:])
-        shard = Shard(np.zeros(shape, np.float32), np.zeros(shape, bool), self.manifest.assign(weights_sha256=weights))
-        save_shard(shard, self.folder / "000")
+        manifest, images = self.manifest.assign(weights_sha256=weights), np.zeros(shape, np.float32)
+        save_shard(self.folder / "000", manifest, follow_up=images, change_mask=images > 0)
         return Evidence(
             scans=self.folder / "scans.tsv",
             plan=self.folder / "plan.tsv",

@@ -3,7 +3,7 @@
 import pytest
 from reader_cases import SETTINGS, write_shards, write_stack
 
-from msdiff.sampling.shards import map_shard
+from msdiff.sampling.shards import load_shard
 from msdiff.stack.reading import load_stack
 
 
@@ -21,7 +21,7 @@ def shard_folders(stack, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shards(shard_folders):
-    return [map_shard(folder) for folder in shard_folders]
+    return [load_shard(folder) for folder in shard_folders]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from msdiff.errors import BadInput
 from msdiff.reader_study.design import StudyExportSettings
 from msdiff.reader_study.page import KEY_COLUMNS, make_study
-from msdiff.sampling.shards import map_shard
+from msdiff.sampling.shards import Items, load_shard
 from msdiff.settings import check
 
 
@@ -33,7 +33,7 @@ def test_the_key_tells_what_every_case_shows(stack, shards, settings):
     assert set(study.key["study"]) == {data["study"]}
     assert len(study.key) == len(data["cases"])
     flair, brains = stack.array("flair").astype(np.float64), stack.array("brain_mask") > 0
-    drawn = {shard.manifest["generator"][0]: (shard, shard.slices(slice(None))[0]) for shard in shards}
+    drawn = {shard.manifest["generator"][0]: (shard, shard.read("follow_up", slice(None))) for shard in shards}
     for row, case in zip(study.key.to_dict("records"), data["cases"], strict=True):
         number, first, second = row["slice"], row["baseline_row"], row["follow_up_row"]
         follow_up = flair[second, number]
@@ -103,12 +103,14 @@ def test_a_hundred_cases_of_256_fill_less_than_30_mb():
 
 
 def test_samples_without_a_real_follow_up_are_refused(stack, shards, settings):
-    scaled, packed, manifest = shards[0]
+    shard = shards[0]
     with pytest.raises(BadInput, match="real follow-up, of purpose held_out"):
-        made(stack, [type(shards[0])(scaled, packed, manifest.assign(follow_up_row=-1))], settings)
+        made(stack, [shard._replace(manifest=shard.manifest.assign(follow_up_row=-1))], settings)
+    coding, (height, width) = shard.items["follow_up"]
+    smaller = {**shard.items, "follow_up": Items(coding, (height - 1, width))}
     with pytest.raises(BadInput, match="expected slices of the stack's size"):
-        made(stack, [type(shards[0])(scaled[:, :-1], packed, manifest)], settings)
+        made(stack, [shard._replace(items=smaller)], settings)
 
 
 def test_a_shard_is_read_from_disk(stack, shard_folders, settings):
-    assert made(stack, [map_shard(folder) for folder in shard_folders], settings).key["generator"].nunique() == 3
+    assert made(stack, [load_shard(folder) for folder in shard_folders], settings).key["generator"].nunique() == 3

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from msdiff.report.sentences import Run
-from msdiff.sampling.shards import Shard
+from msdiff.sampling.shards import save_shard
 from msdiff.stack.reading import load_stack
 from msdiff.tables import published
 from msdiff.tables.augmentation import COLUMNS as AUGMENTATION
@@ -80,7 +80,7 @@ def stack(stack_folder):
 
 
 @pytest.fixture(scope="session")
-def shards(stack):
+def shards(stack, tmp_path_factory):
     """Two shards: the real follow-up with other noise, for patients 1, 2 and 4, and one sample without a truth."""
     rng = np.random.default_rng(5)
     drawn = []
@@ -94,7 +94,8 @@ def shards(stack):
             sample = 10 * number + place
             rows.append((sample, f"sub-{number + 1:04d}", 2 * number, 12, truth, "long_ms_diff"))
         names = ["sample", "baseline_subject", "baseline_row", "slice", "follow_up_row", "generator"]
-        drawn.append(Shard(np.stack(images).astype(np.float32), np.stack(masks), pd.DataFrame(rows, columns=names)))
+        manifest, folder = pd.DataFrame(rows, columns=names), tmp_path_factory.mktemp("shards") / "000"
+        drawn.append(save_shard(folder, manifest, follow_up=np.stack(images), change_mask=np.stack(masks)))
     return drawn
 
 

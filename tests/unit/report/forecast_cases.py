@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 
+from msdiff.sampling.shards import save_shard
+
 SHAPE = (48, 56, 5)
 SESSIONS = ["w000", "w048", "w096"]
 ARMS = ["placebo", "mild_efficacy", "high_efficacy"]
@@ -74,12 +76,9 @@ def write_forecasts(folder, every_arm, with_probability):
         split="test", draws=DRAWS, weights_sha256="a" * 64, model="two_sessions", sampler="ddim", steps=10,
         guidance_weight=1.0,
     )  # fmt: skip
-    packed = np.packbits(np.stack(masks), axis=-1)
     for shard in range(2):
-        (folder / "shards" / f"{shard:03d}").mkdir(parents=True)
         part = table.iloc[shard::2].drop(columns=["drawn", "true_count"])
-        part.to_csv(folder / "shards" / f"{shard:03d}" / "forecasts.tsv", sep="\t", index=False)
-        np.save(folder / "shards" / f"{shard:03d}" / "masks.npy", packed[shard::2])
+        save_shard(folder / "shards" / f"{shard:03d}", part, masks=np.stack(masks[shard::2]))
     (folder / "scores").mkdir()
     table.drop(columns=["row"]).to_csv(folder / "scores" / "patients.tsv", sep="\t", index=False)
     draws = [

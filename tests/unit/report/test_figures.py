@@ -32,16 +32,12 @@ def draw(parser_of, *arguments):
 
 @pytest.fixture(scope="session")
 def figures_folder(stack_folder, shards, histories, tables_folder, tmp_path_factory):
-    from msdiff.sampling.shards import save_shard
-
     folder = tmp_path_factory.mktemp("results")
-    for number, shard in enumerate(shards):
-        save_shard(shard, folder / f"{number:03d}")
     for name, history in histories.items():
         history.to_csv(folder / f"{name.replace('/', '_')}.csv", index=False)
     draw(
         command,
-        *("--stack", stack_folder, "--held-out", folder / "000", folder / "001", "--histories"),
+        *("--stack", stack_folder, "--held-out", *(shard.folder for shard in shards), "--histories"),
         *(f"{name}={folder / name.replace('/', '_')}.csv" for name in histories),
         *("--tables", tables_folder, "--out", folder / "figures", "--settings", json.dumps(SETTINGS)),
     )

@@ -53,11 +53,11 @@ def test_patients_are_chosen_by_their_outcome(slabs, read):
 
 
 def test_masks_are_read_from_whichever_shard_holds_them(slabs, read):
-    masks = drawn_masks(read("counterfactuals"), "sub-0001", "placebo", slabs.grid.shape[0])
+    masks = drawn_masks(read("counterfactuals"), "sub-0001", "placebo")
     assert masks.shape == (cases.DRAWS, *cases.SHAPE[::-1])
     np.testing.assert_array_equal(masks[1], cases.lesions(3))
     with pytest.raises(BadInput, match="sub-0001 under nothing: in none of the shards"):
-        drawn_masks(read("test"), "sub-0001", "nothing", slabs.grid.shape[0])
+        drawn_masks(read("test"), "sub-0001", "nothing")
 
 
 def test_forecasts_stand_beside_the_outcome(slabs, read):

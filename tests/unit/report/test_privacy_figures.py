@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from msdiff.report.privacy.figures import plot_pairs, plot_similarities
-from msdiff.sampling.shards import Shard, map_shard, save_shard
+from msdiff.sampling.shards import save_shard
 from msdiff.stack.reading import load_stack
 
 
@@ -16,8 +16,7 @@ def stack(stack_folder):
 def shard(stack, tmp_path):
     manifest = pd.DataFrame({"sample": [4, 9, 2], "baseline_row": [0, 2, 0], "slice": [12, 12, 13]})
     images = np.stack([stack.array("flair")[row, 12] for row in (1, 3, 5)]).astype(np.float32)
-    save_shard(Shard(images, np.zeros(images.shape, bool), manifest), tmp_path / "000")
-    return map_shard(tmp_path / "000")
+    return save_shard(tmp_path / "000", manifest, follow_up=images, change_mask=np.zeros(images.shape, bool))
 
 
 @pytest.fixture

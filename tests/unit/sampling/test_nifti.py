@@ -9,7 +9,7 @@ from msdiff.__main__ import main
 from msdiff.errors import BadInput
 from msdiff.images import Grid
 from msdiff.sampling.nifti import export_samples, slice_grid
-from msdiff.sampling.shards import Shard, save_shard
+from msdiff.sampling.shards import save_shard
 from msdiff.stack.reading import Stack
 
 # Oblique, with axes of different lengths: what a wrong axis, sign or offset cannot survive.
@@ -69,7 +69,7 @@ def shards(tmp_path):
         images = np.repeat((y / 10 + x / 100 - 0.5)[None], len(numbers), axis=0).astype(np.float32)
         masks = np.zeros(images.shape, dtype=bool)
         masks[:, 7, 4] = True
-        save_shard(Shard(images, masks, manifest), tmp_path / f"{shard:03d}")
+        save_shard(tmp_path / f"{shard:03d}", manifest, follow_up=images, change_mask=masks)
         folders.append(tmp_path / f"{shard:03d}")
     return folders
 

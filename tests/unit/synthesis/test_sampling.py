@@ -9,10 +9,11 @@ from msdiff.__main__ import main
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import BadInput
 from msdiff.networks.weights import sha256
+from msdiff.sampling.shard import sample_shard
 from msdiff.sampling.shards import load_shard
 from msdiff.settings import check
 from msdiff.synthesis.long_ms_diff.plan import PlanSettings, plan_samples
-from msdiff.synthesis.sampling import read_plan, sample_shard
+from msdiff.synthesis.sampling import read_plan, samples_of
 
 CPU = torch.device("cpu")
 
@@ -23,7 +24,7 @@ def draw(stack, generator_path, given, tmp_path):
 
     def drawn(frame, shard, shards, batch, weights=generator_path):
         out = tmp_path / f"{shard}-{shards}-{batch}"
-        sample_shard(stack, frame, weights, shard, shards, batch, sampler, CPU, out)
+        sample_shard(samples_of(stack, frame, weights, sampler, CPU), shard, shards, batch, out)
         return load_shard(out)
 
     return drawn
@@ -38,8 +39,8 @@ def test_shards_and_batches_change_nothing(draw, frame):
     whole = draw(frame, 0, 1, 3)
     parts = [draw(frame, shard, 4, 1) for shard in range(4)]
     for number, part in enumerate(parts):
-        np.testing.assert_array_equal(part.follow_up, whole.follow_up[number::4])
-        np.testing.assert_array_equal(part.change_mask, whole.change_mask[number::4])
+        for name in ("follow_up", "change_mask"):
+            np.testing.assert_array_equal(part.stored[name], whole.stored[name][number::4])
     joined = pd.concat([part.manifest for part in parts]).sort_values("sample", ignore_index=True)
     pd.testing.assert_frame_equal(joined, whole.manifest)
 
@@ -47,9 +48,10 @@ def test_shards_and_batches_change_nothing(draw, frame):
 def test_follow_ups_are_background_outside_the_brain_and_their_origin_is_told(draw, frame, stack, generator_path):
     shard = draw(frame, 0, 1, 8)
     brain = np.stack([stack.array("brain_mask")[row.baseline_row, row.slice] for row in frame.itertuples()]) > 0
-    assert (shard.follow_up[~brain] == -1).all()
-    assert (np.abs(shard.follow_up) <= 1).all()
-    assert shard.follow_up[brain].std() > 0
+    follow_up = shard.read("follow_up", slice(None))
+    assert (follow_up[~brain] == -1).all()
+    assert (np.abs(follow_up) <= 1).all()
+    assert follow_up[brain].std() > 0
     assert set(shard.manifest["weights_sha256"]) == {sha256(generator_path)}
     assert set(shard.manifest["sampler"]) == {"dpm_solver_2m"}
     assert {"generator", "steps", "msdiff_version"} <= set(shard.manifest)
@@ -64,7 +66,7 @@ def test_a_draw_that_fails_leaves_no_shard(draw, frame, tmp_path):
 def test_a_held_out_sample_has_its_own_mask_whole(draw, stack, given):
     frame = plan_samples(stack, "held_out", check(PlanSettings, given("plan")))
     shard = draw(frame, 0, 1, 2)
-    for mask, row in zip(shard.change_mask, frame.itertuples(), strict=True):
+    for mask, row in zip(shard.read("change_mask", slice(None)), frame.itertuples(), strict=True):
         np.testing.assert_array_equal(mask, stack.array("change_mask")[row.mask_row, row.mask_slice] > 0)
 
 

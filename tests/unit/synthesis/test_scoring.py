@@ -1,10 +1,12 @@
+from typing import NamedTuple
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from msdiff.errors import BadInput
-from msdiff.sampling.shards import Shard
 from msdiff.settings import check
 from msdiff.stack.intensities import lesion_intensity
 from msdiff.stack.reading import load_stack
@@ -21,6 +23,19 @@ class Brighter(nn.Module):
         return (follow_up - baseline - 0.5) * 100
 
 
+class Exact(NamedTuple):
+    """A shard in memory, whose images are not rounded to 16 bits."""
+
+    manifest: pd.DataFrame
+    arrays: dict[str, np.ndarray]
+
+    def shape(self, name):
+        return self.arrays[name].shape[1:]
+
+    def read(self, name, index):
+        return self.arrays[name][index]
+
+
 @pytest.fixture
 def shard(stack, given):
     """The real follow-ups, as if generated."""
@@ -29,7 +44,7 @@ def shard(stack, given):
         np.stack([stack.array(name)[row.follow_up_row, row.slice] for row in manifest.itertuples()])
         for name in ("flair", "change_mask")
     )
-    return Shard(real.astype(np.float32), masks > 0, manifest)
+    return Exact(manifest, {"follow_up": real.astype(np.float32), "change_mask": masks > 0})
 
 
 def scores_of(stack, shard):
@@ -59,7 +74,7 @@ def test_the_noise_floor_is_the_copys_error_in_unchanged_tissue(stack, shard):
     images = stack.array("flair").astype(np.float32)
     difference = np.abs(images[row["follow_up_row"], row["slice"]] - images[row["baseline_row"], row["slice"]]) / 2
     far = stack.array("brain_mask")[row["baseline_row"], row["slice"]] > 0
-    ys, xs = np.nonzero(shard.change_mask[0])
+    ys, xs = np.nonzero(shard.arrays["change_mask"][0])
     yy, xx = np.mgrid[:16, :16]
     near = np.min(np.hypot(yy[..., None] - ys, xx[..., None] - xs), axis=-1) * 3 <= 6
     expected = difference[far & ~near].mean()
@@ -109,9 +124,9 @@ def test_shards_without_a_real_follow_up_or_of_another_size_are_refused(stack, s
     with pytest.raises(BadInput, match="purpose held_out"):
         scores_of(stack, shard._replace(manifest=shard.manifest.assign(follow_up_row=-1)))
     with pytest.raises(BadInput, match="slices of the stack's size"):
-        scores_of(stack, shard._replace(follow_up=np.zeros((len(shard.manifest), 8, 8), np.float32)))
+        scores_of(stack, shard._replace(arrays={"follow_up": np.zeros((len(shard.manifest), 8, 8), np.float32)}))
     with pytest.raises(BadInput, match="at least one sample"):
-        scores_of(stack, Shard(shard.follow_up[:0], shard.change_mask[:0], shard.manifest.head(0)))
+        scores_of(stack, shard._replace(manifest=shard.manifest.head(0)))
 
 
 def test_the_detector_is_not_trained(stack, shard):

@@ -8,10 +8,9 @@ import pandas as pd
 
 from msdiff.cli import datasheet as datasheet_command
 from msdiff.cli import model_card as model_card_command
-from msdiff.forecasting.shards import load_shard
 from msdiff.report.cards.datasheet import datasheet
 from msdiff.report.cards.record import UNANSWERED
-from msdiff.sampling.shards import Shard, save_shard
+from msdiff.sampling.shards import load_shard, save_shard
 from msdiff.tables.layout import write_table
 
 # Gebru et al. 2021.
@@ -74,7 +73,7 @@ def test_no_patient_is_named(tables, privacy, record_of):
 def test_forecasts_are_counted_from_their_shards(tables, record_of, tmp_path):
     assert not re.search(r"^\*\*[^*]*orecast", datasheet(record_of(tables)), re.MULTILINE)
     forecast_cases.write_forecasts(tmp_path / "test", every_arm=True, with_probability=False)
-    rows = pd.concat(load_shard(tmp_path / "test" / "shards" / shard).forecasts for shard in ("000", "001"))
+    rows = pd.concat(load_shard(tmp_path / "test" / "shards" / shard).manifest for shard in ("000", "001"))
     rows = rows.assign(model="pre_treatment", sampler="ddim", steps=50, guidance_weight=1.5)
     sheet = datasheet(record_of(tables)._replace(forecasts={"counterfactuals": rows}))
     assert "8 masks of new lesions for each of 7 patients for testing, under 3 arms" in sheet
@@ -93,7 +92,7 @@ def test_commands_write_the_cards(tables, privacy, record_of, manifest, stack_fo
     weights = tmp_path / "weights.safetensors"
     save_weights({"layer": torch.zeros(3, 5)}, dict(record.generators["long_ms_diff"].description), weights)
     images = np.zeros((3, 4, 8), dtype=np.float32)
-    save_shard(Shard(images, images > 0, manifest), tmp_path / "000")
+    save_shard(tmp_path / "000", manifest, follow_up=images, change_mask=images > 0)
     (tmp_path / "provenance.json").write_text(json.dumps(record.provenance))
     forecast_cases.write_slabs(tmp_path / "slabs")
     forecast_cases.write_forecasts(tmp_path / "test", every_arm=False, with_probability=False)
