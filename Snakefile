@@ -27,10 +27,12 @@ include: "workflow/rules/parcellation.smk"
 include: "workflow/rules/synthesis.smk"
 include: "workflow/rules/detection.smk"
 include: "workflow/rules/privacy.smk"
+include: "workflow/rules/reader_study.smk"
 include: "workflow/rules/forecasting.smk"
+include: "workflow/rules/long_ms_diff.smk"
+include: "workflow/rules/net2.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/cards.smk"
-include: "workflow/rules/reader_study.smk"
 include: "workflow/rules/recall.smk"
 
 
@@ -38,6 +40,5 @@ rule all:
     default_target: True
     input:
         "results/report.html",
-        f"results/reader_study/{STUDY}/reader/reader_study.html",
         MADE,
     localrule: True

@@ -24,6 +24,8 @@ LOCATION = "^[A-Za-z0-9_.]+:[A-Za-z0-9_]+$"
 OWN: Schema = {"pattern": LOCATION, "description": "MODULE:FUNCTION of your own"}
 # Part of paths, and of the patterns that Snakemake finds them by.
 NAME: Schema = {"pattern": "^[A-Za-z0-9_-]+$", "description": "a name of letters, digits, - and _"}
+# Each has a rule file of its name.
+SYSTEMS = ("long_ms_diff", "net2")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +50,7 @@ def config_schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **mapping(
             study=TEXT,
+            systems={"type": "array", "items": {"enum": list(SYSTEMS)}, "minItems": 1, "uniqueItems": True},
             size={"enum": list(SIZES)},
             cohort=_cohort(),
             preprocess=_preprocess(),

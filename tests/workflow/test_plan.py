@@ -238,6 +238,58 @@ def test_a_study_may_do_without_forecasts(checkout, environment, tmp_path):
     assert "forecasting.cohorts.phantom" in run.stderr
 
 
+OF_LONG_MS_DIFF = {
+    "train_generator",
+    "train_ablation",
+    "train_detector",
+    "sample_images",
+    "score_images",
+    "detect_lesions",
+}
+OF_LONG_MS_DIFF |= {
+    "check_leakage",
+    "plot_nearest",
+    "export_reader_study",
+    "augmentation",
+    "lesions",
+    "privacy",
+    "ablation",
+}
+OF_NET2 = {"simulate_aligned", "cut_slabs", "train_prior", "train_control", "sample_forecasts", "score_forecasts"}
+OF_NET2 |= {"regional_accuracy", "activity_prediction", "lesion_count", "counterfactuals", "calibration"}
+OF_ALL = {"cohort", "quality", "compute", "plot_figures", "provenance", "model_card", "datasheet", "report", "all"}
+
+
+@pytest.mark.parametrize(
+    ("system", "made", "left_out"), [("long_ms_diff", OF_LONG_MS_DIFF, OF_NET2), ("net2", OF_NET2, OF_LONG_MS_DIFF)]
+)
+def test_a_system_that_is_left_out_leaves_out_what_it_makes(checkout, environment, system, made, left_out):
+    """Its rules, tables, options of figures, report and cards, and its cohort."""
+    arguments = ["--profile", "profiles/demo", "-n", "-p", "--config", f"systems=[{system}]", "--", "all"]
+    plan = snakemake(checkout, environment, *arguments)
+    assert plan.returncode == 0, plan.stderr
+    jobs = set(planned_jobs(plan.stdout))
+    assert made | OF_ALL <= jobs
+    assert not left_out & jobs
+    other = {"long_ms_diff": "results/forecasting", "net2": "results/synthesis"}[system]
+    assert other not in plan.stdout
+    for command in ("plot-figures", "report", "model-card", "datasheet", "provenance"):
+        assert f"python -m msdiff {command} " in plan.stdout
+
+
+def test_a_table_of_a_system_that_is_left_out_says_so(checkout, environment):
+    arguments = ["--profile", "profiles/demo", "-n", "--config", "systems=[long_ms_diff]", "--"]
+    run = snakemake(checkout, environment, *arguments, "results/tables/calibration.csv")
+    assert run.returncode == 2
+    assert "add net2 to systems" in run.stderr
+
+
+def test_an_unknown_system_is_answered_with_the_known(checkout, environment):
+    run = snakemake(checkout, environment, "--profile", "profiles/demo", "-n", "--config", "systems=[net3]")
+    assert run.returncode == 2
+    assert re.search(r"msdiff: error: config: systems.*net3.*long_ms_diff.*net2", run.stderr)
+
+
 def test_excluded_scans_are_not_planned(checkout, environment, tmp_path):
     """Of sub-1 the first scan is out, of sub-2 the middle one, of sub-3 all; sub-4 has one session."""
     (tmp_path / "scan.nii.gz").touch()

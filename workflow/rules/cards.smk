@@ -5,22 +5,15 @@ Reads   results/provenance.json, results/tables/, results/synthesis/, results/fo
 Writes  results/model_card.md, results/datasheet.md
 """
 
-CARDS = ["results/model_card.md", "results/datasheet.md"]
-MASS = expand(
-    "results/synthesis/{cohort}/{generator}/mass/shards/{shard}",
-    cohort=STUDY,
-    generator=GENERATORS,
-    shard=SHARDS["mass"],
+MODEL_CARD, DATASHEET = (
+    joined_options(RUNNING, field) for field in ["model_card", "datasheet"]
 )
-TOLD_FORECASTERS = [(name, WEIGHTS[name]) for name in FORECASTERS if FORECASTS]
 
 
 rule model_card:
     input:
+        paths(MODEL_CARD),
         expand("results/tables/{table}.csv", table=TABLES),
-        SHOWN_SLABS,
-        [path for _, path in TOLD_FORECASTERS],
-        weights=[WEIGHTS[generator] for generator in GENERATORS],
         provenance="results/provenance.json",
         stack=STACK,
     output:
@@ -31,28 +24,22 @@ rule model_card:
     conda:
         "../../envs/torch.yaml"
     params:
-        weights=[f"{generator}={WEIGHTS[generator]}" for generator in GENERATORS],
-        forecasters=[
-            *option("--slabs", SHOWN_SLABS),
-            *option("--forecasters", TOLD_FORECASTERS),
-        ],
+        of_systems=words(MODEL_CARD),
     shell:
         r"""
         python -m msdiff model-card \
             --provenance {input.provenance:q} \
             --tables results/tables \
             --stack {input.stack:q} \
-            --weights {params.weights:q} \
-            {params.forecasters:q} \
+            {params.of_systems:q} \
             --out {output.card:q} >{log:q} 2>&1
         """
 
 
 rule datasheet:
     input:
+        paths(DATASHEET),
         expand("results/tables/{table}.csv", table=TABLES),
-        [path for _, path in SHOWN_SHARDS],
-        shards=MASS,
         provenance="results/provenance.json",
         stack=STACK,
     output:
@@ -63,14 +50,13 @@ rule datasheet:
     conda:
         "../../envs/torch.yaml"
     params:
-        forecasts=option("--forecast-shards", SHOWN_SHARDS),
+        of_systems=words(DATASHEET),
     shell:
         r"""
         python -m msdiff datasheet \
             --provenance {input.provenance:q} \
             --tables results/tables \
             --stack {input.stack:q} \
-            --shards {input.shards:q} \
-            {params.forecasts:q} \
+            {params.of_systems:q} \
             --out {output.card:q} >{log:q} 2>&1
         """

@@ -11,6 +11,7 @@ from snakemake.utils import update_config
 
 from msdiff.cohort.sheets import MASKS, read_sheet
 from msdiff.errors import BadInput
+from workflow.systems import System, joined, joined_options, paths, words
 
 
 def cohort_scans(cohort):
@@ -63,18 +64,33 @@ if STUDY not in config["cohort"]:
     stop(
         f"study: expected a name under cohort ({', '.join(config['cohort'])}), got {STUDY!r}"
     )
-# The cohort whose future lesions are forecast; none where the study has none.
-FORECAST = config["forecasting"]["cohorts"].get(STUDY)
-if FORECAST not in [None, *config["cohort"]]:
+# The cohort that each system learns from: the study itself, or one that stands for it; NET2's is None where a study
+# forecasts nothing.
+COHORT_OF = {
+    "long_ms_diff": STUDY,
+    "net2": config["forecasting"]["cohorts"].get(STUDY),
+}
+if COHORT_OF["net2"] not in [None, *config["cohort"]]:
     stop(
-        f"forecasting.cohorts.{STUDY}: expected a name under cohort ({', '.join(config['cohort'])}), got {FORECAST!r}"
+        f"forecasting.cohorts.{STUDY}: expected a name under cohort ({', '.join(config['cohort'])}), "
+        f"got {COHORT_OF['net2']!r}"
     )
-COHORTS = [cohort for cohort in dict.fromkeys([STUDY, FORECAST]) if cohort]
+COHORTS = [
+    cohort
+    for cohort in dict.fromkeys(
+        [STUDY, *(COHORT_OF[name] for name in config["systems"])]
+    )
+    if cohort
+]
+# What each system makes, by name; a rule file of its own declares it.
+SYSTEMS = {}
 SCANS = {cohort: cohort_scans(cohort) for cohort in COHORTS}
 SUBJECTS = {
     cohort: list(dict.fromkeys(scans["subject"])) for cohort, scans in SCANS.items()
 }
 GENERATORS = config["synthesis"]["generators"]
+# Whose plan and detector the ablation shares, and whose previews are shown.
+FIRST_GENERATOR = GENERATORS[0]
 # The generators of the ablation: Long-MS-Diff with each variant's overrides, trained with each seed. A variant of null is
 # left out.
 ABLATION = config["synthesis"]["ablation"]
@@ -269,6 +285,8 @@ def lacking_for_forecasts(cohort):
 
     They take the images that slabs are cut from, true masks, and patients with all three sessions and a known arm.
     """
+    if "net2" not in config["systems"]:
+        return "no forecasts can be made: add net2 to systems"
     if cohort is None:
         return f"{STUDY} forecasts nothing: name the cohort whose future is forecast, forecasting.cohorts.{STUDY}"
     slabs, arms = config["forecasting"]["slabs"], config["forecasting"]["arms"]
@@ -318,11 +336,19 @@ def forecast(path):
     """A function of the wildcards: a path among the forecasts of the study's cohort."""
 
     def made(wildcards):
-        if lacking := lacking_for_forecasts(FORECAST):
+        if lacking := lacking_for_forecasts(COHORT_OF["net2"]):
             stop(lacking)
-        return f"results/forecasting/{FORECAST}/{path}"
+        return f"results/forecasting/{COHORT_OF['net2']}/{path}"
 
     return made
+
+
+def forecast_shards(cohort, purpose):
+    """The folders of all shards of a purpose's forecasts."""
+    return [
+        f"results/forecasting/{cohort}/forecasts/{purpose}/shards/{shard:03d}"
+        for shard in range(DRAWS[purpose]["shards"])
+    ]
 
 
 def sheet(wildcards):
@@ -395,13 +421,7 @@ def held_out_shards(wildcards):
 
 def plan_and_detector_of(generator):
     """The generator whose plan one draws and whose detector it is scored by: its own, for all of the ablation one."""
-    return GENERATORS[0] if generator in ABLATED else generator
-
-
-def option(name, files):
-    """An option of a command with its files, or with NAME=FILE for pairs; nothing where there are none."""
-    values = [file if isinstance(file, str) else "=".join(file) for file in files]
-    return [name, *values] if values else []
+    return FIRST_GENERATOR if generator in ABLATED else generator
 
 
 def chosen(section):
@@ -501,7 +521,7 @@ def table(
 def forecast_table(*purposes, sections=()):
     """How a table of forecasts is made: of the slabs, and the scores of these purposes."""
     return table(
-        FORECAST,
+        COHORT_OF["net2"],
         sections=["tables", *sections],
         group="forecasts",
         slabs=forecast("slabs"),

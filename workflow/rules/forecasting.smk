@@ -7,54 +7,6 @@ Writes  results/forecasting/{cohort}/slabs/
         results/forecasting/{cohort}/forecasts/{purpose}/{shards/{shard},scores}/
 """
 
-FORECAST_SHARDS = {
-    purpose: [
-        f"results/forecasting/{FORECAST}/forecasts/{purpose}/shards/{shard:03d}"
-        for shard in range(draws["shards"])
-    ]
-    for purpose, draws in DRAWS.items()
-}
-FORECAST_SCORES = {
-    purpose: f"results/forecasting/{FORECAST}/forecasts/{purpose}/scores"
-    for purpose in DRAWS
-}
-# Whether the study has forecasts. Where its cohort cannot give any, the run goes on without them and says so.
-FORECASTS = not lacking_for_forecasts(FORECAST)
-if FORECAST and not FORECASTS and workflow.is_main_process:
-    sys.stderr.write(f"msdiff: {lacking_for_forecasts(FORECAST)}\n")
-SLABS = f"results/forecasting/{FORECAST}/slabs"
-FORECASTERS = dict.fromkeys(draws["model"] for draws in DRAWS.values())
-FORECAST_WEIGHTS = {
-    "lesion_prior": f"results/forecasting/{FORECAST}/prior/weights.safetensors",
-    **{
-        model: f"results/forecasting/{FORECAST}/{model}/weights.safetensors"
-        for model in FORECASTERS
-    },
-}
-FORECAST_HISTORIES = {
-    name: f"{os.path.dirname(path)}/history.csv"
-    for name, path in FORECAST_WEIGHTS.items()
-}
-# The tables of the report that are made of them, each by its module in msdiff/tables.
-FORECAST_TABLES = {
-    "regional_accuracy": forecast_table(
-        "validation",
-        "test",
-        sections=["forecasting/regional", "forecasting/monte_carlo"],
-    ),
-    "activity_prediction": forecast_table("test", sections=["forecasting/monte_carlo"]),
-    "lesion_count": forecast_table("test"),
-    "counterfactuals": forecast_table("counterfactuals"),
-    "calibration": forecast_table("test", sections=["forecasting/calibration"]),
-}
-# What was trained and drawn for them, as MADE.
-FORECAST_MADE = [
-    SLABS,
-    *FORECAST_WEIGHTS.values(),
-    *[shard for shards in FORECAST_SHARDS.values() for shard in shards],
-    *FORECAST_SCORES.values(),
-]
-
 
 rule cut_slabs:
     input:
@@ -222,7 +174,7 @@ rule sample_forecasts:
 rule score_forecasts:
     input:
         slabs="results/forecasting/{cohort}/slabs",
-        shards=lambda wildcards: FORECAST_SHARDS[wildcards.purpose],
+        shards=lambda wildcards: forecast_shards(wildcards.cohort, wildcards.purpose),
     output:
         scores=directory("results/forecasting/{cohort}/forecasts/{purpose}/scores"),
     log:

@@ -10,9 +10,13 @@ Writes  results/reader_study/{cohort}/reader/           to hand out: one page
 
 rule export_reader_study:
     input:
-        stack=STACK,
+        stack="results/preprocessed/{cohort}/stack",
         # Of all generators: one study mixes them.
-        shards=HELD_OUT,
+        shards=lambda wildcards: [
+            path.format(cohort=wildcards.cohort, generator=generator)
+            for generator in GENERATORS
+            for path in shards("held_out")
+        ],
     output:
         page="results/reader_study/{cohort}/reader/reader_study.html",
         key="results/reader_study/{cohort}/key.tsv",

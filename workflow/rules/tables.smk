@@ -1,129 +1,29 @@
-"""The tables, the figures, the provenance record and the report.
+"""The tables, the figures, the provenance record and the report, of all systems that run.
 
 Reads   results/detection/, results/synthesis/, results/forecasting/,
         results/preprocessed/{cohort}/{stack,quality}/, results/benchmarks/
 Writes  results/tables/, results/figures/, results/provenance.json, results/report.html
 """
 
+ASKED = [SYSTEMS[name] for name in config["systems"]]
+RUNNING = [system for system in ASKED if not system.lacking]
+# Where a cohort cannot give what a system needs, the run goes on without the system and says so.
+for system in ASKED:
+    if system.lacking and system.cohort and workflow.is_main_process:
+        sys.stderr.write(f"msdiff: {system.lacking}\n")
 STACK = f"results/preprocessed/{STUDY}/stack"
-# The cohorts that something was learned on.
-LEARNED_ON = [STUDY, FORECAST] if FORECASTS and FORECAST != STUDY else [STUDY]
 SHEET = config["cohort"][STUDY]["sheet"] or f"results/cohorts/{STUDY}/sheet.tsv"
 QUALITY = expand(
     "results/preprocessed/{cohort}/quality/{subject}",
     cohort=STUDY,
     subject=SUBJECTS[STUDY],
 )
-SCORES = expand(
-    "results/detection/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/scores",
-    cohort=STUDY,
-    generator=GENERATORS,
-    architecture=ARCHITECTURES,
-    mix=MIXES,
-    seed=SEEDS,
-)
-IMAGE_SCORES = expand(
-    "results/synthesis/{cohort}/{generator}/image_scores.tsv",
-    cohort=STUDY,
-    generator=GENERATORS,
-)
-ABLATION_SCORES = expand(
-    "results/synthesis/{cohort}/{generator}/image_scores.tsv",
-    cohort=STUDY,
-    generator=ABLATED,
-)
-HELD_OUT = expand(
-    "results/synthesis/{cohort}/{generator}/held_out/shards/{shard}",
-    cohort=STUDY,
-    generator=GENERATORS,
-    shard=SHARDS["held_out"],
-)
-WEIGHTS = {
-    name: f"results/synthesis/{STUDY}/{name}/weights.safetensors"
-    for name in ["auxiliary", *GENERATORS]
-} | (FORECAST_WEIGHTS if FORECASTS else {})
-HISTORIES = {
-    "auxiliary": f"results/synthesis/{STUDY}/auxiliary/history.csv",
-    **{
-        generator: f"results/synthesis/{STUDY}/{generator}/history.csv"
-        for generator in GENERATORS
-    },
-    **(FORECAST_HISTORIES if FORECASTS else {}),
-    # Panel, curve and seed.
-    **{
-        f"{architecture}/{mix}/seed-{seed}": (
-            f"results/detection/{STUDY}/{GENERATORS[0]}/{architecture}/{mix}/seed-{seed}/history.csv"
-        )
-        for architecture in ARCHITECTURES
-        for mix in MIXES
-        for seed in SEEDS
-    },
-}
-# What figures and cards tell of the forecasts, by purpose; nothing where the study has none.
-SHOWN_SLABS = [SLABS] if FORECASTS else []
-SHOWN_SCORES = [
-    (purpose, FORECAST_SCORES[purpose])
-    for purpose in ["test", "heat_maps", "counterfactuals"]
-    if FORECASTS
-]
-SHOWN_SHARDS = [
-    (purpose, shard)
-    for purpose in ["test", "counterfactuals"]
-    if FORECASTS
-    for shard in FORECAST_SHARDS[purpose]
-]
-# What was trained and drawn, and what it was trained on. `all` asks for it by name: when a run is killed while it makes one
-# of these anew, the old one is gone, and Snakemake does not miss what lies behind results that exist.
-MADE = [
-    *expand("results/preprocessed/{cohort}/stack", cohort=LEARNED_ON),
-    f"results/privacy/{STUDY}/embedding/weights.safetensors",
-    *expand(
-        "results/synthesis/{cohort}/{trained}/weights.safetensors",
-        cohort=STUDY,
-        trained=["auxiliary", *GENERATORS, *ABLATED],
-    ),
-    *expand(
-        "results/synthesis/{cohort}/{generator}/mass/shards/{shard}",
-        cohort=STUDY,
-        generator=GENERATORS,
-        shard=SHARDS["mass"],
-    ),
-    *HELD_OUT,
-    *expand(
-        "results/synthesis/{cohort}/{generator}/held_out/shards/{shard}",
-        cohort=STUDY,
-        generator=ABLATED,
-        shard=SHARDS["held_out"][:1],
-    ),
-    *[f"{scores.removesuffix('scores')}weights.safetensors" for scores in SCORES],
-    *SCORES,
-    *IMAGE_SCORES,
-    *ABLATION_SCORES,
-    *(FORECAST_MADE if FORECASTS else []),
-]
-
-
-# The tables of the report: a line here, msdiff/tables/NAME.py and msdiff/report/captions/NAME.rst (docs/extending.md).
+LEARNED_ON = list(dict.fromkeys([STUDY, *(system.cohort for system in RUNNING)]))
+STACKS = expand("results/preprocessed/{cohort}/stack", cohort=LEARNED_ON)
+# The tables of the report. Each has a line here or in its system's file, its module and its caption (docs/extending.md).
 TABLES = {
-    "augmentation": table(runs=SCORES, group="tables"),
-    "augmentation_tests": table(runs=SCORES, group="tables"),
-    "lesion_sizes": table(runs=SCORES, group="tables"),
-    "lesions": table(runs=SCORES, local=True),
-    "image_quality": table(scores=IMAGE_SCORES),
-    # The pictures of what a row flags stand beside it.
-    "privacy": table(
-        nearest=of_generators("results/privacy/{cohort}/{generator}/nearest.tsv"),
-        leakage=of_generators("results/privacy/{cohort}/{generator}/leakage.json"),
-        after=of_generators("results/privacy/{cohort}/{generator}/pictures"),
-        sections=["tables", "privacy/nearest"],
-    ),
-    "ablation": table(scores=ABLATION_SCORES),
-    **(FORECAST_TABLES if FORECASTS else {}),
-    "cohort": table(
-        None,
-        {"cohorts": LEARNED_ON},
-        stacks=expand("results/preprocessed/{cohort}/stack", cohort=LEARNED_ON),
-    ),
+    **joined(RUNNING, "tables"),
+    "cohort": table(None, {"cohorts": LEARNED_ON}, stacks=STACKS),
     "quality": table(folders=QUALITY, sections=[], local=True),
 }
 # Its benchmarks are complete when the other tables exist.
@@ -134,14 +34,22 @@ TABLES["compute"] = table(
     sections=[],
     local=True,
 )
-# Those that are made when asked for by name, too.
+# Those of systems that do not run, and what waits for readers, are made when asked for by name.
 EVERY_TABLE = {
+    **joined(SYSTEMS.values(), "tables"),
     **TABLES,
-    **FORECAST_TABLES,
     "reader_study": table(
         answers=f"results/reader_study/{STUDY}/answers.tsv", local=True
     ),
 }
+HISTORIES = joined(RUNNING, "histories")
+WEIGHTS = joined(RUNNING, "weights")
+FIGURES = joined_options(RUNNING, "figures") | {"--histories": list(HISTORIES.items())}
+PAGE = joined_options(RUNNING, "page")
+PROVENANCE = joined_options(RUNNING, "provenance") | {
+    "--weights": list(WEIGHTS.items())
+}
+MADE = [*STACKS, *(path for system in RUNNING for path in system.made)]
 
 for name, made_from in EVERY_TABLE.items():
 
@@ -208,13 +116,9 @@ for name, made_from in EVERY_TABLE.items():
 
 rule plot_figures:
     input:
-        HELD_OUT,
-        HISTORIES.values(),
+        paths(FIGURES),
         expand("results/tables/{table}.csv", table=TABLES),
-        SHOWN_SLABS,
-        [path for _, path in [*SHOWN_SCORES, *SHOWN_SHARDS]],
         stack=STACK,
-        previews=f"results/synthesis/{STUDY}/{GENERATORS[0]}/previews",
     output:
         figures=directory("results/figures"),
     log:
@@ -227,22 +131,13 @@ rule plot_figures:
         mem_mb=memory(4000),
         runtime=minutes(15),
     params:
-        held_out=HELD_OUT,
-        histories=[f"{name}={path}" for name, path in HISTORIES.items()],
-        forecasts=[
-            *option("--slabs", SHOWN_SLABS),
-            *option("--forecasts", SHOWN_SCORES),
-            *option("--forecast-shards", SHOWN_SHARDS),
-        ],
+        of_systems=words(FIGURES),
         settings=settings("tables"),
     shell:
         r"""
         python -m msdiff plot-figures \
             --stack {input.stack:q} \
-            --held-out {params.held_out:q} \
-            --histories {params.histories:q} \
-            --previews {input.previews:q} \
-            {params.forecasts:q} \
+            {params.of_systems:q} \
             --tables results/tables \
             --out {output.figures:q} \
             --settings {params.settings:q} >{log:q} 2>&1
@@ -251,8 +146,7 @@ rule plot_figures:
 
 rule provenance:
     input:
-        WEIGHTS.values(),
-        SHOWN_SLABS,
+        paths(PROVENANCE),
         tables=expand("results/tables/{table}.csv", table=TABLES),
         stack=STACK,
         sheet=SHEET,
@@ -265,16 +159,14 @@ rule provenance:
         "../../envs/tables.yaml"
     params:
         config=lambda wildcards: json.dumps(config, sort_keys=True),
-        weights=[f"{name}={path}" for name, path in WEIGHTS.items()],
-        slabs=option("--slabs", SHOWN_SLABS),
+        of_systems=words(PROVENANCE),
     shell:
         r"""
         python -m msdiff provenance \
             --config {params.config:q} \
             --stack {input.stack:q} \
             --sheet {input.sheet:q} \
-            --weights {params.weights:q} \
-            {params.slabs:q} \
+            {params.of_systems:q} \
             --tables {input.tables:q} \
             --out {output.record:q} >{log:q} 2>&1
         """
@@ -282,6 +174,7 @@ rule provenance:
 
 rule report:
     input:
+        paths(PAGE),
         expand("results/tables/{table}.csv", table=TABLES),
         figures="results/figures",
         provenance="results/provenance.json",
@@ -289,12 +182,6 @@ rule report:
         scans=QUALITY,
         sheet=SHEET,
         cards=["results/model_card.md", "results/datasheet.md"],
-        readers=f"results/reader_study/{STUDY}/reader/reader_study.html",
-        privacy=expand(
-            "results/privacy/{cohort}/{generator}/pictures",
-            cohort=STUDY,
-            generator=GENERATORS,
-        ),
     output:
         page="results/report.html",
     log:
@@ -304,21 +191,17 @@ rule report:
         "../../envs/tables.yaml"
     params:
         pictures=lambda wildcards, input: os.path.dirname(input.scans[0]),
-        privacy=[
-            f"{generator}=results/privacy/{STUDY}/{generator}/pictures"
-            for generator in GENERATORS
-        ],
+        of_systems=words(PAGE),
     shell:
         r"""
         python -m msdiff report \
             --tables results/tables \
             --figures {input.figures:q} \
-            --privacy-figures {params.privacy:q} \
+            {params.of_systems:q} \
             --provenance {input.provenance:q} \
             --stack {input.stack:q} \
             --pictures {params.pictures:q} \
             --sheet {input.sheet:q} \
             --cards {input.cards:q} \
-            --reader-pages {input.readers:q} \
             --out {output.page:q} >{log:q} 2>&1
         """
