@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Draw the pairs of each measure, and the distributions."""
     from msdiff.lists import read_results
-    from msdiff.privacy.nearest import COLUMNS
+    from msdiff.privacy.thresholds import NEAREST_COLUMNS
     from msdiff.report.pictures import save_picture
     from msdiff.report.privacy.figures import plot_pairs, plot_similarities
     from msdiff.sampling.shards import load_shard
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     chosen = settings.read(PictureSettings, arguments.settings, "privacy.pictures")
     stack = load_stack(arguments.stack)
     shards = [load_shard(folder) for folder in arguments.shards]
-    nearest = read_results(arguments.nearest, COLUMNS)
+    nearest = read_results(arguments.nearest, NEAREST_COLUMNS)
     with whole_folder(arguments.out) as folder:
         save_picture(plot_similarities(nearest), folder / "similarities.png")
         for measure, rows in nearest.groupby("measure", sort=False):

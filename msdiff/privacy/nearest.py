@@ -36,7 +36,7 @@ from msdiff.privacy.slices import (
     real_slices,
     synthetic_slices,
 )
-from msdiff.privacy.thresholds import NearestSettings, flag
+from msdiff.privacy.thresholds import NEAREST_COLUMNS, NearestSettings, flag
 from msdiff.sampling.shards import load_shard
 from msdiff.stack.reading import Stack
 
@@ -44,12 +44,6 @@ log = logging.getLogger(__name__)
 
 # Queries compared with all references at a time: 58 MB a matrix for 14,080 references. No result depends on it.
 QUERIES = 1024
-# Of a patient's own scans.
-OWN = ["baseline_similarity", "follow_up_similarity", "real_similarity", "baseline_nearest"]
-COLUMNS = [
-    *("measure", "kind", "subject", "sample", "follow_up_row", "slice", "similarity"),
-    *("nearest_subject", "nearest_row", "nearest_slice", *OWN, "n_training", "threshold", "flagged"),
-]
 
 # Of a part of the queries to all references: (query, reference).
 Similarities = Callable[[slice], Tensor]
@@ -65,7 +59,7 @@ class Nearest(NamedTuple):
 def find_nearest(
     stack: Stack, shards: Sequence[str | Path], embedding: Embedding, settings: NearestSettings
 ) -> pd.DataFrame:
-    """One row (COLUMNS) per measure and slice: the synthetic ones first, then those of held-out patients.
+    """One row (NEAREST_COLUMNS) per measure and slice: the synthetic ones first, then those of held-out patients.
 
     `sample` is -1 for a real slice, `follow_up_row` -1 for a synthetic one. Raises BadInput where there are no samples,
     no two training patients, or no held-out follow-ups at the samples' levels.
@@ -137,7 +131,7 @@ def find_nearest(
             *(measure, group["flagged"].sum(), len(group), group["threshold"].iloc[0]),
             *(len(training), group["similarity"].median()),
         )
-    return rows[COLUMNS]
+    return rows[NEAREST_COLUMNS]
 
 
 def nearest(similarities: Similarities, patients: pd.Series, reference_patients: pd.Series) -> Nearest:

@@ -16,6 +16,14 @@ from msdiff.settings import Settings
 
 Numbers = NDArray[Any]
 
+# Of a patient's own scans.
+OWN = ["baseline_similarity", "follow_up_similarity", "real_similarity", "baseline_nearest"]
+# Of the list of nearest follow-ups, which is read without torch too.
+NEAREST_COLUMNS = [
+    *("measure", "kind", "subject", "sample", "follow_up_row", "slice", "similarity"),
+    *("nearest_subject", "nearest_row", "nearest_slice", *OWN, "n_training", "threshold", "flagged"),
+]
+
 
 class NearestSettings(Settings):
     """Section `privacy.nearest`.

@@ -133,11 +133,14 @@ def test_the_controllers_environment_holds_what_its_commands_import(graph, comma
     assert not lacking("controller", libraries(graph, COMMANDS[command][0]))
 
 
-def test_the_controllers_environment_parses_the_workflow():
+def test_the_controllers_environment_parses_the_workflow(graph):
     files = [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk"), *(ROOT / "workflow").rglob("*.py")]
     texts = [path.read_text() for path in files]
     imported = {name for text in texts for name in re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE)}
     imported -= {"workflow", *sys.stdlib_module_names}
+    modules = {name for text in texts for name in re.findall(r"^from (msdiff[\w.]*) import", text, re.MULTILINE)}
+    imported |= {library for module in modules for library in libraries(graph, module)}
+    imported -= {"msdiff"}
     assert {"pandas", "jsonschema", "snakemake"} <= imported
     assert not lacking("controller", imported)
 
