@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.workflow
 HEAVY = ["torch", "monai", "ants", "tensorflow", "nibabel", "matplotlib", "scipy", "sklearn", "skimage"]
 # What the workflow may import of the package: modules that need pandas and pydantic alone.
-IMPORTED = {"msdiff", "msdiff.config_check", "msdiff.config_files", "msdiff.errors", "msdiff.lists", "msdiff.writing"}
+IMPORTED = {"msdiff", "msdiff.config_check", "msdiff.config_files", "msdiff.errors", "msdiff.writing"}
 IMPORTED |= {"msdiff.cohort", "msdiff.cohort.sheets"}
 
 
