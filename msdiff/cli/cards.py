@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msdiff.cli.named import named
+from msdiff.cli.stacks import add_slabs, add_stack
 from msdiff.errors import BadInput
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of both commands."""
     parser.add_argument("--provenance", type=Path, required=True, help="JSON that the command provenance wrote")
     parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
-    parser.add_argument("--stack", type=Path, required=True, help="the cohort's stack of scans")
+    add_stack(parser)
     parser.add_argument("--weights", nargs="*", default=[], metavar="NAME=PATH", help="weights of the generators")
     parser.add_argument("--forecasters", nargs="*", default=[], metavar="NAME=PATH", help="weights of the forecasters")
-    parser.add_argument("--slabs", type=Path, help="slabs that forecasters learned from")
+    add_slabs(parser, required=False)
     parser.add_argument(
         "--forecast-shards", nargs="*", default=[], metavar="PURPOSE=SHARD", help="folders that sample-forecasts wrote"
     )
@@ -44,7 +45,7 @@ def read_record(arguments: argparse.Namespace) -> "Record":
         provenance = json.loads(arguments.provenance.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise BadInput(f"{arguments.provenance}: expected the record of a run, cannot read it ({error})") from error
-    scans = load_stack(arguments.stack).scans
+    scans = load_stack(*arguments.stack).scans
     forecasts: dict[str, list[pd.DataFrame]] = {}
     for purpose, folder in named("--forecast-shards", "PURPOSE=SHARD", arguments.forecast_shards):
         forecasts.setdefault(purpose, []).append(load_shard(folder).manifest)
@@ -57,7 +58,7 @@ def read_record(arguments: argparse.Namespace) -> "Record":
         generators=read_weights("--weights", arguments.weights),
         manifests={str(name): group for name, group in manifest.groupby("generator", sort=False)},
         forecasters=read_weights("--forecasters", arguments.forecasters),
-        slabs=None if arguments.slabs is None else load_slabs(arguments.slabs),
+        slabs=None if arguments.slabs is None else load_slabs(*arguments.slabs),
         forecasts={purpose: pd.concat(tables, ignore_index=True) for purpose, tables in forecasts.items()},
     )
 

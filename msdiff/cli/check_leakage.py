@@ -6,14 +6,14 @@ import logging
 from pathlib import Path
 
 from msdiff.cli.named import add_keys_argument, keys_of
+from msdiff.cli.stacks import add_stack
 
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
-    parser.add_argument("--scans", type=Path, required=True, help="list of the cohort's scans, with their sets")
+    add_stack(parser)
     parser.add_argument("--plan", type=Path, required=True, help="plan of purpose mass")
     parser.add_argument("--shards", type=Path, nargs="+", required=True, help="shards of purpose mass")
     parser.add_argument("--generator", type=Path, required=True, help="weights from train-generator")
@@ -30,14 +30,13 @@ def run(arguments: argparse.Namespace) -> None:
     from msdiff.writing import whole_file
 
     evidence = Evidence(
-        scans=arguments.scans,
         plan=arguments.plan,
         shards=arguments.shards,
         generator=arguments.generator,
         auxiliary=arguments.auxiliary,
         auxiliary_slices=arguments.auxiliary_slices,
     )
-    record = check_leakage(load_stack(arguments.stack), evidence) | keys_of(arguments)
+    record = check_leakage(load_stack(*arguments.stack), evidence) | keys_of(arguments)
     with whole_file(arguments.out) as temporary:
         temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     log.info("wrote %s", arguments.out)

@@ -5,13 +5,14 @@ import logging
 from pathlib import Path
 
 from msdiff.cli.named import add_keys_argument, keys_of
+from msdiff.cli.stacks import add_stack
 
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
+    add_stack(parser)
     parser.add_argument("--weights", type=Path, required=True, help="weights of a detector")
     parser.add_argument("--slices", type=Path, required=True, help="list of slices that the detector was trained on")
     add_keys_argument(parser)
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     from msdiff.training import processor
 
     settings = read(DetectionSettings, arguments.settings)
-    stack = load_stack(arguments.stack)
+    stack = load_stack(*arguments.stack)
     network, contrast = load_detector(arguments.weights)
     network.to(processor(arguments.threads))
     scores = detect_lesions(stack, arguments.split, partial(change_probability, network), contrast, settings)

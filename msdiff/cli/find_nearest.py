@@ -5,13 +5,14 @@ import logging
 from pathlib import Path
 
 from msdiff.cli.named import add_keys_argument, keys_of
+from msdiff.cli.stacks import add_stack
 
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
+    add_stack(parser)
     parser.add_argument("--shards", type=Path, nargs="+", required=True, help="shards of purpose mass")
     parser.add_argument("--embedding", type=Path, required=True, help="weights from train-embedding")
     add_keys_argument(parser)
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     settings = read(NearestSettings, arguments.settings)
     embedding = Embedding(arguments.embedding, processor(arguments.threads))
-    rows = find_nearest(load_stack(arguments.stack), arguments.shards, embedding, settings)
+    rows = find_nearest(load_stack(*arguments.stack), arguments.shards, embedding, settings)
     with whole_file(arguments.out) as temporary:
         rows.assign(**keys_of(arguments)).to_csv(temporary, sep="\t", index=False, float_format="%.6f")
     log.info("wrote %s: %d rows", arguments.out, len(rows))

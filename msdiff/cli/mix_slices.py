@@ -4,12 +4,14 @@ import argparse
 import logging
 from pathlib import Path
 
+from msdiff.cli.stacks import add_stack
+
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
+    add_stack(parser)
     parser.add_argument("--mix", required=True, help="real-synthetic, such as 1-2")
     parser.add_argument("--seed", type=int, required=True, help="seed of the choice among synthetic slices")
     parser.add_argument("--shards", type=Path, nargs="*", default=[], help="folders of synthetic follow-ups")
@@ -25,8 +27,8 @@ def run(arguments: argparse.Namespace) -> None:
     from msdiff.writing import whole_file
 
     settings = read(MixSettings, arguments.settings)
-    log.info("mixing slices %s of %s, seed %d, %s", arguments.mix, arguments.stack, arguments.seed, settings)
-    table = mix_slices(load_stack(arguments.stack), arguments.mix, arguments.shards, settings, arguments.seed)
+    log.info("mixing slices %s of %s, seed %d, %s", arguments.mix, arguments.stack[0], arguments.seed, settings)
+    table = mix_slices(load_stack(*arguments.stack), arguments.mix, arguments.shards, settings, arguments.seed)
     with whole_file(arguments.out) as temporary:
         table.to_csv(temporary, sep="\t", index=False)
     kinds = table["kind"].value_counts()

@@ -4,12 +4,14 @@ import argparse
 import logging
 from pathlib import Path
 
+from msdiff.cli.stacks import add_stack
+
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
+    add_stack(parser)
     parser.add_argument(
         "--purpose",
         choices=("mass", "held_out"),
@@ -28,8 +30,8 @@ def run(arguments: argparse.Namespace) -> None:
     from msdiff.writing import whole_file
 
     settings = read(PlanSettings, arguments.settings)
-    log.info("planning %s samples of %s, seed %d", arguments.purpose, arguments.stack, settings.seed)
-    plan = plan_samples(load_stack(arguments.stack), arguments.purpose, settings)
+    log.info("planning %s samples of %s, seed %d", arguments.purpose, arguments.stack[0], settings.seed)
+    plan = plan_samples(load_stack(*arguments.stack), arguments.purpose, settings)
     with whole_file(arguments.plan) as temporary:
         plan.to_csv(temporary, sep="\t", index=False)
     log.info("wrote %s: %d samples", arguments.plan, len(plan))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msdiff import settings
 from msdiff.cli.named import named
+from msdiff.cli.stacks import add_slabs, add_stack
 from msdiff.tables.layout import TableSettings
 
 log = logging.getLogger(__name__)
@@ -13,14 +14,14 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--stack", type=Path, required=True, help="the cohort's stack of scans")
+    add_stack(parser)
     parser.add_argument("--contrast", help="the contrast to show; without it flair, or the stack's first by name")
     parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="shards drawn for held-out patients")
     parser.add_argument(
         "--histories", nargs="*", default=[], metavar="NAME=CSV", help="training histories; unet/1-2/seed-0=... groups"
     )
     parser.add_argument("--previews", type=Path, help="folder of the pictures that a generator's training wrote")
-    parser.add_argument("--slabs", type=Path, help="slabs that forecasts were made of")
+    add_slabs(parser, required=False)
     parser.add_argument(
         "--forecasts", nargs="*", default=[], metavar="PURPOSE=SCORES", help="folders that score-forecasts wrote"
     )
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     from msdiff.writing import whole_folder
 
     n_patients = settings.read(TableSettings, arguments.settings, "tables").figure_patients
-    stack = load_stack(arguments.stack)
+    stack = load_stack(*arguments.stack)
     shards = [load_shard(folder) for folder in arguments.held_out]
     histories = {name: pd.read_csv(path) for name, path in named("--histories", "NAME=CSV", arguments.histories)}
     forecast_shards = named("--forecast-shards", "PURPOSE=SHARD", arguments.forecast_shards)
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         tables=read_tables(arguments.tables),
         previews=sorted(arguments.previews.glob("*.png")) if arguments.previews is not None else [],
         n_patients=n_patients,
-        slabs=None if arguments.slabs is None else load_slabs(arguments.slabs),
+        slabs=None if arguments.slabs is None else load_slabs(*arguments.slabs),
         forecasts=forecasts,
     )
     with whole_folder(arguments.out) as folder:

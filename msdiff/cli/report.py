@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msdiff.cli.named import named
+from msdiff.cli.stacks import add_stack
 from msdiff.errors import BadInput
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--privacy-figures", nargs="*", default=[], metavar="GENERATOR=FOLDER", help="pictures that plot-nearest wrote"
     )
     parser.add_argument("--provenance", type=Path, required=True, help="JSON that the command provenance wrote")
-    parser.add_argument("--stack", type=Path, help="the cohort's stack of scans, for the number of patients per split")
+    add_stack(parser, required=False)
     parser.add_argument("--pictures", type=Path, help="folder of the patients' folders that check-quality wrote")
     parser.add_argument("--sheet", type=Path, help="the cohort's scan sheet, for the scans that it excludes")
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="model card and datasheet, to be linked")
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise BadInput(f"{arguments.provenance}: expected the record of a run, cannot read it ({error})") from error
     splits = {}
     if arguments.stack is not None:
-        patients = load_stack(arguments.stack).scans.drop_duplicates("subject")
+        patients = load_stack(*arguments.stack).scans.drop_duplicates("subject")
         counts = patients["split"].value_counts()
         splits = {split: int(counts[split]) for split in ("train", "validation", "test") if split in counts}
     tables = read_tables(arguments.tables)

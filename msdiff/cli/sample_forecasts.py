@@ -4,12 +4,14 @@ import argparse
 import logging
 from pathlib import Path
 
+from msdiff.cli.stacks import add_slabs
+
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--slabs", type=Path, required=True, help="slabs from cut-slabs")
+    add_slabs(parser)
     parser.add_argument("--weights", type=Path, required=True, help="weights from train-control")
     parser.add_argument("--purpose", required=True, help="name of the purpose, a key of forecasting.draws")
     parser.add_argument("--shard", type=int, required=True, help="which shard, from 000")
@@ -42,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     settings = read(SamplingSettings, arguments.settings)
     device = processor(arguments.threads)
     forecaster = load(arguments.weights, device, arguments.compile)
-    sampling = forecasts_of(load_slabs(arguments.slabs), forecaster, arguments.purpose, settings)
+    sampling = forecasts_of(load_slabs(*arguments.slabs), forecaster, arguments.purpose, settings)
     draws = sample_shard(
         sampling, arguments.shard, arguments.shards, arguments.batch, arguments.out, device.type != "cpu"
     )

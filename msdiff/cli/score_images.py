@@ -5,13 +5,14 @@ import logging
 from pathlib import Path
 
 from msdiff.cli.named import add_keys_argument, keys_of
+from msdiff.cli.stacks import add_stack
 
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
+    add_stack(parser)
     parser.add_argument("--shards", type=Path, nargs="+", required=True, help="shards of purpose held_out")
     parser.add_argument("--detector", type=Path, required=True, help="weights of a detector that trained no generator")
     add_keys_argument(parser)
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     processor(arguments.threads)
     detector, contrast = load_detector(arguments.detector)
     shards = [load_shard(folder) for folder in arguments.shards]
-    scores = score_images(load_stack(arguments.stack), shards, contrast, detector, settings)
+    scores = score_images(load_stack(*arguments.stack), shards, contrast, detector, settings)
     with whole_file(arguments.scores) as temporary:
         scores.assign(**keys_of(arguments)).to_csv(temporary, sep="\t", index=False)
     log.info("wrote %s: %d rows", arguments.scores, len(scores))

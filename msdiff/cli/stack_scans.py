@@ -1,4 +1,4 @@
-"""Write one memory-mapped array per contrast, mask and region map, and an index of pairs and slices."""
+"""Write one memory-mapped array per contrast, mask and region map."""
 
 import argparse
 import logging
@@ -16,8 +16,7 @@ FOLDERS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--scans", required=True, type=Path, help="checked sheet with splits (TSV)")
-    parser.add_argument("--pairs", required=True, type=Path, help="list of pairs (TSV)")
+    parser.add_argument("--scans", required=True, type=Path, help="checked sheet from check-sheet (TSV)")
     for name, text in FOLDERS.items():
         parser.add_argument(f"--{name}", required=True, nargs="+", type=Path, metavar="DIR", help=f"parents of {text}")
     parser.add_argument("--contrasts", required=True, nargs="+", help="contrasts of the run")
@@ -26,13 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Stack the scans of all pairs."""
+    """Stack all scans."""
     from msdiff.lists import read_list
     from msdiff.settings import read
-    from msdiff.stack.writing import PAIR_COLUMNS, SCAN_COLUMNS, Folders, StackSettings, write_stack
+    from msdiff.stack.writing import SCAN_COLUMNS, Folders, StackSettings, write_stack
 
     settings = read(StackSettings, arguments.settings)
-    scans, pairs = read_list(arguments.scans, SCAN_COLUMNS), read_list(arguments.pairs, PAIR_COLUMNS)
-    log.info("stack %d scans, %d pairs, contrasts %s", len(scans), len(pairs), " ".join(arguments.contrasts))
+    scans = read_list(arguments.scans, SCAN_COLUMNS)
+    log.info("stack %d scans, contrasts %s", len(scans), " ".join(arguments.contrasts))
     folders = Folders(*(getattr(arguments, name) for name in FOLDERS))
-    write_stack(scans, pairs, folders, arguments.contrasts, settings, arguments.out)
+    write_stack(scans, folders, arguments.contrasts, settings, arguments.out)

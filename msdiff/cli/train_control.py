@@ -4,6 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from msdiff.cli.stacks import add_slabs
 from msdiff.cli.trained import add_compile_argument, add_training_arguments, write_trained
 
 log = logging.getLogger(__name__)
@@ -11,7 +12,7 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--slabs", type=Path, required=True, help="slabs of the cohort, from cut-slabs")
+    add_slabs(parser)
     parser.add_argument("--prior", type=Path, required=True, help="weights of the prior, from train-prior")
     parser.add_argument("--model", required=True, help="name of the model, which its weights remember")
     add_training_arguments(parser)
@@ -35,9 +36,9 @@ def _train(arguments: argparse.Namespace) -> None:
     from msdiff.settings import read
     from msdiff.training import processor
 
-    log.info("training %s on %s, prior %s", arguments.model, arguments.slabs, arguments.prior)
+    log.info("training %s on %s, prior %s", arguments.model, arguments.slabs[0], arguments.prior)
     trained = train_control(
-        load_slabs(arguments.slabs),
+        load_slabs(*arguments.slabs),
         read(TrainControlSettings, arguments.settings),
         arguments.model,
         arguments.prior,

@@ -4,6 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from msdiff.cli.stacks import add_stack
 from msdiff.cli.trained import add_training_arguments, write_trained
 
 log = logging.getLogger(__name__)
@@ -11,7 +12,7 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
+    add_stack(parser)
     parser.add_argument("--slices", type=Path, required=True, help="list of training slices, from mix-slices")
     add_training_arguments(parser)
     parser.add_argument("--seed", type=int, required=True, help="seed of weights, order, augmentation and dropout")
@@ -35,9 +36,9 @@ def _train(arguments: argparse.Namespace) -> None:
     from msdiff.training import processor
 
     settings = read(DetectorSettings, arguments.settings)
-    log.info("training %s on %s of %s", settings.architecture, arguments.slices, arguments.stack)
+    log.info("training %s on %s of %s", settings.architecture, arguments.slices, arguments.stack[0])
     trained, description = train_detector(
-        load_stack(arguments.stack),
+        load_stack(*arguments.stack),
         load_mix(arguments.slices),
         settings,
         seed=arguments.seed,

@@ -2,8 +2,8 @@
 
 import argparse
 import logging
-from pathlib import Path
 
+from msdiff.cli.stacks import add_stack
 from msdiff.cli.trained import add_training_arguments, write_trained
 
 log = logging.getLogger(__name__)
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
+    add_stack(parser)
     add_training_arguments(parser)
     parser.add_argument("--settings", required=True, help="JSON: section privacy.embedding, with privacy.slices")
 
@@ -24,9 +24,9 @@ def run(arguments: argparse.Namespace) -> None:
     from msdiff.training import processor
 
     settings = read(EmbeddingSettings, arguments.settings)
-    log.info("training an embedding on the follow-ups of %s", arguments.stack)
+    log.info("training an embedding on the follow-ups of %s", arguments.stack[0])
     trained, description = train_embedding(
-        load_stack(arguments.stack),
+        load_stack(*arguments.stack),
         settings,
         checkpoints=arguments.checkpoints,
         minutes=arguments.minutes,

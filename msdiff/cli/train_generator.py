@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from msdiff.cli.stacks import add_stack
 from msdiff.cli.trained import add_compile_argument, add_training_arguments, write_trained
 
 log = logging.getLogger(__name__)
@@ -14,7 +15,7 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
+    add_stack(parser)
     parser.add_argument("--auxiliary", type=Path, required=True, help="weights of the frozen detector in the loss")
     add_training_arguments(parser)
     add_compile_argument(parser)
@@ -45,9 +46,9 @@ def _train(arguments: argparse.Namespace) -> None:
 
     settings = _settings(arguments.settings)
     generator = settings["generator"]
-    log.info("training %s on %s, auxiliary %s", generator, arguments.stack, arguments.auxiliary)
+    log.info("training %s on %s, auxiliary %s", generator, arguments.stack[0], arguments.auxiliary)
     trained = load(TRAIN, generator)(
-        load_stack(arguments.stack),
+        load_stack(*arguments.stack),
         settings,
         arguments.auxiliary,
         arguments.checkpoints,

@@ -2,8 +2,8 @@
 
 import argparse
 import logging
-from pathlib import Path
 
+from msdiff.cli.stacks import add_slabs
 from msdiff.cli.trained import add_compile_argument, add_training_arguments, write_trained
 
 log = logging.getLogger(__name__)
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--slabs", type=Path, required=True, help="slabs of the cohort, from cut-slabs")
+    add_slabs(parser)
     add_training_arguments(parser)
     add_compile_argument(parser)
     parser.add_argument("--settings", required=True, help='JSON: {"network": ..., "prior": ...}')
@@ -33,9 +33,9 @@ def _train(arguments: argparse.Namespace) -> None:
     from msdiff.settings import read
     from msdiff.training import processor
 
-    log.info("training the prior on %s", arguments.slabs)
+    log.info("training the prior on %s", arguments.slabs[0])
     trained = train_prior(
-        load_slabs(arguments.slabs),
+        load_slabs(*arguments.slabs),
         read(TrainPriorSettings, arguments.settings),
         arguments.checkpoints,
         arguments.minutes,

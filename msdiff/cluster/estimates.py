@@ -111,7 +111,8 @@ def _cohort(name: str, jobs: Iterable[PlannedJob], config: Any) -> Cohort:
     """A cohort as its jobs and the config tell of it; the study's where the name is empty."""
     own = [job for job in jobs if job.wildcards.get("cohort", "") == name]
     section = _within(config, "cohort", name or config.get("study"))
-    split = next((settings_of(job)["split"] for job in own if job.rule == "pair_scans"), section.get("split"))
+    folds = [settings_of(job) for job in own if job.rule == "assign_fold"]
+    split = next((fold["options"] for fold in folds if fold["backend"] == "split"), section.get("split"))
     rows = {job.options["patient"]: job.options["contrasts"] for job in own if "patient" in job.options}
     images = [_images(patient[0], contrasts) for patient, contrasts in rows.items()]
     # Batches of patients who are drawn on the common grid.

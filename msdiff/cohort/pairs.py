@@ -9,7 +9,7 @@ from pydantic import Field
 from msdiff.errors import BadInput
 from msdiff.settings import Settings
 
-COLUMNS = ("subject", "arm", "split", "baseline_session", "follow_up_session", "interval_days")
+COLUMNS = ("subject", "arm", "baseline_session", "follow_up_session", "interval_days")
 
 
 class PairSettings(Settings):
@@ -36,8 +36,7 @@ def pair_scans(scans: pd.DataFrame, settings: PairSettings) -> pd.DataFrame:
                     f"{subject} {follow_up['session']}: expected a change_mask, or a lesion_mask here and at "
                     f"{baseline['session']}; add one to the sheet, or exclude the scan"
                 )
-            arm, split = follow_up["arm"], follow_up["split"]
-            rows.append((subject, arm, split, baseline["session"], follow_up["session"], interval))
+            rows.append((subject, follow_up["arm"], baseline["session"], follow_up["session"], interval))
     if not scans["subject"].duplicated().any():
         raise BadInput(
             f"pairs: expected patients with a follow-up, got {len(scans)} patients with one session each; one session "

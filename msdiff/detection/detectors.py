@@ -37,7 +37,7 @@ from msdiff.networks import detectors
 from msdiff.networks.weights import sha256
 from msdiff.sampling.shards import Shard, load_shard
 from msdiff.settings import Settings, digest
-from msdiff.stack.reading import Stack
+from msdiff.stack.reading import Stack, digest_of_rows
 from msdiff.training import Trained, TrainingSettings, initialised, train
 
 log = logging.getLogger(__name__)
@@ -202,6 +202,7 @@ def train_detector(
         **{key: value for key, value in description.items() if key not in ("settings", "patients")},
         "settings": settings.model_dump(mode="json", exclude={"training"}),
         "stack": stack.sha256(settings.contrast, "change_mask"),
+        "validation": digest_of_rows(validation_slices(stack)),
         "shards": {folder: sha256(Path(folder) / "follow_up.npy") for folder in task.slices.shards},
     }
     log.info(

@@ -29,6 +29,7 @@ from msdiff.forecasting.stages import Stage, denoising_loss, train_stage
 from msdiff.networks.compiled import Call, When
 from msdiff.networks.pseudo_2d import ControlledUNet
 from msdiff.networks.weights import sha256
+from msdiff.stack.reading import digest_of_rows
 from msdiff.training import initialised, on_device
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,11 @@ def train_control(
         slabs,
         settings.control.training,
         settings.control.seed,
-        {"settings": settings.model_dump(mode="json", exclude={"control": {"training"}}), "prior": digest},
+        {
+            "settings": settings.model_dump(mode="json", exclude={"control": {"training"}}),
+            "prior": digest,
+            "patients": digest_of_rows(task.patients),
+        },
         checkpoints,
         minutes,
         device,

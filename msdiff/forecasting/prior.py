@@ -27,6 +27,7 @@ from msdiff.networks.compiled import Call, When
 from msdiff.networks.pseudo_2d import Pseudo2DSettings, Pseudo2DUNet, SlabSizes
 from msdiff.networks.weights import load_weights_of
 from msdiff.settings import check
+from msdiff.stack.reading import digest_of_rows
 from msdiff.training import initialised, on_device
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,10 @@ def train_prior(
         slabs,
         settings.prior.training,
         settings.prior.seed,
-        {"settings": settings.model_dump(mode="json", exclude={"prior": {"training"}})},
+        {
+            "settings": settings.model_dump(mode="json", exclude={"prior": {"training"}}),
+            "patients": digest_of_rows(task.patients),
+        },
         checkpoints,
         minutes,
         device,

@@ -6,7 +6,7 @@ A folder of slabs:
     net2.npy           uint8   (patient, z, y, x): new or enlarging lesions of the third session, as drawn
     net2_before.npy    the same of the second session
     brain_mask.npy     uint8   (patient, z, y, x), and so regions.npy (FreeSurfer's codes)
-    patients.tsv       one row per patient: row, subject, arm, split, count_before and count (lesions of net2_before and
+    patients.tsv       one row per patient: row, subject, arm, count_before and count (lesions of net2_before and
                        net2), cerebral_white_matter and cerebral_cortex (1: a lesion of net2 lies in the region)
     slab.json          shape (x, y, z) and affine of the slab's grid in RAS+ mm, sessions, channels, arms
 
@@ -40,7 +40,7 @@ from msdiff.errors import BadInput, BadSettings
 from msdiff.images import BACKGROUND, Grid
 from msdiff.metrics.regional import REGIONS, ReadoutSettings, read_out
 from msdiff.settings import Settings
-from msdiff.stack.reading import Stack, digest_of, mapped
+from msdiff.stack.reading import Stack, digest_of, mapped, read_fold, with_split
 from msdiff.stack.writing import open_array
 from msdiff.writing import whole_folder
 
@@ -104,7 +104,10 @@ class CutSettings(Settings):
 
 
 class Slabs(NamedTuple):
-    """An opened folder of slabs; arrays are mapped when asked for."""
+    """An opened folder of slabs; arrays are mapped when asked for.
+
+    `patients` has a column `split` if a fold is given.
+    """
 
     folder: Path
     grid: Grid
@@ -139,8 +142,8 @@ class Slab(NamedTuple):
     regions: NDArray[np.uint8]
 
 
-def load_slabs(folder: str | Path) -> Slabs:
-    """Open a folder of slabs; BadInput where it is none."""
+def load_slabs(folder: str | Path, fold: str | Path | None = None) -> Slabs:
+    """Open a folder of slabs, with a fold; BadInput where one of them cannot be read."""
     folder = Path(folder)
     try:
         slab = json.loads((folder / "slab.json").read_text())
@@ -149,11 +152,12 @@ def load_slabs(folder: str | Path) -> Slabs:
         )
         x, y, z = slab["shape"]
         grid = Grid((x, y, z), np.asarray(slab["affine"], dtype=np.float64))
-        return Slabs(folder, grid, slab["sessions"], slab["channels"], slab["arms"], patients)
+        slabs = Slabs(folder, grid, slab["sessions"], slab["channels"], slab["arms"], patients)
     except (OSError, ValueError, KeyError) as error:
         raise BadInput(
             f"{folder}: expected a folder of slabs, cannot read it ({error}); make it by cut-slabs"
         ) from error
+    return slabs if fold is None else slabs._replace(patients=with_split(patients, read_fold(fold), fold))
 
 
 def write_slabs(stack: Stack, settings: CutSettings, out: str | Path) -> None:
@@ -188,7 +192,6 @@ def write_slabs(stack: Stack, settings: CutSettings, out: str | Path) -> None:
                     "row": row,
                     "subject": patient.subject,
                     "arm": patient.arm,
-                    "split": patient.split,
                     "count_before": past.lesions,
                     "count": future.lesions,
                     **{name: int(future.in_region[name]) for name in REGIONS},
@@ -212,7 +215,6 @@ class Patient(NamedTuple):
 
     subject: str
     arm: str
-    split: str
     rows: tuple[int, ...]
     before: tuple[int, ...]
     future: tuple[int, ...]
@@ -245,7 +247,6 @@ def choose_patients(scans: pd.DataFrame, settings: SlabSettings, arms: Sequence[
             Patient(
                 str(subject),
                 arm,
-                str(ordered["split"].iloc[0]),
                 tuple(rows[place] for place in places),
                 *(tuple(rows[start + 1 : stop + 1]) for start, stop in pairwise(places)),
             )
@@ -256,8 +257,6 @@ def choose_patients(scans: pd.DataFrame, settings: SlabSettings, arms: Sequence[
             f"{', '.join(settings.images)}, change masks and an arm, got none ({first_lack}); add what is missing to "
             "the sheet, or change forecasting.slabs"
         )
-    if not any(patient.split == "train" for patient in chosen):
-        raise BadInput("slabs: expected patients to train on, got none; change the split of the cohort")
     return chosen
 
 

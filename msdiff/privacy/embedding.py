@@ -29,7 +29,7 @@ from msdiff.networks.slice_encoder import SliceEncoder, SliceEncoderSettings
 from msdiff.networks.weights import load_weights_of
 from msdiff.privacy.slices import BLOCK, AveragedSlices, SliceSettings, Vectors, as_images, real_slices
 from msdiff.settings import Settings, check
-from msdiff.stack.reading import Stack
+from msdiff.stack.reading import Stack, digest_of_rows
 from msdiff.training import Trained, TrainingSettings, initialised, train
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -74,10 +74,12 @@ class CopyTask:
 
     def __init__(self, stack: Stack, settings: EmbeddingSettings) -> None:
         self.settings = settings
-        rows = stack.slices[stack.slices["split"] == "train"].sort_values(["slice", "subject"], kind="stable")
+        self.rows = rows = stack.slices[stack.slices["split"] == "train"].sort_values(
+            ["slice", "subject"], kind="stable"
+        )
         if rows["subject"].nunique() < 2:
             raise BadInput(f"{stack.folder}: expected follow-ups of two training patients or more; correct the splits")
-        self.patients = sorted(rows["subject"].unique())
+        self.rows, self.patients = rows, sorted(rows["subject"].unique())
         slices = real_slices(stack, rows, "follow_up_row", settings.slices)
         self.images, self.inside = as_images(slices.pixels), as_images(slices.inside)
         self.modules: nn.Module = initialised(
@@ -119,7 +121,10 @@ def train_embedding(
         "patients": task.patients,
         "settings": settings.model_dump(mode="json", exclude={"training"}),
     }
-    identity = description | {"stack": stack.sha256(settings.slices.contrast, "brain_mask")}
+    identity = description | {
+        "stack": stack.sha256(settings.slices.contrast, "brain_mask"),
+        "slices": digest_of_rows(task.rows),
+    }
     trained = train(
         task,
         settings.training,

@@ -1,6 +1,5 @@
 """Does a held-out patient stand behind a synthetic sample? Checked on what a run wrote, not on what it was told to do.
 
-    split       every patient of the stack is in one set, and in the same one as the list of scans says
     training    the patients in the records of generator and auxiliary detector are training patients; so are those in
                 the auxiliary's list, by name and by row, and its list is the one it was trained on
     statistics  with which the generator reads scalars: those of the training scans
@@ -9,6 +8,7 @@
     content     no slice of a training scan is equal, voxel for voxel, to one of a held-out scan: a patient under two
                 names
 
+Sets are those of the fold that the stack was opened with, which has every patient in one (`load_stack` refuses others).
 A check raises LeakedPatient, or BadInput where a record is missing or contradicts another, with one line that names
 file and patient.
 """
@@ -47,9 +47,8 @@ class LeakedPatient(BadInput):
 
 
 class Evidence(NamedTuple):
-    """Files of a run: the cohort's list of scans, the plan and shards of purpose mass, and what trained on what."""
+    """Files of a run: the plan and shards of purpose mass, and what trained on what."""
 
-    scans: Path
     plan: Path
     shards: Sequence[Path]
     generator: Path
@@ -62,7 +61,7 @@ def check_leakage(stack: Stack, evidence: Evidence) -> dict[str, Any]:
 
     Raises LeakedPatient and BadInput; see the head of this module.
     """
-    split = check_split(stack, evidence.scans)
+    split = stack.scans.drop_duplicates("subject").set_index("subject")["split"]
     check_auxiliary(stack, split, evidence.auxiliary, evidence.auxiliary_slices)
     description = check_generator(stack, split, evidence.generator)
     check_samples(stack, split, read_list(evidence.plan, SAMPLE_COLUMNS), evidence.plan)
@@ -93,32 +92,6 @@ def check_leakage(stack: Stack, evidence: Evidence) -> dict[str, Any]:
         "weights_sha256": weights,
         "contrast": contrast,
     }
-
-
-def check_split(stack: Stack, scans: Path) -> "pd.Series[str]":
-    """Set by patient, as the list of scans has it; the stack has the same."""
-    listed = read_list(scans, ["subject", "split"])[["subject", "split"]].drop_duplicates()
-    for table, name in (
-        (listed, scans),
-        (stack.scans, stack.folder / "scans.tsv"),
-        (stack.slices, stack.folder / "slices.tsv"),
-    ):
-        pairs = table[["subject", "split"]].drop_duplicates()
-        twice = pairs[pairs["subject"].duplicated(keep=False)]
-        if len(twice):
-            raise LeakedPatient(
-                f"{name}: patient {twice['subject'].iloc[0]} is in {' and '.join(sorted(twice['split'].unique()))}; "
-                "give every patient one set, and train again"
-            )
-        joined = pairs.merge(listed, on="subject", how="left", suffixes=("", "_listed"))
-        moved = joined[joined["split"] != joined["split_listed"]]
-        if len(moved):
-            row = moved.iloc[0]
-            raise LeakedPatient(
-                f"{name}: patient {row['subject']} is in {row['split']}, but {scans} has {row['split_listed']}; "
-                "stack the scans again, and train again"
-            )
-    return listed.set_index("subject")["split"]
 
 
 def check_auxiliary(stack: Stack, split: "pd.Series[str]", weights: Path, slices: Path) -> None:

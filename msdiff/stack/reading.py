@@ -1,22 +1,20 @@
-"""A cohort's scans as memory-mapped arrays, with an index of pairs and slices.
+"""A cohort's scans as memory-mapped arrays.
 
 A stack is a folder:
 
     <contrast>.npy     float16 (scan, z, y, x), in [-1, 1], -1 outside the brain
     brain_mask.npy     uint8   (scan, z, y, x), and so lesion_mask.npy, change_mask.npy, enhancing_mask.npy, and
                        regions.npy (labels)
-    scans.tsv          one row per scan: row, subject, session, days, arm, split, contrasts, has_lesion_mask,
+    scans.tsv          one row per scan: row, subject, session, days, arm, contrasts, has_lesion_mask,
                        has_change_mask, has_enhancing_mask
-    slices.tsv         one row per pair and slice with brain in it (columns below)
     grid.json          shape (x, y, z) and affine of the grid in RAS+ mm
 
-`change_mask` of a scan holds what changed since the patient's session before it. A mask that a scan has not is
-empty, and its `has_` column 0. A volume is `array[row]`, a slice `array[row, slice]`; y runs to anterior and x to the
-right.
+`change_mask` of a scan holds what changed since the patient's session before it. If a scan lacks a mask, the stored
+mask is empty and the scan's `has_` column is 0. A volume is `array[row]`, a slice `array[row, slice]`; y runs to
+anterior and x to the right.
 
-Columns of slices.tsv: pair, subject, arm, split, baseline_session, follow_up_session, interval_days, baseline_row,
-follow_up_row, slice, brain_voxels, change_voxels, slice_change_mm3, slice_change_count, scan_change_mm3,
-scan_change_count (components of the change mask, 26-connected in scans and 8-connected in slices).
+Two lists beside the stack say how it is used, so that another list reruns no imaging: the index of slices (pairs.py),
+and a fold, which assigns every patient to train, validation or test (msdiff/cohort/folds.py).
 """
 
 import hashlib
@@ -31,12 +29,17 @@ from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
 from msdiff.images import Grid
+from msdiff.lists import read_list
+from msdiff.settings import digest
 
-INDEX = ("scans.tsv", "slices.tsv", "grid.json")
+INDEX = ("scans.tsv", "grid.json")
 
 
 class Stack(NamedTuple):
-    """An opened stack: its grid, its scans and slices; arrays are mapped when asked for."""
+    """An opened stack: its grid and scans; arrays are mapped when asked for.
+
+    `slices` is empty without an index of slices; `scans` and `slices` have a column `split` if a fold is given.
+    """
 
     folder: Path
     grid: Grid
@@ -48,7 +51,7 @@ class Stack(NamedTuple):
         return mapped(self.folder, name)
 
     def sha256(self, *names: str) -> str:
-        """Hexadecimal SHA-256 of named arrays, of the index and of the grid: of all that a training reads."""
+        """Hexadecimal SHA-256 of named arrays, of the list of scans and of the grid."""
         return digest_of(self.folder, names, INDEX)
 
 
@@ -59,11 +62,16 @@ def mapped(folder: Path, name: str) -> NDArray[np.generic]:
 
 def digest_of(folder: Path, names: Sequence[str], index: Sequence[str]) -> str:
     """Hexadecimal SHA-256 of named arrays of a folder, and of the files that tell what is in them."""
-    digest = hashlib.sha256()
+    total = hashlib.sha256()
     for path in [*(_path(folder, name) for name in names), *(folder / name for name in index)]:
         with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def digest_of_rows(rows: pd.DataFrame) -> str:
+    """Hexadecimal SHA-256 of rows of a list: which scans, slices or patients a training reads."""
+    return digest(rows.to_csv(index=False))
 
 
 def _path(folder: Path, name: str) -> Path:
@@ -74,14 +82,40 @@ def _path(folder: Path, name: str) -> Path:
     return path
 
 
-def load_stack(folder: str | Path) -> Stack:
-    """Open a stack; BadInput where the folder is not one."""
+def load_stack(folder: str | Path, slices: str | Path | None = None, fold: str | Path | None = None) -> Stack:
+    """Open a stack, with its index of slices and a fold; BadInput where one of them cannot be read."""
     folder = Path(folder)
     try:
         grid = json.loads((folder / "grid.json").read_text())
         scans = pd.read_csv(folder / "scans.tsv", sep="\t", keep_default_na=False)
-        slices = pd.read_csv(folder / "slices.tsv", sep="\t", keep_default_na=False)
     except (OSError, ValueError) as error:
         raise BadInput(f"{folder}: expected a stack of scans, cannot read it ({error})") from error
+    index = pd.DataFrame() if slices is None else read_list(slices, ["subject", "baseline_row", "follow_up_row"])
+    if fold is not None:
+        split = read_fold(fold)
+        scans = with_split(scans, split, fold)
+        index = index if slices is None else with_split(index, split, fold)
     x, y, z = grid["shape"]
-    return Stack(folder, Grid((x, y, z), np.asarray(grid["affine"], dtype=np.float64)), scans, slices)
+    return Stack(folder, Grid((x, y, z), np.asarray(grid["affine"], dtype=np.float64)), scans, index)
+
+
+def read_fold(path: str | Path) -> dict[str, str]:
+    """Split (train, validation or test) by patient; BadInput where a patient is in two."""
+    table = read_list(path, ["subject", "split"])[["subject", "split"]].drop_duplicates()
+    twice = table[table["subject"].duplicated(keep=False)]
+    if len(twice):
+        raise BadInput(
+            f"{path}: patient {twice['subject'].iloc[0]} is in {' and '.join(sorted(twice['split'].unique()))}; "
+            "give every patient one set, and train again"
+        )
+    return dict(zip(table["subject"], table["split"], strict=True))
+
+
+def with_split(table: pd.DataFrame, split: dict[str, str], fold: str | Path) -> pd.DataFrame:
+    """A list of scans, slices or patients with the column `split`; BadInput where the fold lacks a patient."""
+    unknown = table.loc[~table["subject"].isin(split), "subject"]
+    if len(unknown):
+        raise BadInput(f"{fold}: expected a set for every patient, got none for {unknown.iloc[0]}; make the fold anew")
+    place = 1 + table.columns.get_loc("arm" if "arm" in table else "subject")
+    table.insert(place, "split", table["subject"].map(split).astype(str))
+    return table

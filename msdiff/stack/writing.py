@@ -1,4 +1,4 @@
-"""Writing a stack: a cohort's normalised scans, masks and regions into one array each, and the index of its slices.
+"""Writing a stack: a cohort's normalised scans, masks and regions into one array each.
 
 Scans are written one by one, so that memory does not grow with the cohort. Arrays are streamed to files rather than
 mapped: a full disk then is an error, where a map would end the process.
@@ -15,19 +15,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike, NDArray
 from pydantic import Field
-from scipy import ndimage
 from tqdm import tqdm
 
 from msdiff.errors import BadInput
 from msdiff.images import BACKGROUND, Grid, check_grid, load_image, load_labels, load_mask
 from msdiff.patients import image_path
 from msdiff.settings import Settings
+from msdiff.stack.pairs import new_lesions
 from msdiff.writing import whole_folder
 
-SCAN_COLUMNS = ("subject", "session", "days", "arm", "split")
-PAIR_COLUMNS = ("subject", "arm", "split", "baseline_session", "follow_up_session", "interval_days")
-IN_SCANS = np.ones((3, 3, 3))
-IN_SLICES = np.ones((3, 3))
+SCAN_COLUMNS = ("subject", "session", "days", "arm")
 
 log = logging.getLogger(__name__)
 
@@ -60,20 +57,19 @@ class Masks(NamedTuple):
 
 def write_stack(
     scans: pd.DataFrame,
-    pairs: pd.DataFrame,
     folders: Folders,
     contrasts: Sequence[str],
     settings: StackSettings,
     out: str | Path,
 ) -> None:
-    """Write the folder that `stacks.load_stack` opens; the formats are in stacks.py.
+    """Write the folder that `load_stack` opens; the formats are in reading.py.
 
-    Raises BadInput where a file is missing, where grids differ, or where no training patient has any change.
+    Raises BadInput where a file is missing, where grids differ, or where there is no scan.
     """
     scans = scans.sort_values(["subject", "session"], kind="stable").reset_index(drop=True)
-    baselines = {(p.subject, p.follow_up_session): p.baseline_session for p in pairs.itertuples()}
+    # Of each scan the patient's session before it; empty for the first one.
+    before = scans.groupby("subject")["session"].shift(fill_value="")
     rows: list[dict[str, Any]] = []
-    slices: dict[tuple[str, str], pd.DataFrame] = {}
     with whole_folder(out) as folder, ExitStack() as files:
         streams: dict[str, BinaryIO] = {}
         grid: Grid | None = None
@@ -84,8 +80,7 @@ def write_stack(
             if grid is None:
                 grid = brain.grid
                 streams = _open_streams(folder, contrasts, len(scans), grid, files)
-            baseline = baselines.get((subject, session))
-            masks = _masks(_folder(folders.registered, subject), session, baseline, inside, grid, settings)
+            masks = _masks(_folder(folders.registered, subject), session, str(before[row]), inside, grid, settings)
             known = []
             for contrast in contrasts:
                 path = image_path(_folder(folders.normalised, subject), session, contrast)
@@ -109,104 +104,31 @@ def write_stack(
                     "session": session,
                     "days": scan.days,
                     "arm": scan.arm,
-                    "split": scan.split,
                     "contrasts": " ".join(known),
                     "has_lesion_mask": int(masks.has_lesion),
                     "has_change_mask": int(masks.has_change),
                     "has_enhancing_mask": int(masks.has_enhancing),
                 }
             )
-            if baseline is not None:
-                slices[subject, session] = slice_rows(masks.change, inside, grid)
         if grid is None:
             raise BadInput("scans: expected at least one scan, got an empty list; check the sheet")
-        table = pd.DataFrame(rows)
-        table.to_csv(folder / "scans.tsv", sep="\t", index=False)
-        index = slice_index(pairs, table, slices)
-        _check_change(index)
-        index.to_csv(folder / "slices.tsv", sep="\t", index=False)
+        pd.DataFrame(rows).to_csv(folder / "scans.tsv", sep="\t", index=False)
         (folder / "grid.json").write_text(json.dumps({"shape": grid.shape, "affine": grid.affine.tolist()}) + "\n")
-    log.info("wrote %s: %d scans, %d pairs, %d slices", out, len(rows), len(pairs), len(index))
-
-
-def slice_rows(change: NDArray[np.bool_], brain: NDArray[np.bool_], grid: Grid) -> pd.DataFrame:
-    """One row per slice with brain in it: what a change mask (X, Y, Z) holds there, and in the whole scan."""
-    # A determinant of 2.9999999999999996 mm3 is 3 mm3.
-    voxel_mm3 = round(grid.voxel_volume_mm3, 6)
-    in_scan = {
-        "scan_change_mm3": float(change.sum()) * voxel_mm3,
-        "scan_change_count": int(ndimage.label(change, IN_SCANS)[1]),
-    }
-    rows = []
-    for number in np.flatnonzero(brain.any(axis=(0, 1))):
-        plane = change[:, :, number]
-        voxels = int(plane.sum())
-        rows.append(
-            {
-                "slice": int(number),
-                "brain_voxels": int(brain[:, :, number].sum()),
-                "change_voxels": voxels,
-                "slice_change_mm3": voxels * voxel_mm3,
-                "slice_change_count": int(ndimage.label(plane, IN_SLICES)[1]),
-                **in_scan,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def slice_index(pairs: pd.DataFrame, scans: pd.DataFrame, slices: dict[tuple[str, str], pd.DataFrame]) -> pd.DataFrame:
-    """The stack's index: every pair's slices, with the pair's columns and the rows of both scans."""
-    row_of = {(scan.subject, scan.session): scan.row for scan in scans.itertuples()}
-    tables = []
-    for number, pair in enumerate(pairs.itertuples()):
-        try:
-            baseline_row = row_of[pair.subject, pair.baseline_session]
-            follow_up_row = row_of[pair.subject, pair.follow_up_session]
-        except KeyError as error:
-            raise BadInput(f"pairs: {error.args[0]} is not among the scans; make both lists anew") from error
-        of_pair = {
-            "pair": number,
-            "subject": pair.subject,
-            "arm": pair.arm,
-            "split": pair.split,
-            "baseline_session": pair.baseline_session,
-            "follow_up_session": pair.follow_up_session,
-            "interval_days": pair.interval_days,
-            "baseline_row": baseline_row,
-            "follow_up_row": follow_up_row,
-        }
-        of_slices = slices[str(pair.subject), str(pair.follow_up_session)]
-        tables.append(pd.DataFrame([of_pair] * len(of_slices)).join(of_slices))
-    if not tables:
-        raise BadInput("pairs: expected at least one pair, got an empty list; check the sheet")
-    return pd.concat(tables, ignore_index=True)
-
-
-def new_lesions(
-    baseline: NDArray[np.bool_], follow_up: NDArray[np.bool_], grid: Grid, min_volume_mm3: float
-) -> NDArray[np.bool_]:
-    """Lesion voxels (X, Y, Z) that the baseline had not, in 26-connected parts of at least a volume in mm3.
-
-    That is new lesions and what grew around old ones; what shrank or vanished is not in it.
-    """
-    labels, count = ndimage.label(follow_up & ~baseline, IN_SCANS)
-    large = np.bincount(labels.ravel(), minlength=count + 1) * round(grid.voxel_volume_mm3, 6) >= min_volume_mm3
-    large[0] = False
-    return np.asarray(large[labels])
+    log.info("wrote %s: %d scans", out, len(rows))
 
 
 def _masks(
     folder: Path,
     session: str,
-    baseline: str | None,
+    baseline: str,
     brain: NDArray[np.bool_],
     grid: Grid,
     settings: StackSettings,
 ) -> Masks:
-    """A scan's masks; the change is derived where only lesions are drawn."""
+    """A scan's masks; if it has no change mask, the change is derived from the lesion masks of it and its baseline."""
     lesion = _optional_mask(image_path(folder, session, "lesion_mask"), grid)
     change = _optional_mask(image_path(folder, session, "change_mask"), grid)
-    if change is None and lesion is not None and baseline is not None:
+    if change is None and lesion is not None and baseline:
         before = _optional_mask(image_path(folder, baseline, "lesion_mask"), grid)
         if before is not None:
             change = new_lesions(before, lesion, grid, settings.min_change_volume_mm3)
@@ -229,16 +151,6 @@ def _folder(parents: Sequence[Path], subject: str) -> Path:
 
 def _optional_mask(path: Path, grid: Grid) -> NDArray[np.bool_] | None:
     return np.asarray(load_mask(path, grid).data, dtype=np.bool_) if path.is_file() else None
-
-
-def _check_change(index: pd.DataFrame) -> None:
-    """Raise BadInput where the training pairs hold no change at all."""
-    training = index[index["split"] == "train"]
-    if training["change_voxels"].sum() == 0:
-        raise BadInput(
-            f"change masks: expected some change in the training patients, got none in {training['pair'].nunique()} "
-            "pairs; there is nothing to learn from: check the masks, their spaces and the split"
-        )
 
 
 def _open_streams(

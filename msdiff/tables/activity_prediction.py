@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from msdiff.forecasting.judging import MonteCarloSettings
-from msdiff.forecasting.slabs import Slabs, load_slabs
+from msdiff.forecasting.slabs import Slabs
 from msdiff.metrics import activity
 from msdiff.tables import published
 from msdiff.tables.estimates import resampled, weights
@@ -22,6 +22,7 @@ from msdiff.tables.forecasts import (
     monte_carlo,
     patients_by_arm,
     read_own_forecasts,
+    read_slabs,
     training_patients,
 )
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
@@ -94,7 +95,7 @@ def _of_slabs(
 TABLE = Table(
     title="Who will have new lesions, by treatment arm",
     make=_of_slabs,
-    inputs={"slabs": one(load_slabs), "test": one(read_own_forecasts), "cohort": one(str)},
+    inputs={"slabs": read_slabs, "test": one(read_own_forecasts), "cohort": one(str)},
     settings={"monte_carlo": ("forecasting.monte_carlo", MonteCarloSettings), "settings": ("tables", TableSettings)},
     main_columns=("source", "arm", "method", "n", "n_positive", "ap", "auc", "auc_difference"),
 )

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from msdiff.forecasting.judging import CalibrationSettings
-from msdiff.forecasting.slabs import Slabs, load_slabs
+from msdiff.forecasting.slabs import Slabs
 from msdiff.metrics.activity import bin_of, squared_error
 from msdiff.metrics.intervals import clopper_pearson, pooled
 from msdiff.tables.estimates import difference, estimate
-from msdiff.tables.forecasts import by_own_arm, read_own_forecasts, read_voxels, training_patients
+from msdiff.tables.forecasts import by_own_arm, read_own_forecasts, read_slabs, read_voxels, training_patients
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
 from msdiff.tables.registry import Table, one
 
@@ -171,7 +171,7 @@ def _of_slabs(
 TABLE = Table(
     title="Whether forecast probabilities hold",
     make=_of_slabs,
-    inputs={"slabs": one(load_slabs), "test": one(_read_test), "cohort": one(str)},
+    inputs={"slabs": read_slabs, "test": one(_read_test), "cohort": one(str)},
     settings={"calibration": ("forecasting.calibration", CalibrationSettings), "settings": ("tables", TableSettings)},
     main_columns=(
         *("source", "quantity", "bin", "n", "n_positive", "n_voxels", "n_positive_voxels", "predicted", "observed"),

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from msdiff.errors import BadInput
-from msdiff.stack.reading import Stack, load_stack
+from msdiff.lists import read_list
+from msdiff.stack.pairs import PAIR_COLUMNS
 from msdiff.tables import published
 from msdiff.tables.estimates import estimate
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
@@ -23,7 +24,7 @@ ARMS = [row["arm"] for row in published.COHORT if row["arm"] != ALL_ARMS]
 
 
 def cohort_table(slices: Mapping[str, pd.DataFrame], settings: TableSettings) -> pd.DataFrame:
-    """One row per arm, and one for all, of each cohort's index of slices (see msdiff.stack.reading), and the paper's.
+    """One row per arm, and one for all, of each cohort's index of slices (see msdiff.stack.pairs), and the paper's.
 
     `slices` holds them by the cohort's name.
     """
@@ -70,15 +71,19 @@ def _row(counts: pd.DataFrame, sessions: list[str], settings: TableSettings) -> 
     return row
 
 
-def _of_cohorts(cohorts: Sequence[str], stacks: Sequence[Stack], settings: TableSettings) -> pd.DataFrame:
-    if len(cohorts) != len(stacks):
-        raise BadInput(f"expected a stack for each of the cohorts {', '.join(cohorts)}, got another number")
-    return cohort_table({name: stack.slices for name, stack in zip(cohorts, stacks, strict=True)}, settings)
+def _of_cohorts(cohorts: Sequence[str], slices: Sequence[pd.DataFrame], settings: TableSettings) -> pd.DataFrame:
+    if len(cohorts) != len(slices):
+        raise BadInput(f"expected an index of slices for each of the cohorts {', '.join(cohorts)}, got another number")
+    return cohort_table(dict(zip(cohorts, slices, strict=True)), settings)
+
+
+def _read_slices(path: str) -> pd.DataFrame:
+    return read_list(path, [*PAIR_COLUMNS, "scan_change_count"])
 
 
 TABLE = Table(
     title="New lesions by treatment arm",
     make=_of_cohorts,
-    inputs={"cohorts": each(str), "stacks": each(load_stack)},
+    inputs={"cohorts": each(str), "slices": each(_read_slices)},
     settings={"settings": ("tables", TableSettings)},
 )

@@ -8,9 +8,9 @@ have observed more than one of the outcomes, and no published number stands besi
 import numpy as np
 import pandas as pd
 
-from msdiff.forecasting.slabs import Slabs, load_slabs
+from msdiff.forecasting.slabs import Slabs
 from msdiff.tables.estimates import difference, estimate
-from msdiff.tables.forecasts import read_forecasts
+from msdiff.tables.forecasts import read_forecasts, read_slabs
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
 from msdiff.tables.registry import Table, one
 
@@ -60,6 +60,6 @@ def _of_slabs(slabs: Slabs, counterfactuals: pd.DataFrame, cohort: str, settings
 TABLE = Table(
     title="The same patients under every treatment",
     make=_of_slabs,
-    inputs={"slabs": one(load_slabs), "counterfactuals": one(read_forecasts), "cohort": one(str)},
+    inputs={"slabs": read_slabs, "counterfactuals": one(read_forecasts), "cohort": one(str)},
     settings={"settings": ("tables", TableSettings)},
 )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
 from msdiff.forecasting.judging import MonteCarloSettings
-from msdiff.forecasting.slabs import Slabs
+from msdiff.forecasting.slabs import Slabs, load_slabs
 from msdiff.lists import read_results
 from msdiff.metrics.regional import REGIONS
 
@@ -27,6 +27,13 @@ FORECAST_COLUMNS = [
     *(f"true_{region}" for region in REGIONS),
 ]
 VOXEL_COLUMNS = ["subject", "arm", "probability", "voxels", "positive_voxels"]
+
+
+def read_slabs(values: Sequence[str]) -> Slabs:
+    """The slabs of a folder with the fold of a file; BadInput for other values."""
+    if len(values) != 2:
+        raise BadInput(f"slabs: expected a folder of slabs and a fold, got {' '.join(values) or 'nothing'}")
+    return load_slabs(*values)
 
 
 def training_patients(slabs: Slabs) -> pd.DataFrame:

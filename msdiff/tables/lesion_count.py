@@ -9,10 +9,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from msdiff.forecasting.slabs import Slabs, load_slabs
+from msdiff.forecasting.slabs import Slabs
 from msdiff.tables import published
 from msdiff.tables.estimates import difference, estimate
-from msdiff.tables.forecasts import AVERAGE, NET2, by_own_arm, patients_by_arm, read_own_forecasts, training_patients
+from msdiff.tables.forecasts import (
+    AVERAGE,
+    NET2,
+    by_own_arm,
+    patients_by_arm,
+    read_own_forecasts,
+    read_slabs,
+    training_patients,
+)
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
 from msdiff.tables.registry import Table, one
 
@@ -52,6 +60,6 @@ def _of_slabs(slabs: Slabs, test: pd.DataFrame, cohort: str, settings: TableSett
 TABLE = Table(
     title="How many new lesions, by treatment arm",
     make=_of_slabs,
-    inputs={"slabs": one(load_slabs), "test": one(read_own_forecasts), "cohort": one(str)},
+    inputs={"slabs": read_slabs, "test": one(read_own_forecasts), "cohort": one(str)},
     settings={"settings": ("tables", TableSettings)},
 )

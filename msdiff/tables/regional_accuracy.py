@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from msdiff.forecasting.judging import MonteCarloSettings, RegionalSettings
-from msdiff.forecasting.slabs import Slabs, load_slabs
+from msdiff.forecasting.slabs import Slabs
 from msdiff.metrics import activity
 from msdiff.metrics.regional import REGIONS
 from msdiff.tables import published
@@ -23,6 +23,7 @@ from msdiff.tables.forecasts import (
     mean_of_runs,
     monte_carlo,
     read_own_forecasts,
+    read_slabs,
     training_patients,
 )
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
@@ -139,7 +140,7 @@ TABLE = Table(
     title="In which regions new lesions come",
     make=_of_slabs,
     inputs={
-        "slabs": one(load_slabs),
+        "slabs": read_slabs,
         "validation": one(read_own_forecasts),
         "test": one(read_own_forecasts),
         "cohort": one(str),

@@ -65,7 +65,7 @@ def test_the_table_of_regions_plans_just_what_it_needs(checkout, environment):
     batches = jobs.pop("simulate_aligned")
     assert jobs.pop("parcellate") == batches < 20
     assert jobs.pop("sample_forecasts") >= jobs.pop("score_forecasts") == 2
-    alone = ["index_phantom", "pair_scans", "stack_scans", "cut_slabs", "train_prior", "train_control"]
+    alone = ["index_phantom", "check_sheet", "assign_fold", "stack_scans", "cut_slabs", "train_prior", "train_control"]
     assert jobs == dict.fromkeys([*alone, "regional_accuracy"], 1)
     assert set(re.findall(r"cohort=(\w+)", plan.stdout)) == {"trials"}
 

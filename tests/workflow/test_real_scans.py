@@ -36,6 +36,11 @@ detection:
 privacy: {embedding: {training: {steps: 4, warm_up_steps: 1, checkpoint_every: 4}}}
 """
 CONFIGS = ["cohorts/open_ms.yaml", "few_steps.yaml"]
+STACK = [
+    "results/preprocessed/open_ms/stack",
+    "results/cohorts/open_ms/slices.tsv",
+    "results/cohorts/open_ms/folds/split.tsv",
+]
 
 
 def snakemake(folder, environment, *targets):
@@ -52,14 +57,14 @@ def real(checkout, environment, tmp_path_factory):
     root, sheet = Path(str(SHARED)) / "data/open_ms_data", "cohorts/open_ms_scans.tsv"
     index = [sys.executable, "-m", "msdiff", "index-scans", "--source", "open_ms", "--root", str(root), "--out", sheet]
     subprocess.run(index, cwd=folder, env=environment, check=True)
-    run = snakemake(folder, environment, "results/preprocessed/open_ms/stack")
+    run = snakemake(folder, environment, *STACK)
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-8000:]
     return folder
 
 
 @pytest.fixture(scope="module")
 def stack(real):
-    return load_stack(real / "results/preprocessed/open_ms/stack")
+    return load_stack(*(real / path for path in STACK))
 
 
 def pairs_of(stack):

@@ -20,7 +20,7 @@ STAND_IN = """#!/bin/sh
 all="$*"
 while [ $# -gt 1 ]; do
     case "$1 $2" in
-        --out*.tsv | "--scans results/cohorts"* | --pairs*) [ -e "$2" ] || echo "$all" >"$2" ;;
+        --out*.tsv) echo "$all" >"$2" ;;
         --out*) mkdir -p "$2" && echo "$all" >"$2/image.nii.gz" ;;
     esac
     shift

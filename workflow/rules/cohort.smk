@@ -1,7 +1,7 @@
-"""Who is in the study: the embedded phantom's scans, the checked sheet, splits and pairs.
+"""Who is in the study: the embedded phantom's scans, the checked sheet, pairs, folds and the index of slices.
 
-Reads   config[cohort], the scan sheet
-Writes  results/cohorts/{cohort}/sheet.tsv and raw/ (phantom only), scans.tsv, pairs.tsv
+Reads   config[cohort], the scan sheet, results/preprocessed/{cohort}/stack/ (index of slices only)
+Writes  results/cohorts/{cohort}/sheet.tsv and raw/ (phantom only), scans.tsv, pairs.tsv, folds/{fold}.tsv, slices.tsv
         results/preprocessed/{cohort}/aligned/{batch}/ (phantom on the common grid only)
 """
 
@@ -95,12 +95,32 @@ rule simulate_aligned:
         """
 
 
-rule pair_scans:
+rule check_sheet:
     input:
         images_of_all_patients,
         sheet=sheet,
     output:
         scans="results/cohorts/{cohort}/scans.tsv",
+    log:
+        "results/logs/check_sheet/{cohort}.log",
+    localrule: True
+    conda:
+        "../../envs/imaging.yaml"
+    params:
+        contrasts=contrasts,
+    shell:
+        r"""
+        python -m msdiff check-sheet \
+            --sheet {input.sheet:q} \
+            --contrasts {params.contrasts:q} \
+            --out {output.scans:q} >{log:q} 2>&1
+        """
+
+
+rule pair_scans:
+    input:
+        scans="results/cohorts/{cohort}/scans.tsv",
+    output:
         pairs="results/cohorts/{cohort}/pairs.tsv",
     log:
         "results/logs/pair_scans/{cohort}.log",
@@ -108,14 +128,60 @@ rule pair_scans:
     conda:
         "../../envs/imaging.yaml"
     params:
-        contrasts=contrasts,
-        settings=settings(split="cohort/{cohort}/split", pairs="cohort/{cohort}/pairs"),
+        settings=settings("cohort/{cohort}/pairs"),
     shell:
         r"""
         python -m msdiff pair-scans \
-            --sheet {input.sheet:q} \
-            --contrasts {params.contrasts:q} \
-            --scans {output.scans:q} \
-            --pairs {output.pairs:q} \
+            --scans {input.scans:q} \
+            --out {output.pairs:q} \
             --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+# {fold} is `split`, or one of cohort.NAME.folds. No step of imaging depends on it.
+rule assign_fold:
+    input:
+        scans="results/cohorts/{cohort}/scans.tsv",
+    output:
+        fold="results/cohorts/{cohort}/folds/{fold}.tsv",
+    log:
+        "results/logs/assign_fold/{cohort}/{fold}.log",
+    localrule: True
+    conda:
+        "../../envs/imaging.yaml"
+    params:
+        settings=fold_settings,
+    shell:
+        r"""
+        python -m msdiff assign-fold \
+            --scans {input.scans:q} \
+            --fold {wildcards.fold:q} \
+            --out {output.fold:q} \
+            --settings {params.settings:q} >{log:q} 2>&1
+        """
+
+
+rule index_slices:
+    input:
+        stack="results/preprocessed/{cohort}/stack",
+        pairs="results/cohorts/{cohort}/pairs.tsv",
+    output:
+        slices="results/cohorts/{cohort}/slices.tsv",
+    log:
+        "results/logs/index_slices/{cohort}.log",
+    benchmark:
+        "results/benchmarks/index_slices/{cohort}.tsv"
+    conda:
+        "../../envs/imaging.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=minutes(
+            lambda wildcards: max(30, len(SUBJECTS[wildcards.cohort]) // 20)
+        ),
+    shell:
+        r"""
+        python -m msdiff index-slices \
+            --stack {input.stack:q} \
+            --pairs {input.pairs:q} \
+            --out {output.slices:q} >{log:q} 2>&1
         """

@@ -1,6 +1,7 @@
 """The cohorts' scans, wildcards, and the helpers that all rules share."""
 
 import copy
+import hashlib
 import json
 import os
 from collections import namedtuple
@@ -59,6 +60,17 @@ def phantom_scans(cohort):
     return pd.DataFrame(rows).fillna("")
 
 
+# What `--stack` takes: a cohort's stack, the index of its slices, and the fold `split`, which says who is in which set.
+INDEXED_STACK = [
+    "results/preprocessed/{cohort}/stack",
+    "results/cohorts/{cohort}/slices.tsv",
+    "results/cohorts/{cohort}/folds/split.tsv",
+]
+# What `--slabs` takes.
+INDEXED_SLABS = [
+    "results/forecasting/{cohort}/slabs",
+    "results/cohorts/{cohort}/folds/split.tsv",
+]
 STUDY = config["study"]
 if STUDY not in config["cohort"]:
     stop(
@@ -151,6 +163,7 @@ wildcard_constraints:
     architecture="|".join(ARCHITECTURES),
     mix=r"\d+-\d+",
     seed=r"\d+",
+    fold=r"[A-Za-z0-9]+",
 
 
 def contrasts(wildcards):
@@ -343,6 +356,12 @@ def forecast(path):
     return made
 
 
+def forecast_slabs(wildcards):
+    """The slabs of the study's forecasts, with the fold."""
+    slabs = forecast("slabs")(wildcards)
+    return [slabs, *expand(INDEXED_SLABS[1:], cohort=COHORT_OF["net2"])]
+
+
 def forecast_shards(cohort, purpose):
     """The folders of all shards of a purpose's forecasts."""
     return [
@@ -432,6 +451,28 @@ def chosen(section):
         name = section["backend"]
         return {"backend": name, "options": section.get(name, {})}
     return {key: chosen(value) for key, value in section.items()}
+
+
+def fold_settings(wildcards):
+    """How the patients of a fold are chosen, as one JSON argument: the cohort's own split, or one of its folds."""
+    section = config["cohort"][wildcards.cohort]
+    if wildcards.fold == "split":
+        choice = {"backend": "split", "options": section["split"]}
+    elif section.get("folds"):
+        choice = chosen(section["folds"])
+    else:
+        stop(
+            f"cohort.{wildcards.cohort}.folds: expected folds to make fold {wildcards.fold} of, got none; "
+            "set it, or use the fold `split`"
+        )
+    return json.dumps(choice, sort_keys=True)
+
+
+def stacked_rows(wildcards):
+    """A digest of the sheet's rows that are stacked: other cells of the sheet, such as split, rerun no stacking."""
+    columns = ["subject", "session", "days", "arm"]
+    rows = SCANS[wildcards.cohort].reindex(columns=columns).fillna("")
+    return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()[:16]
 
 
 def parcellation_settings(wildcards):
@@ -524,7 +565,7 @@ def forecast_table(*purposes, sections=()):
         COHORT_OF["net2"],
         sections=["tables", *sections],
         group="forecasts",
-        slabs=forecast("slabs"),
+        slabs=forecast_slabs,
         **{purpose: forecast(f"forecasts/{purpose}/scores") for purpose in purposes},
     )
 

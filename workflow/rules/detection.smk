@@ -1,6 +1,7 @@
 """Detectors of new lesions, by architecture, mix of real and synthetic slices, and seed.
 
-Reads   results/preprocessed/{cohort}/stack/, results/synthesis/{cohort}/{generator}/mass/shards/
+Reads   results/preprocessed/{cohort}/stack/, results/cohorts/{cohort}/{slices.tsv,folds/split.tsv},
+        results/synthesis/{cohort}/{generator}/mass/shards/
 Writes  results/detection/{cohort}/{generator}/mixes/{mix}_seed-{seed}.tsv
         results/detection/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/
 """
@@ -8,7 +9,7 @@ Writes  results/detection/{cohort}/{generator}/mixes/{mix}_seed-{seed}.tsv
 
 rule mix_slices:
     input:
-        stack="results/preprocessed/{cohort}/stack",
+        stack=INDEXED_STACK,
         shards=mixed_shards,
         leakage=leakage_check,
     output:
@@ -37,7 +38,7 @@ rule mix_slices:
 
 rule train_detector:
     input:
-        stack="results/preprocessed/{cohort}/stack",
+        stack=INDEXED_STACK,
         shards=mixed_shards,
         mix="results/detection/{cohort}/{generator}/mixes/{mix}_seed-{seed}.tsv",
     output:
@@ -79,7 +80,7 @@ rule train_detector:
 
 rule detect_lesions:
     input:
-        stack="results/preprocessed/{cohort}/stack",
+        stack=INDEXED_STACK,
         weights="results/detection/{cohort}/{generator}/{architecture}/{mix}/seed-{seed}/weights.safetensors",
         mix="results/detection/{cohort}/{generator}/mixes/{mix}_seed-{seed}.tsv",
     output:

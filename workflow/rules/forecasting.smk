@@ -1,6 +1,6 @@
 """Forecast new lesions under a treatment: slabs, two stages of training, draws in shards, what is read out of them.
 
-Reads   results/preprocessed/{cohort}/stack/
+Reads   results/preprocessed/{cohort}/stack/, results/cohorts/{cohort}/folds/split.tsv
 Writes  results/forecasting/{cohort}/slabs/
         results/forecasting/{cohort}/prior/             stage 1: weights, history
         results/forecasting/{cohort}/{model}/           stage 2: weights, history
@@ -39,7 +39,7 @@ rule cut_slabs:
 
 rule train_prior:
     input:
-        slabs="results/forecasting/{cohort}/slabs",
+        slabs=INDEXED_SLABS,
     output:
         weights="results/forecasting/{cohort}/prior/weights.safetensors",
         history="results/forecasting/{cohort}/prior/history.csv",
@@ -80,7 +80,7 @@ rule train_prior:
 
 rule train_control:
     input:
-        slabs="results/forecasting/{cohort}/slabs",
+        slabs=INDEXED_SLABS,
         prior="results/forecasting/{cohort}/prior/weights.safetensors",
     output:
         weights="results/forecasting/{cohort}/{model}/weights.safetensors",
@@ -124,7 +124,7 @@ rule train_control:
 
 rule sample_forecasts:
     input:
-        slabs="results/forecasting/{cohort}/slabs",
+        slabs=INDEXED_SLABS,
         weights=lambda wildcards: (
             f"results/forecasting/{wildcards.cohort}/{DRAWS[wildcards.purpose]['model']}/weights.safetensors"
         ),

@@ -4,7 +4,7 @@ Its rules stand in forecasting.smk.
 """
 
 FORECASTS = f"results/forecasting/{COHORT_OF['net2']}"
-SLABS = f"{FORECASTS}/slabs"
+SLABS = expand(INDEXED_SLABS, cohort=COHORT_OF["net2"])
 FORECASTERS = list(dict.fromkeys(draws["model"] for draws in DRAWS.values()))
 FORECAST_WEIGHTS = {
     "lesion_prior": f"{FORECASTS}/prior/weights.safetensors",
@@ -45,13 +45,13 @@ SYSTEMS["net2"] = System(
         for name, path in FORECAST_WEIGHTS.items()
     },
     made=[
-        SLABS,
+        *SLABS,
         *FORECAST_WEIGHTS.values(),
         *[shard for shards in FORECAST_SHARDS.values() for shard in shards],
         *FORECAST_SCORES.values(),
     ],
     figures={
-        "--slabs": [SLABS],
+        "--slabs": SLABS,
         "--forecasts": [
             (purpose, FORECAST_SCORES[purpose])
             for purpose in ["test", "heat_maps", "counterfactuals"]
@@ -59,9 +59,9 @@ SYSTEMS["net2"] = System(
         "--forecast-shards": SHOWN_SHARDS,
     },
     page={},
-    provenance={"--slabs": [SLABS]},
+    provenance={"--slabs": SLABS},
     model_card={
-        "--slabs": [SLABS],
+        "--slabs": SLABS,
         "--forecasters": [(name, FORECAST_WEIGHTS[name]) for name in FORECASTERS],
     },
     datasheet={"--forecast-shards": SHOWN_SHARDS},

@@ -175,8 +175,8 @@ rule stack_scans:
     input:
         made_folders("registered", "stripped", "normalised"),
         parcellation=region_batches,
-        scans="results/cohorts/{cohort}/scans.tsv",
-        pairs="results/cohorts/{cohort}/pairs.tsv",
+        # Its rows are a param: a sheet of which other cells changed reruns nothing here.
+        scans=ancient("results/cohorts/{cohort}/scans.tsv"),
     output:
         stack=directory("results/preprocessed/{cohort}/stack"),
     log:
@@ -195,12 +195,12 @@ rule stack_scans:
         stripped=step_folders("stripped"),
         normalised=step_folders("normalised"),
         contrasts=contrasts,
+        rows=stacked_rows,
         settings=settings("preprocess/stack"),
     shell:
         r"""
         python -m msdiff stack-scans \
             --scans {input.scans:q} \
-            --pairs {input.pairs:q} \
             --registered {params.registered:q} \
             --stripped {params.stripped:q} \
             --normalised {params.normalised:q} \

@@ -1,6 +1,6 @@
 """Privacy: who fed a generator, and whether its follow-ups are too much like those of its training patients.
 
-Reads   results/preprocessed/{cohort}/stack/, results/cohorts/{cohort}/scans.tsv, results/synthesis/{cohort}/
+Reads   results/preprocessed/{cohort}/stack/, results/cohorts/{cohort}/, results/synthesis/{cohort}/
 Writes  results/privacy/{cohort}/embedding/             the encoder that finds copies
         results/privacy/{cohort}/{generator}/           leakage.json, nearest.tsv, pictures
 """
@@ -8,8 +8,7 @@ Writes  results/privacy/{cohort}/embedding/             the encoder that finds c
 
 rule check_leakage:
     input:
-        stack="results/preprocessed/{cohort}/stack",
-        scans="results/cohorts/{cohort}/scans.tsv",
+        stack=INDEXED_STACK,
         plan="results/synthesis/{cohort}/{generator}/mass/plan.tsv",
         shards=shards("mass"),
         generator="results/synthesis/{cohort}/{generator}/weights.safetensors",
@@ -33,7 +32,6 @@ rule check_leakage:
         r"""
         python -m msdiff check-leakage \
             --stack {input.stack:q} \
-            --scans {input.scans:q} \
             --plan {input.plan:q} \
             --shards {input.shards:q} \
             --generator {input.generator:q} \
@@ -46,7 +44,7 @@ rule check_leakage:
 
 rule train_embedding:
     input:
-        stack="results/preprocessed/{cohort}/stack",
+        stack=INDEXED_STACK,
     output:
         weights="results/privacy/{cohort}/embedding/weights.safetensors",
         history="results/privacy/{cohort}/embedding/history.csv",
@@ -82,7 +80,7 @@ rule train_embedding:
 
 rule find_nearest:
     input:
-        stack="results/preprocessed/{cohort}/stack",
+        stack=INDEXED_STACK,
         shards=shards("mass"),
         embedding="results/privacy/{cohort}/embedding/weights.safetensors",
     output:

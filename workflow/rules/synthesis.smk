@@ -1,6 +1,6 @@
 """Train a generator of follow-up scans, draw follow-ups in shards, score them against real ones.
 
-Reads   results/preprocessed/{cohort}/stack/
+Reads   results/preprocessed/{cohort}/stack/, results/cohorts/{cohort}/{slices.tsv,folds/split.tsv}
 Writes  results/synthesis/{cohort}/auxiliary/           the frozen segmenter behind the auxiliary loss
         results/synthesis/{cohort}/{generator}/         weights, history, previews, plans, shards,
                                                         image_scores.tsv; {generator} is also
@@ -10,7 +10,7 @@ Writes  results/synthesis/{cohort}/auxiliary/           the frozen segmenter beh
 
 rule list_auxiliary_slices:
     input:
-        stack="results/preprocessed/{cohort}/stack",
+        stack=INDEXED_STACK,
     output:
         slices="results/synthesis/{cohort}/auxiliary/slices.tsv",
     log:
@@ -34,7 +34,7 @@ rule list_auxiliary_slices:
 
 rule train_auxiliary:
     input:
-        stack="results/preprocessed/{cohort}/stack",
+        stack=INDEXED_STACK,
         slices="results/synthesis/{cohort}/auxiliary/slices.tsv",
     output:
         weights="results/synthesis/{cohort}/auxiliary/weights.safetensors",
@@ -78,7 +78,7 @@ rule train_auxiliary:
 
 rule train_generator:
     input:
-        stack="results/preprocessed/{cohort}/stack",
+        stack=INDEXED_STACK,
         auxiliary="results/synthesis/{cohort}/auxiliary/weights.safetensors",
     output:
         weights="results/synthesis/{cohort}/{generator}/weights.safetensors",
@@ -142,7 +142,7 @@ use rule train_generator as train_ablation with:
 
 rule plan_samples:
     input:
-        stack="results/preprocessed/{cohort}/stack",
+        stack=INDEXED_STACK,
     output:
         plan="results/synthesis/{cohort}/{generator}/{purpose}/plan.tsv",
     log:
@@ -251,7 +251,7 @@ rule export_samples:
 
 rule score_images:
     input:
-        stack="results/preprocessed/{cohort}/stack",
+        stack=INDEXED_STACK,
         shards=held_out_shards,
         # Trained on real slices alone, and not the auxiliary, whose list of slices, loss and seed are others: it never met a
         # generator.

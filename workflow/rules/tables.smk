@@ -11,7 +11,7 @@ RUNNING = [system for system in ASKED if not system.lacking]
 for system in ASKED:
     if system.lacking and system.cohort and workflow.is_main_process:
         sys.stderr.write(f"msdiff: {system.lacking}\n")
-STACK = f"results/preprocessed/{STUDY}/stack"
+STACK = expand(INDEXED_STACK, cohort=STUDY)
 SHEET = config["cohort"][STUDY]["sheet"] or f"results/cohorts/{STUDY}/sheet.tsv"
 QUALITY = expand(
     "results/preprocessed/{cohort}/quality/{subject}",
@@ -23,7 +23,11 @@ STACKS = expand("results/preprocessed/{cohort}/stack", cohort=LEARNED_ON)
 # The tables of the report. Each has a line here or in its system's file, its module and its caption (docs/extending.md).
 TABLES = {
     **joined(RUNNING, "tables"),
-    "cohort": table(None, {"cohorts": LEARNED_ON}, stacks=STACKS),
+    "cohort": table(
+        None,
+        {"cohorts": LEARNED_ON},
+        slices=expand("results/cohorts/{cohort}/slices.tsv", cohort=LEARNED_ON),
+    ),
     "quality": table(folders=QUALITY, sections=[], local=True),
 }
 # Its benchmarks are complete when the other tables exist.

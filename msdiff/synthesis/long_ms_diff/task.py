@@ -32,7 +32,7 @@ from msdiff.networks.compiled import Call, When, compiled
 from msdiff.networks.detectors import load_detector
 from msdiff.networks.weights import sha256
 from msdiff.settings import check
-from msdiff.stack.reading import Stack
+from msdiff.stack.reading import Stack, digest_of_rows
 from msdiff.synthesis import Generator
 from msdiff.synthesis.long_ms_diff.balance import build_balance
 from msdiff.synthesis.long_ms_diff.conditions import (
@@ -201,6 +201,7 @@ def train_generator(
     identity = {
         "settings": described,
         "stack": stack.sha256(chosen.contrast, "change_mask"),
+        "slices": digest_of_rows(task.slices),
         "auxiliary": sha256(auxiliary),
         "pretrained": None if task.pretrained is None else task.pretrained.sha256,
     }

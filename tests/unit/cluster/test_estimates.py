@@ -96,9 +96,14 @@ def test_a_slower_backend_takes_longer(job):
     assert work_hours(batch("synthseg", 40)) == pytest.approx(2 * work_hours(batch("synthseg", 20)))
 
 
+def choice(split):
+    """The settings of assign_fold for a cohort's own split."""
+    return {"backend": "split", "options": split}
+
+
 def test_test_patients_may_be_a_share(job):
     detect = job("detect_lesions", settings={"threshold": 0.5}, wildcards={"architecture": "unet"})
-    splits = [job("pair_scans", settings={"split": {"test": test}}) for test in (34, 0.2)]
+    splits = [job("assign_fold", settings=choice({"test": test})) for test in (34, 0.2)]
     assert work_hours(detect, splits[0]) == pytest.approx(work_hours(detect, splits[1]))
 
 
@@ -118,8 +123,8 @@ def trials(job, patients=2130):
     phantom = {"phantom": {"sessions": ["w000", "w048", "w096"]}, "grid": {"shape": [256, 256, 60]}}
     options = {"subjects": ("sub",) * 10, "contrasts": ("flair",)}
     batch = job("simulate_aligned", settings=phantom, options=options, wildcards={"cohort": "trials"})
-    split = {"split": {"train": 0.8, "validation": 0.1, "test": 0.1}}
-    return [batch] * (patients // 10) + [job("pair_scans", settings=split, wildcards={"cohort": "trials"})]
+    split = choice({"train": 0.8, "validation": 0.1, "test": 0.1})
+    return [batch] * (patients // 10) + [job("assign_fold", settings=split, wildcards={"cohort": "trials"})]
 
 
 def test_paper_scale_counterfactuals_are_1_8_exaflop(job):
@@ -142,7 +147,7 @@ def test_two_cohorts_are_sized_apart(job):
     rows = json.dumps([dict.fromkeys(["flair", "t1w"], "x")] * 2)
     options = {"patient": (rows,), "contrasts": ("flair", "t1w")}
     register = job("register", options=options, wildcards={"cohort": "phantom"})
-    split = job("pair_scans", settings={"split": {"test": 30}}, wildcards={"cohort": "phantom"})
+    split = job("assign_fold", settings=choice({"test": 30}), wildcards={"cohort": "phantom"})
     scale = scale_of([register, split, *trials(job)])
     assert (scale.cohorts["phantom"].images, scale.cohorts["phantom"].sets["test"]) == (4, 30)
     assert (scale.cohorts["trials"].images, scale.cohorts["trials"].patients) == (3, 2130)

@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from msdiff.__main__ import main
-from msdiff.cohort.pairs import PairSettings, pair_scans
 from msdiff.cohort.sources.phantom import index_phantom
 from msdiff.forecasting.slabs import load_slabs
 from msdiff.images import Volume, check_grid, load_image, load_labels, load_mask, save
@@ -13,10 +12,25 @@ from msdiff.phantom.lesion_process import simulate_cohort
 from msdiff.phantom.settings import PhantomSettings, roster
 from msdiff.settings import check
 
-CHOICES = {
-    "split": {"train": 2, "validation": 0, "test": 1, "seed": 0},
-    "pairs": {"minimum_days": 1, "maximum_days": 999},
-}
+LIMITS = {"minimum_days": 1, "maximum_days": 999}
+
+
+def checking(folder):
+    """The command that checks folder/sheet.tsv."""
+    return ["check-sheet", f"--sheet={folder / 'sheet.tsv'}", "--contrasts=flair", f"--out={folder / 'scans.tsv'}"]
+
+
+def pairing(folder):
+    """The command that pairs the scans of folder/scans.tsv."""
+    lists = [f"--scans={folder / 'scans.tsv'}", f"--out={folder / 'pairs.tsv'}"]
+    return ["pair-scans", *lists, f"--settings={json.dumps(LIMITS)}"]
+
+
+def assigning(folder, **split):
+    """The command that assigns the patients of folder/scans.tsv to the sets of their own split."""
+    choice = json.dumps({"backend": "split", "options": split | {"seed": 0}})
+    lists = [f"--scans={folder / 'scans.tsv'}", f"--out={folder / 'fold.tsv'}"]
+    return ["assign-fold", "--fold=split", *lists, f"--settings={choice}"]
 
 
 def test_from_settings_to_pairs(few_lesions, tmp_path, capsys):
@@ -26,9 +40,7 @@ def test_from_settings_to_pairs(few_lesions, tmp_path, capsys):
     listing = ["index-scans", "--source", "phantom", "--root", str(root), "--out", str(sheet), "--contrasts", "flair"]
     assert main([*listing, "--settings", settings]) == 0
 
-    pairing = ["pair-scans", "--sheet", str(sheet), "--contrasts", "flair", "--settings", json.dumps(CHOICES)]
-    pairing += ["--scans", str(tmp_path / "scans.tsv"), "--pairs", str(tmp_path / "pairs.tsv")]
-    assert main(pairing) == 2
+    assert main(checking(tmp_path)) == 2
     assert "no such file" in capsys.readouterr().err
     assert not (tmp_path / "scans.tsv").exists()
 
@@ -44,10 +56,12 @@ def test_from_settings_to_pairs(few_lesions, tmp_path, capsys):
             "t1w",
         ]
         assert main([*drawing, "--settings", settings]) == 0
-    assert main(pairing) == 0
-    pairs = pd.read_csv(tmp_path / "pairs.tsv", sep="\t")
-    assert len(pairs) == 3
-    assert pairs["split"].value_counts().to_dict() == {"train": 2, "test": 1}
+    assert main(checking(tmp_path)) == 0
+    assert main(pairing(tmp_path)) == 0
+    assert len(pd.read_csv(tmp_path / "pairs.tsv", sep="\t")) == 3
+    assert main(assigning(tmp_path, train=2, validation=0, test=1)) == 0
+    fold = pd.read_csv(tmp_path / "fold.tsv", sep="\t")
+    assert fold["split"].value_counts().to_dict() == {"train": 2, "test": 1}
 
     folder = root / "sub-0001"
     flair = load_image(folder / "ses-w048_flair.nii.gz")
@@ -72,9 +86,7 @@ def test_batches_on_the_common_grid_are_what_preprocessing_leaves(few_lesions, t
     for batch, subjects in {"000": ["sub-0001", "sub-0002"], "001": ["sub-0003"]}.items():
         drawing = ["simulate-aligned", "--subjects", *subjects, "--contrasts", "flair", "--out", str(root / batch)]
         assert main([*drawing, "--settings", json.dumps(settings)]) == 0
-    pairing = ["pair-scans", "--sheet", str(sheet), "--contrasts", "flair"]
-    pairing += ["--scans", str(tmp_path / "scans.tsv"), "--pairs", str(tmp_path / "pairs.tsv")]
-    assert main([*pairing, "--settings", json.dumps(CHOICES)]) == 0
+    assert [main(checking(tmp_path)), main(pairing(tmp_path))] == [0, 0]
     assert len(pd.read_csv(tmp_path / "pairs.tsv", sep="\t")) == 3
 
     brain = load_mask(root / "001/stripped/sub-0003/brain_mask.nii.gz")
@@ -100,12 +112,9 @@ def test_slabs_of_whole_heads_count_what_the_lesion_process_says(few_lesions, tm
     for subject in subjects:
         brain = load_mask(tmp_path / f"000/stripped/{subject}/brain_mask.nii.gz")
         save(Volume(brain.data * np.int32(41), brain.affine), tmp_path / f"regions/{subject}/regions.nii.gz")
-    scans = index_phantom(tmp_path, phantom, ["flair"], 4).assign(split="train")
-    pairs = pair_scans(scans, check(PairSettings, CHOICES["pairs"]))
-    for name, table in {"scans": scans, "pairs": pairs}.items():
-        table.to_csv(tmp_path / f"{name}.tsv", sep="\t", index=False)
+    index_phantom(tmp_path, phantom, ["flair"], 4).to_csv(tmp_path / "scans.tsv", sep="\t", index=False)
     stacking = ["stack-scans", "--contrasts", "flair", "--settings", '{"min_change_volume_mm3": 0}']
-    stacking += [f"--{name}={tmp_path / name}.tsv" for name in ("scans", "pairs")]
+    stacking += [f"--scans={tmp_path / 'scans.tsv'}"]
     stacking += [f"--{step}={tmp_path / '000' / step}" for step in ("registered", "stripped", "normalised")]
     assert main([*stacking, f"--parcellation={tmp_path / 'regions'}", f"--out={tmp_path / 'stack'}"]) == 0
     slabs = {"sessions": ["w000", "w048", "w096"], "images": ["flair", "lesion_mask", "enhancing_mask"], "slices": 24}
@@ -142,23 +151,49 @@ def test_bad_input_ends_in_one_line(values, tmp_path, capsys, arguments, message
     assert not out.exists()
 
 
-def test_pairs_to_train_on_are_needed(tmp_path, capsys, caplog):
+@pytest.fixture
+def short_sheet(tmp_path):
+    """A function that writes a sheet of rows (subject, session, days, split) and checks it."""
     (tmp_path / "scan.nii.gz").touch()
-    rows = [("sub-1", "ses-a", 0, "train"), ("sub-2", "ses-a", 0, "test"), ("sub-2", "ses-b", 9, "test")]
-    table = pd.DataFrame(rows, columns=["subject", "session", "days", "split"])
-    sheet, pairs = tmp_path / "sheet.tsv", tmp_path / "pairs.tsv"
-    settings = json.dumps({"split": {"train": 1, "validation": 0, "test": 1, "seed": 0}, "pairs": CHOICES["pairs"]})
-    pairing = ["pair-scans", "--sheet", str(sheet), "--contrasts", "flair", "--settings", settings]
-    pairing += ["--scans", str(tmp_path / "scans.tsv"), "--pairs", str(pairs)]
 
-    table.assign(flair="scan.nii.gz", lesion_mask="scan.nii.gz").to_csv(sheet, sep="\t", index=False)
-    assert main(pairing) == 2
-    assert "expected a pair to train on, got none of 1" in capsys.readouterr().err
-    assert not pairs.exists()
+    def write(*rows):
+        table = pd.DataFrame(rows, columns=["subject", "session", "days", "split"])
+        table = table.assign(flair="scan.nii.gz", lesion_mask="scan.nii.gz")
+        table.to_csv(tmp_path / "sheet.tsv", sep="\t", index=False)
+        return main(checking(tmp_path))
 
-    table["split"] = table["subject"].map({"sub-1": "test", "sub-2": "train"})
-    table.assign(flair="scan.nii.gz", lesion_mask="scan.nii.gz").to_csv(sheet, sep="\t", index=False)
-    assert main(pairing) == 0
-    assert len(pd.read_csv(pairs, sep="\t")) == 1
-    assert len(pd.read_csv(tmp_path / "scans.tsv", sep="\t")) == 3
-    assert "no pair to test on" in caplog.text
+    return write
+
+
+def test_a_fold_without_followed_patients_is_told(short_sheet, tmp_path, caplog):
+    followed = [("sub-2", "ses-a", 0, "test"), ("sub-2", "ses-b", 9, "test")]
+    assert short_sheet(("sub-1", "ses-a", 0, "train"), *followed) == 0
+    assert main(assigning(tmp_path, train=1, validation=0, test=1)) == 0
+    assert "no patient with a follow-up to train on" in caplog.text
+    caplog.clear()
+    assert short_sheet(("sub-1", "ses-a", 0, "test"), *((*row[:3], "train") for row in followed)) == 0
+    assert main(assigning(tmp_path, train=1, validation=0, test=1)) == 0
+    assert "no patient with a follow-up to test on" in caplog.text
+
+
+def test_patients_with_one_session_have_sets_and_no_pairs(short_sheet, tmp_path, capsys, caplog):
+    assert short_sheet(*((f"sub-{number}", "ses-a", 0, "") for number in range(4))) == 0
+    assert len(pd.read_csv(tmp_path / "scans.tsv", sep="\t")) == 4
+    assert main(assigning(tmp_path, train=2, validation=1, test=1)) == 0
+    assert "follow-up" not in caplog.text
+    fold = pd.read_csv(tmp_path / "fold.tsv", sep="\t")
+    assert fold["split"].value_counts().to_dict() == {"train": 2, "validation": 1, "test": 1}
+    capsys.readouterr()
+    assert main(pairing(tmp_path)) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("msdiff")]
+    assert "expected patients with a follow-up, got 4 patients with one session each" in line
+    assert not (tmp_path / "pairs.tsv").exists()
+
+
+def test_an_unknown_fold_is_one_line(short_sheet, tmp_path, capsys):
+    assert short_sheet(*((f"sub-{number}", "ses-a", 0, "") for number in range(3))) == 0
+    command = assigning(tmp_path, train=1, validation=1, test=1)
+    command[1:2] = ["--fold=7"]
+    assert main(command) == 2
+    assert "folds: expected one of split, got '7'" in capsys.readouterr().err
+    assert not (tmp_path / "fold.tsv").exists()

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from indexed import open_stack, write_lists
 from scipy import ndimage
 
 from msdiff.sampling.shards import save_shard
-from msdiff.stack.reading import Stack, load_stack
+from msdiff.stack.reading import Stack
 
 SHAPE = (10, 64, 64)  # z, y, x
 SPACING_MM = (3.0, 3.0, 6.0)  # x, y, z
@@ -75,9 +76,8 @@ def stack(tmp_path_factory) -> Stack:
         np.save(folder / f"{name}.npy", np.array(values, dtype=np.float16 if name == "flair" else np.uint8))
     affine = np.diag([*SPACING_MM, 1.0]).tolist()
     (folder / "grid.json").write_text(json.dumps({"shape": SHAPE[::-1], "affine": affine}))
-    pd.DataFrame(scans).to_csv(folder / "scans.tsv", sep="\t", index=False)
-    pd.DataFrame(slices).to_csv(folder / "slices.tsv", sep="\t", index=False)
-    return load_stack(folder)
+    write_lists(folder, scans, slices)
+    return open_stack(folder)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from indexed import stack_files
 from torch.nn import functional
 
 from msdiff.__main__ import main
@@ -228,7 +229,7 @@ def test_two_processes_train_as_one(stack, tmp_path):
     def run(folder, *more):
         folder = tmp_path / folder
         outputs = ["--checkpoints", folder / "checkpoints", "--weights", folder / "w", "--history", folder / "h.csv"]
-        inputs = ["--stack", stack.folder, "--slices", tmp_path / "listed.tsv"]
+        inputs = ["--stack", *stack_files(stack.folder), "--slices", tmp_path / "listed.tsv"]
         options = ["--seed", "0", "--threads", "2", "--settings", chosen, *more]
         command = [sys.executable, "-m", "msdiff", "train-detector", *map(str, [*inputs, *outputs, *options])]
         hidden = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
@@ -272,7 +273,7 @@ def test_from_slices_to_scores(stack, shards, tmp_path, architecture, network, m
     """The three commands in a row; the UNet learns to find lesions in patients it has never seen."""
     listed, weights, scores = tmp_path / "listed.tsv", tmp_path / "weights.safetensors", tmp_path / "scores"
     chosen = settings(architecture=architecture, network=network, training={"steps": steps})
-    common = ["--stack", str(stack.folder)]
+    common = ["--stack", *stack_files(stack.folder)]
     mixing = [
         "--mix",
         mix,

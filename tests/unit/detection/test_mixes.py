@@ -1,11 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from indexed import stack_files
 
 from msdiff.__main__ import main
 from msdiff.detection.mixes import MIX_COLUMNS, MixSettings, load_mix, mix_slices, parse_mix
 from msdiff.errors import BadInput
-from msdiff.stack.reading import load_stack
 
 BY_SLICE = MixSettings(unit="slice", mode="add")
 BY_POSITIVE = MixSettings(unit="positive_slice", mode="add")
@@ -128,10 +128,10 @@ def test_no_change_in_any_training_patient_is_bad_input(stack):
 
 def test_the_command_writes_what_load_mix_reads(stack, shards, tmp_path):
     out = tmp_path / "1-1.tsv"
-    arguments = ["--stack", str(stack.folder), "--mix", "1-1", "--seed", "0", "--out", str(out)]
+    arguments = ["--stack", *stack_files(stack.folder), "--mix", "1-1", "--seed", "0", "--out", str(out)]
     arguments += ["--shards", *map(str, shards), "--settings", BY_SLICE.model_dump_json()]
     assert main(["mix-slices", *arguments]) == 0
-    pd.testing.assert_frame_equal(load_mix(out), mix_slices(load_stack(stack.folder), "1-1", shards, BY_SLICE, 0))
+    pd.testing.assert_frame_equal(load_mix(out), mix_slices(stack, "1-1", shards, BY_SLICE, 0))
     for text in ("", "kind\tslice\nreal\t1\n"):
         out.write_text(text)
         with pytest.raises(BadInput, match="expected"):

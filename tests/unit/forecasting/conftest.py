@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from indexed import open_slabs, write_patients
 from torch import Tensor
 
 from msdiff.diffusion.noise import alpha, expand, load_schedule, sigma
@@ -17,7 +18,7 @@ from msdiff.diffusion.sampler import SamplerSettings, load_sampler, noise_like, 
 from msdiff.forecasting.control import train_control
 from msdiff.forecasting.options import TrainControlSettings, TrainPriorSettings
 from msdiff.forecasting.prior import train_prior
-from msdiff.forecasting.slabs import Slabs, load_slabs
+from msdiff.forecasting.slabs import Slabs
 from msdiff.networks.weights import save_weights
 from msdiff.settings import check
 
@@ -61,7 +62,7 @@ def write_made_slabs(folder: Path) -> Slabs:
     }
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    patients.to_csv(folder / "patients.tsv", sep="\t", index=False)
+    write_patients(folder, patients)
     slab = {
         "shape": SHAPE[::-1],
         "affine": np.diag([1.0, 1.0, 3.0, 1.0]).tolist(),
@@ -70,7 +71,7 @@ def write_made_slabs(folder: Path) -> Slabs:
         "arms": ARMS,
     }
     (folder / "slab.json").write_text(json.dumps(slab))
-    return load_slabs(folder)
+    return open_slabs(folder)
 
 
 class GaussianForecaster:
@@ -231,7 +232,7 @@ def write_stage_slabs(folder: Path) -> Slabs:
         "channels": channels, "net2": net2[1], "net2_before": net2[0], "brain_mask": ones, "regions": 2 * ones,
     }.items():  # fmt: skip
         np.save(folder / f"{name}.npy", array)
-    pd.DataFrame(rows).to_csv(folder / "patients.tsv", sep="\t", index=False)
+    write_patients(folder, rows)
     slab = {
         "shape": [12, 8, 2],
         "affine": np.eye(4).tolist(),
@@ -240,7 +241,7 @@ def write_stage_slabs(folder: Path) -> Slabs:
         "arms": ARMS,
     }
     (folder / "slab.json").write_text(json.dumps(slab))
-    return load_slabs(folder)
+    return open_slabs(folder)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from indexed import slab_files
 
 from msdiff.__main__ import main
 from msdiff.errors import BadInput, OutOfTime
@@ -140,7 +141,15 @@ def test_the_command_trains_a_model_of_one_session(tmp_path, stage_slabs, stage_
     paths = {"--checkpoints": "checkpoints", "--weights": "weights.safetensors", "--history": "history.csv"}
     arguments = [part for name, value in paths.items() for part in (name, str(tmp_path / value))]
     settings = json.dumps(stage_options("control", model__sessions=["w000"]))
-    command = ["train-control", "--slabs", str(stage_slabs.folder), "--prior", str(prior_path), "--model", "before"]
+    command = [
+        "train-control",
+        "--slabs",
+        *slab_files(stage_slabs.folder),
+        "--prior",
+        str(prior_path),
+        "--model",
+        "before",
+    ]
     assert main([*command, *arguments, "--threads", "1", "--settings", settings]) == 0
     _, description = load_weights(tmp_path / "weights.safetensors")
     assert description["model"] == "before"

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from indexed import slab_files
 
 from msdiff.__main__ import main
 from msdiff.errors import BadInput, OutOfTime
@@ -62,7 +63,16 @@ def test_the_command_writes_weights_that_are_enough(tmp_path, stage_slabs, stage
     paths = {"--checkpoints": "checkpoints", "--weights": "weights.safetensors", "--history": "history.csv"}
     arguments = [part for name, value in paths.items() for part in (name, str(tmp_path / value))]
     settings = json.dumps(stage_options("prior"))
-    command = ["train-prior", "--slabs", str(stage_slabs.folder), *arguments, "--threads", "1", "--settings", settings]
+    command = [
+        "train-prior",
+        "--slabs",
+        *slab_files(stage_slabs.folder),
+        *arguments,
+        "--threads",
+        "1",
+        "--settings",
+        settings,
+    ]
     assert main(command) == 0
     tensors, prior = module.load_prior(tmp_path / "weights.safetensors")
     assert prior.sizes == (2, 1, 0, 3)

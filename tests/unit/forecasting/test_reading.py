@@ -16,6 +16,9 @@ def test_nothing_to_learn_is_refused(stage_slabs):
     none = stage_slabs._replace(patients=stage_slabs.patients.assign(count=0))
     with pytest.raises(BadInput, match="got 16 without"):
         reading.training_patients(none)
+    untrained = stage_slabs._replace(patients=stage_slabs.patients.assign(split="test"))
+    with pytest.raises(BadInput, match=r"expected patients of split train.* got 0 without"):
+        reading.training_patients(untrained)
 
 
 def test_channels_are_those_of_the_sessions(stage_slabs):

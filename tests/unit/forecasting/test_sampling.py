@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from indexed import slab_files
 
 from msdiff.__main__ import main
 from msdiff.errors import BadInput
@@ -135,9 +136,10 @@ def command(stage_slabs, forecaster_path, sampling_options, tmp_path):
         options = copy.deepcopy(sampling_options) | {"seed": 1}
         options["sampler"] |= {"steps": 2, "guidance_weight": 1.0}
         options["draws"] |= {"split": "train", "draws": 3, "patients": 5}
-        named = {"slabs": stage_slabs.folder, "weights": weights, "purpose": "test", "shard": shard, "shards": shards}
+        named = {"weights": weights, "purpose": "test", "shard": shard, "shards": shards}
         named |= {"batch": batch, "threads": 1, "out": tmp_path / out, "settings": json.dumps(options)}
-        return main(["sample-forecasts", *(f"--{name}={value}" for name, value in named.items())])
+        slabs = ["--slabs", *slab_files(stage_slabs.folder)]
+        return main(["sample-forecasts", *slabs, *(f"--{name}={value}" for name, value in named.items())])
 
     return run
 

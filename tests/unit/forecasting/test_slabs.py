@@ -45,7 +45,7 @@ def settings(**changes):
 
 def scan(row, subject, session, **changes):
     """A row of scans.tsv."""
-    known = {"row": row, "subject": subject, "session": session, "days": 0, "arm": "placebo", "split": "train"}
+    known = {"row": row, "subject": subject, "session": session, "days": 0, "arm": "placebo"}
     masks = {"has_lesion_mask": 1, "has_change_mask": int(session != "ses-w000"), "has_enhancing_mask": 1}
     return known | {"contrasts": "flair"} | masks | changes
 
@@ -57,18 +57,16 @@ def stack(tmp_path):
     folder.mkdir()
     rng = np.random.default_rng(0)
     patients = [
-        ("sub-01", "high_efficacy", "train", 3),
-        ("sub-02", "placebo", "test", 3),
-        ("sub-03", "placebo", "train", 2),
+        ("sub-01", "high_efficacy", 3),
+        ("sub-02", "placebo", 3),
+        ("sub-03", "placebo", 2),
     ]
     names = [
-        (subject, session, arm, split)
-        for subject, arm, split, sessions in patients
+        (subject, session, arm)
+        for subject, arm, sessions in patients
         for session in ["ses-w000", "ses-w048", "ses-w096"][:sessions]
     ]
-    rows = [
-        scan(row, subject, session, arm=arm, split=split) for row, (subject, session, arm, split) in enumerate(names)
-    ]
+    rows = [scan(row, subject, session, arm=arm) for row, (subject, session, arm) in enumerate(names)]
     shape = (len(rows), *GRID.shape[::-1])
     brain = np.zeros(shape, dtype=np.uint8)
     brain[:, 1:9, 1:5, 1:6] = 1
@@ -83,7 +81,6 @@ def stack(tmp_path):
     for name, array in (arrays | {"brain_mask": brain, "flair": flair}).items():
         np.save(folder / f"{name}.npy", array)
     pd.DataFrame(rows).to_csv(folder / "scans.tsv", sep="\t", index=False)
-    pd.DataFrame({"pair": [0]}).to_csv(folder / "slices.tsv", sep="\t", index=False)
     (folder / "grid.json").write_text(json.dumps({"shape": GRID.shape, "affine": GRID.affine.tolist()}))
     return load_stack(folder)
 
@@ -117,7 +114,7 @@ def test_patients_are_counted_in_the_slab(stack, tmp_path):
     patients = load_slabs(tmp_path / "slabs").patients
     assert patients["subject"].tolist() == ["sub-01", "sub-02"]
     assert patients["arm"].tolist() == ["high_efficacy", "placebo"]
-    assert patients["split"].tolist() == ["train", "test"]
+    assert "split" not in patients
     # Of the three lesions at w096 one lies above the slab, and one of two has three voxels in a region: the cortex.
     assert patients["count_before"].tolist() == [0, 1]
     assert patients["count"].tolist() == [0, 2]
@@ -226,7 +223,7 @@ def test_one_value_is_refused():
 )
 def test_who_lacks_something_is_left_out_and_named(stack, caplog, row, changes, lack):
     caplog.set_level("INFO")
-    scans = stack.scans.assign(split="train")
+    scans = stack.scans.copy()
     for column, value in changes.items():
         scans.loc[row, column] = value
     assert [patient.subject for patient in choose_patients(scans, settings(), ARMS)] == ["sub-02"]
@@ -253,8 +250,6 @@ def test_nobody_and_unknown_arms_are_refused(stack, tmp_path, capsys):
     assert not (tmp_path / "slabs").exists()
     with pytest.raises(BadInput, match=r"forecasting\.arms \(placebo\), got 'high_efficacy'"):
         choose_patients(stack.scans, settings(), ["placebo"])
-    with pytest.raises(BadInput, match="expected patients to train on"):
-        choose_patients(stack.scans.assign(split="test"), settings(), ARMS)
 
 
 @pytest.mark.parametrize(

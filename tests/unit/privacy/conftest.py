@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from indexed import open_stack, write_lists
 from scipy import ndimage
 
 from msdiff.sampling.shards import save_shard
 from msdiff.settings import check
-from msdiff.stack.reading import load_stack
 
 SIZE, LEVELS = 32, 4
 SPLITS = ["train"] * 24 + ["validation"] * 40 + ["test"] * 40
@@ -82,10 +82,9 @@ def simulate_stack(folder):
             slices.append(row | {"change_voxels": 5, "slice_change_mm3": 5.0, "slice_change_count": 1})
     np.save(folder / "flair.npy", np.stack(images))
     np.save(folder / "brain_mask.npy", np.stack(brains).astype(np.uint8))
-    pd.DataFrame(scans).to_csv(folder / "scans.tsv", sep="\t", index=False)
-    pd.DataFrame(slices).to_csv(folder / "slices.tsv", sep="\t", index=False)
+    write_lists(folder, scans, slices)
     (folder / "grid.json").write_text(json.dumps({"shape": [SIZE, SIZE, LEVELS], "affine": np.eye(4).tolist()}))
-    return load_stack(folder)
+    return open_stack(folder)
 
 
 @pytest.fixture(scope="session")

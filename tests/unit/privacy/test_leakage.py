@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from indexed import stack_files
 
 from msdiff.__main__ import main
 from msdiff.errors import BadInput
@@ -31,7 +32,7 @@ class Run:
     def __init__(self, folder, stack, make_manifest):
         self.folder, self.stack = folder, stack
         train = stack.slices[stack.slices["split"] == "train"]
-        self.scans = stack.scans.copy()
+        self.fold = stack.scans[["subject", "split"]].drop_duplicates()
         self.listed = train.assign(kind="real").reset_index(drop=True)
         self.patients = sorted(train["subject"].unique())
         scans = train.drop_duplicates("pair")
@@ -46,7 +47,7 @@ class Run:
 
     def write(self):
         """Write all files; the evidence."""
-        self.scans.to_csv(self.folder / "scans.tsv", sep="\t", index=False)
+        self.fold.to_csv(self.folder / "fold.tsv", sep="\t", index=False)
         self.listed.to_csv(self.folder / "slices.tsv", sep="\t", index=False)
         listed = pd.read_csv(self.folder / "slices.tsv", sep="\t", keep_default_na=False)
         description = {"kind": "detector", "slices": self.list_digest or digest(listed.to_csv(index=False))}
@@ -65,7 +66,6 @@ class Run:
         manifest, images = self.manifest.assign(weights_sha256=weights), np.zeros(shape, np.float32)
         save_shard(self.folder / "000", manifest, follow_up=images, change_mask=images > 0)
         return Evidence(
-            scans=self.folder / "scans.tsv",
             plan=self.folder / "plan.tsv",
             shards=[self.folder / "000"],
             generator=generator,
@@ -74,7 +74,12 @@ class Run:
         )
 
     def check(self):
-        return check_leakage(load_stack(self.stack.folder), self.write())
+        evidence = self.write()
+        return check_leakage(load_stack(*self.stack_files()), evidence)
+
+    def stack_files(self):
+        """What `--stack` takes: the fold is the run's own."""
+        return [*stack_files(self.stack.folder)[:2], str(self.folder / "fold.tsv")]
 
 
 def test_a_clean_run_passes_and_is_counted(run):
@@ -104,26 +109,23 @@ def test_a_name_that_is_not_the_scans_is_refused(run):
         run.check()
 
 
-def test_a_patient_whose_set_was_changed_after_stacking_is_found(run):
-    run.scans.loc[run.scans["subject"] == "sub-0002", "split"] = "test"
-    with pytest.raises(LeakedPatient, match=r"patient sub-0002 is in train, but .* has test"):
+def test_a_patient_whose_set_was_changed_after_training_is_found(run):
+    run.fold.loc[run.fold["subject"] == "sub-0002", "split"] = "test"
+    with pytest.raises(LeakedPatient, match=r"slices.tsv: patient sub-0002 of test was trained on"):
         run.check()
 
 
 def test_a_generator_trained_before_the_sets_were_changed_is_found(run):
-    """Sheet and stack agree; the weights are older."""
-    for table in (run.scans, run.stack.scans, run.stack.slices):
-        table.loc[table["subject"] == "sub-0024", "split"] = "test"
-    run.stack.scans.to_csv(run.stack.folder / "scans.tsv", sep="\t", index=False)
-    run.stack.slices.to_csv(run.stack.folder / "slices.tsv", sep="\t", index=False)
+    """The auxiliary's list is new; the weights are older."""
+    run.fold.loc[run.fold["subject"] == "sub-0024", "split"] = "test"
     run.listed = run.listed[run.listed["subject"] != "sub-0024"]
     with pytest.raises(LeakedPatient, match=r"generator.safetensors: patient sub-0024 of test was trained on"):
         run.check()
 
 
 def test_a_patient_in_two_sets_is_found(run):
-    run.scans.loc[1, "split"] = "test"
-    with pytest.raises(LeakedPatient, match="patient sub-0001 is in test and train"):
+    run.fold = pd.concat([run.fold, run.fold[:1].assign(split="test")])
+    with pytest.raises(BadInput, match=r"fold.tsv: patient sub-0001 is in test and train"):
         run.check()
 
 
@@ -176,10 +178,9 @@ def test_one_patient_under_two_names_is_found_by_content(run):
         run.check()
 
 
-def command(evidence, stack, out):
+def command(run, out):
+    evidence = run.write()
     options = {
-        "stack": stack.folder,
-        "scans": evidence.scans,
         "plan": evidence.plan,
         "shards": evidence.shards[0],
         "generator": evidence.generator,
@@ -187,17 +188,18 @@ def command(evidence, stack, out):
         "auxiliary-slices": evidence.auxiliary_slices,
         "out": out,
     }
-    return ["check-leakage", *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
+    flags = ["check-leakage", "--stack", *run.stack_files()]
+    return [*flags, *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
 
 
 def test_the_command_writes_its_record_or_ends_with_one_line_and_2(run, tmp_path, capsys):
     out = tmp_path / "leakage.json"
-    assert main(command(run.write(), run.stack, out)) == 0
+    assert main(command(run, out)) == 0
     assert json.loads(out.read_text())["leaked_patients"] == 0
     out.unlink()
     run.manifest.loc[0, "mask_row"] = TEST_ROW
     capsys.readouterr()
-    assert main(command(run.write(), run.stack, out)) == 2
+    assert main(command(run, out)) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("msdiff")]
     assert TEST_PATIENT in line
     assert "manifest.tsv" in line
@@ -209,21 +211,22 @@ def test_the_command_writes_its_record_or_ends_with_one_line_and_2(run, tmp_path
     ("poisoned", "told"),
     [
         ("plan", f"plan.tsv: patient {TEST_PATIENT} of test gave the mask of sample 7"),
-        ("scans", "scans.tsv: patient sub-0002 is in train, but"),
+        ("fold", "slices.tsv: patient sub-0002 of test was trained on"),
     ],
 )
 def test_a_poisoned_run_stops_before_its_slices_are_mixed(run, poisoned, told, checkout, environment, tmp_path):
     if poisoned == "plan":
         run.plan.loc[7, ["mask_subject", "mask_row"]] = [TEST_PATIENT, TEST_ROW]
     else:
-        run.scans.loc[run.scans["subject"] == "sub-0002", "split"] = "test"
+        run.fold.loc[run.fold["subject"] == "sub-0002", "split"] = "test"
     folder, results = tmp_path / "msdiff", tmp_path / "msdiff/results"
     shutil.copytree(checkout, folder, symlinks=True)
     evidence = run.write()
     generator = results / "synthesis/phantom/long_ms_diff"
     for source, target in {
         run.stack.folder: results / "preprocessed/phantom/stack",
-        evidence.scans: results / "cohorts/phantom/scans.tsv",
+        run.stack.folder / "slices.tsv": results / "cohorts/phantom/slices.tsv",
+        run.folder / "fold.tsv": results / "cohorts/phantom/folds/split.tsv",
         evidence.plan: generator / "mass/plan.tsv",
         evidence.shards[0]: generator / "mass/shards/000",
         evidence.generator: generator / "weights.safetensors",

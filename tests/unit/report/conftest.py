@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from indexed import open_stack, write_lists
 
 from msdiff.report.sentences import Run
 from msdiff.sampling.shards import save_shard
-from msdiff.stack.reading import load_stack
 from msdiff.tables import published
 from msdiff.tables.augmentation import COLUMNS as AUGMENTATION
 from msdiff.tables.augmentation import paper_row
@@ -65,10 +65,9 @@ def stack_folder(tmp_path_factory):
     for name, array in {**arrays, "regions": regions * arrays["brain_mask"]}.items():
         np.save(folder / f"{name}.npy", array if name == "flair" else array.astype(np.uint8))
     names = ["row", "subject", "session", "days", "arm", "split"]
-    pd.DataFrame(scans, columns=names).to_csv(folder / "scans.tsv", sep="\t", index=False)
-    names = ["pair", "subject", "arm", "split", "baseline_session", "follow_up_session", "interval_days"]
-    names += ["baseline_row", "follow_up_row", "slice", "scan_change_count", "change_voxels"]
-    pd.DataFrame(slices, columns=names).to_csv(folder / "slices.tsv", sep="\t", index=False)
+    of_slices = ["pair", "subject", "arm", "split", "baseline_session", "follow_up_session", "interval_days"]
+    of_slices += ["baseline_row", "follow_up_row", "slice", "scan_change_count", "change_voxels"]
+    write_lists(folder, pd.DataFrame(scans, columns=names), pd.DataFrame(slices, columns=of_slices))
     affine = np.diag([3.0, 3.0, 6.0, 1.0])
     (folder / "grid.json").write_text(json.dumps({"shape": SHAPE, "affine": affine.tolist()}))
     return folder
@@ -76,7 +75,7 @@ def stack_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def stack(stack_folder):
-    return load_stack(stack_folder)
+    return open_stack(stack_folder)
 
 
 @pytest.fixture(scope="session")

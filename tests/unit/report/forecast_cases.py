@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+from indexed import write_patients
 
 from msdiff.sampling.shards import save_shard
 
@@ -51,7 +52,7 @@ def write_slabs(folder):
     np.save(folder / "net2.npy", truths.astype(np.uint8))
     np.save(folder / "brain_mask.npy", brains.astype(np.uint8))
     names = ["row", "subject", "arm", "split", "count_before", "count", "cerebral_white_matter", "cerebral_cortex"]
-    pd.DataFrame(rows, columns=names).to_csv(folder / "patients.tsv", sep="\t", index=False)
+    write_patients(folder, pd.DataFrame(rows, columns=names))
     description = {
         "shape": SHAPE, "affine": np.diag([3.0, 3.0, 6.0, 1.0]).tolist(), "sessions": SESSIONS,
         "channels": [f"flair@{session}" for session in SESSIONS], "arms": ARMS,

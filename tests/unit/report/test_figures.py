@@ -4,6 +4,7 @@ import json
 import forecast_cases
 import forecast_tables
 import pytest
+from indexed import slab_files, stack_files
 from PIL import Image
 
 from msdiff.cli import plot_figures as command
@@ -37,7 +38,7 @@ def figures_folder(stack_folder, shards, histories, tables_folder, tmp_path_fact
         history.to_csv(folder / f"{name.replace('/', '_')}.csv", index=False)
     draw(
         command,
-        *("--stack", stack_folder, "--held-out", *(shard.folder for shard in shards), "--histories"),
+        *("--stack", *stack_files(stack_folder), "--held-out", *(shard.folder for shard in shards), "--histories"),
         *(f"{name}={folder / name.replace('/', '_')}.csv" for name in histories),
         *("--tables", tables_folder, "--out", folder / "figures", "--settings", json.dumps(SETTINGS)),
     )
@@ -71,7 +72,15 @@ def test_forecasts_are_drawn_where_a_run_has_some(stack_folder, tmp_path):
     ]
     draw(
         command,
-        *("--stack", stack_folder, "--tables", tmp_path / "tables", "--slabs", tmp_path / "slabs", "--forecasts"),
+        *(
+            "--stack",
+            *stack_files(stack_folder),
+            "--tables",
+            tmp_path / "tables",
+            "--slabs",
+            *slab_files(tmp_path / "slabs"),
+            "--forecasts",
+        ),
         *(f"{purpose}={tmp_path / purpose / 'scores'}" for purpose in ("test", "heat_maps", "counterfactuals")),
         *("--forecast-shards", *shards, "--out", tmp_path / "figures"),
         *("--settings", json.dumps({**SETTINGS, "figure_patients": 1})),

@@ -1,9 +1,9 @@
 import forecast_cases as cases
 import numpy as np
 import pytest
+from indexed import open_slabs
 
 from msdiff.errors import BadInput
-from msdiff.forecasting.slabs import load_slabs
 from msdiff.report.forecasting.figures import plot_forecasts, plot_heat_maps, plot_one_patient
 from msdiff.report.forecasting.reading import drawn_masks, read_forecasts, shown_patients
 
@@ -19,7 +19,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def slabs(folder):
-    return load_slabs(folder / "slabs")
+    return open_slabs(folder / "slabs")
 
 
 @pytest.fixture(scope="module")

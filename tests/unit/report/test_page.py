@@ -9,6 +9,7 @@ from pathlib import Path
 import forecast_tables
 import pandas as pd
 import pytest
+from indexed import stack_files
 
 import msdiff
 from msdiff.cli import report as command
@@ -320,7 +321,14 @@ def test_command_writes_the_page(tables_folder, pictures, stack_folder, tmp_path
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     options = ["--tables", tables_folder, "--figures", folder, "--provenance", tmp_path / "provenance.json"]
-    options += ["--stack", stack_folder, "--out", tmp_path / "report.html", "--cards", tmp_path / "model_card.md"]
+    options += [
+        "--stack",
+        *stack_files(stack_folder),
+        "--out",
+        tmp_path / "report.html",
+        "--cards",
+        tmp_path / "model_card.md",
+    ]
     options += ["--reader-pages", tmp_path / "reader_study/phantom/reader/reader_study.html"]
     options += ["--privacy-figures", f"long_ms_diff={folder}"]
     command.run(parser.parse_args([str(option) for option in options]))

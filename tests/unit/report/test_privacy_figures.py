@@ -1,15 +1,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from indexed import open_stack
 
 from msdiff.report.privacy.figures import plot_pairs, plot_similarities
 from msdiff.sampling.shards import save_shard
-from msdiff.stack.reading import load_stack
 
 
 @pytest.fixture
 def stack(stack_folder):
-    return load_stack(stack_folder)
+    return open_stack(stack_folder)
 
 
 @pytest.fixture

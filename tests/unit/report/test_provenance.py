@@ -6,6 +6,7 @@ import subprocess
 import forecast_cases
 import numpy as np
 import pytest
+from indexed import slab_files, stack_files
 
 from msdiff.cli import provenance as command
 from msdiff.errors import BadInput, BadSettings
@@ -58,7 +59,14 @@ def test_command_writes_the_record(tmp_path):
 def test_data_weights_and_tables_are_known_by_their_digests(stack_folder, tables_folder, tmp_path):
     (tmp_path / "weights").write_bytes(b"weights")
     table, other = tables_folder / "augmentation.csv", tmp_path / "augmentation.csv"
-    options = ["--config", json.dumps(CONFIG), "--stack", stack_folder, "--weights", f"net={tmp_path / 'weights'}"]
+    options = [
+        "--config",
+        json.dumps(CONFIG),
+        "--stack",
+        *stack_files(stack_folder),
+        "--weights",
+        f"net={tmp_path / 'weights'}",
+    ]
     run(*options, "--sheet", stack_folder / "scans.tsv", "--tables", table, "--out", tmp_path / "first.json")
     first = json.loads((tmp_path / "first.json").read_text())["sha256"]
     assert first["weights"] == {"net": hashlib.sha256(b"weights").hexdigest()}
@@ -76,7 +84,7 @@ def test_slabs_and_forecasters_are_recorded_where_a_run_has_some(tmp_path):
     forecast_cases.write_slabs(tmp_path / "slabs")
     (tmp_path / "weights").write_bytes(b"weights")
     options = ["--config", "{}", "--weights", f"two_sessions={tmp_path / 'weights'}"]
-    run(*options, "--slabs", tmp_path / "slabs", "--out", tmp_path / "with.json")
+    run(*options, "--slabs", *slab_files(tmp_path / "slabs"), "--out", tmp_path / "with.json")
     digests = json.loads((tmp_path / "with.json").read_text())["sha256"]
     assert len(digests["slabs"]) == 64
     assert set(digests["weights"]) == {"two_sessions"}

@@ -8,7 +8,6 @@ from msdiff.__main__ import main
 from msdiff.images import Volume, axis_aligned_grid, save
 from msdiff.patients import image_path
 from msdiff.stack.reading import load_stack
-from msdiff.stack.writing import new_lesions, slice_rows
 
 GRID = axis_aligned_grid((9, 8, 6), (1.0, 1.0, 3.0), (0.0, -18.0, 8.0))
 
@@ -31,24 +30,19 @@ def patient(root, subject, generator, *, change=True, t1w=True, batch="000"):
         save(Volume(lesions, GRID.affine), image_path(root / "registered" / subject, session, "lesion_mask"))
 
 
-def lists(root, splits):
+def lists(root, subjects):
     scans = [
-        (s, session, days, "placebo", split)
-        for s, split in splits.items()
+        (subject, session, days, "placebo")
+        for subject in subjects
         for session, days in [("ses-w000", 0), ("ses-w048", 336)]
     ]
-    pd.DataFrame(scans, columns=["subject", "session", "days", "arm", "split"]).to_csv(
-        root / "scans.tsv", sep="\t", index=False
-    )
-    pairs = [(s, "placebo", split, "ses-w000", "ses-w048", 336) for s, split in splits.items()]
-    columns = ["subject", "arm", "split", "baseline_session", "follow_up_session", "interval_days"]
-    pd.DataFrame(pairs, columns=columns).to_csv(root / "pairs.tsv", sep="\t", index=False)
+    columns = ["subject", "session", "days", "arm"]
+    pd.DataFrame(scans, columns=columns).to_csv(root / "scans.tsv", sep="\t", index=False)
 
 
 def stack(root):
     arguments = ["stack-scans", "--contrasts", "flair", "t1w", "--settings", json.dumps({"min_change_volume_mm3": 6.0})]
-    for name in ("scans", "pairs"):
-        arguments += [f"--{name}", str(root / f"{name}.tsv")]
+    arguments += ["--scans", str(root / "scans.tsv")]
     for name in ("registered", "stripped", "normalised"):
         arguments += [f"--{name}", *map(str, sorted(root.glob(f"**/{name}")))]
     arguments += ["--parcellation", str(root / "000"), str(root / "001")]
@@ -60,7 +54,7 @@ def cohort(tmp_path):
     generator = np.random.default_rng(0)
     patient(tmp_path, "sub-01", generator)
     patient(tmp_path, "sub-02", generator, t1w=False, batch="001")
-    lists(tmp_path, {"sub-01": "train", "sub-02": "test"})
+    lists(tmp_path, ["sub-01", "sub-02"])
     return tmp_path
 
 
@@ -113,15 +107,6 @@ def test_change_is_what_is_new_and_large_enough(cohort):
     assert opened.scans["has_change_mask"].tolist() == [0, 1, 0, 1]
     assert [int(change[row].sum()) for row in range(4)] == [0, 3, 0, 3]
     assert (change[1, 3, 3:6, 5] == 1).all()
-    slices = opened.slices
-    assert slices["slice"].tolist() == [1, 2, 3, 4] * 2
-    first = slices[slices["pair"] == 0].set_index("slice")
-    assert first.loc[3, "change_voxels"] == 3
-    assert first["slice_change_mm3"].tolist() == [0, 0, 9, 0]
-    assert first["slice_change_count"].tolist() == [0, 0, 1, 0]
-    assert first["scan_change_mm3"].tolist() == [9] * 4
-    assert (first["baseline_row"] == 0).all()
-    assert (first["follow_up_row"] == 1).all()
 
 
 def test_drawn_change_is_preferred_and_kept_inside_the_brain(cohort):
@@ -132,27 +117,35 @@ def test_drawn_change_is_preferred_and_kept_inside_the_brain(cohort):
     assert load_stack(cohort / "stack").array("change_mask")[1].sum() == 1
 
 
-def test_a_patient_with_one_session_is_stacked_without_slices(cohort):
-    scans, pairs = (pd.read_csv(cohort / f"{name}.tsv", sep="\t") for name in ("scans", "pairs"))
+def test_a_patient_with_one_session_is_stacked(cohort):
+    scans = pd.read_csv(cohort / "scans.tsv", sep="\t")
     scans[:3].to_csv(cohort / "scans.tsv", sep="\t", index=False)
-    pairs[:1].to_csv(cohort / "pairs.tsv", sep="\t", index=False)
     assert stack(cohort) == 0
     opened = load_stack(cohort / "stack")
     assert opened.scans["subject"].tolist() == ["sub-01", "sub-01", "sub-02"]
     assert opened.array("flair").shape == (3, 6, 8, 9)
     assert opened.array("lesion_mask")[2].sum() == 1
-    assert opened.slices["subject"].unique().tolist() == ["sub-01"]
     assert opened.scans["has_change_mask"].tolist() == [0, 1, 0]
 
 
-def test_no_change_in_training_is_refused(tmp_path, capsys):
-    generator = np.random.default_rng(0)
-    patient(tmp_path, "sub-01", generator, change=False)
-    patient(tmp_path, "sub-02", generator)
-    lists(tmp_path, {"sub-01": "train", "sub-02": "test"})
-    assert stack(tmp_path) == 2
-    assert "expected some change in the training patients, got none in 1 pairs" in capsys.readouterr().err
-    assert not (tmp_path / "stack").exists()
+def test_a_cohort_of_single_scans_is_stacked(cohort):
+    scans = pd.read_csv(cohort / "scans.tsv", sep="\t")
+    scans[::2].to_csv(cohort / "scans.tsv", sep="\t", index=False)
+    assert stack(cohort) == 0
+    opened = load_stack(cohort / "stack")
+    assert opened.scans["subject"].tolist() == ["sub-01", "sub-02"]
+    assert opened.array("lesion_mask").any(axis=(1, 2, 3)).all()
+    assert not opened.array("change_mask").any()
+    assert opened.scans["has_change_mask"].tolist() == [0, 0]
+    assert "split" not in opened.scans
+
+
+def test_change_counts_from_the_session_before_whatever_the_order_of_the_list(cohort):
+    assert stack(cohort) == 0
+    first = {path.name: path.read_bytes() for path in (cohort / "stack").iterdir()}
+    pd.read_csv(cohort / "scans.tsv", sep="\t")[::-1].to_csv(cohort / "scans.tsv", sep="\t", index=False)
+    assert stack(cohort) == 0
+    assert {path.name: path.read_bytes() for path in (cohort / "stack").iterdir()} == first
 
 
 def test_mask_on_another_grid_is_refused(cohort, capsys):
@@ -169,16 +162,6 @@ def test_missing_regions_are_named(cohort, capsys):
 
 
 def test_list_without_its_columns_is_refused(cohort, capsys):
-    (cohort / "pairs.tsv").write_text("subject\nsub-01\n")
+    (cohort / "scans.tsv").write_text("subject\nsub-01\n")
     assert stack(cohort) == 2
-    assert "pairs.tsv: missing columns arm, split" in capsys.readouterr().err
-
-
-def test_components_touch_at_corners():
-    mask = np.zeros(GRID.shape, dtype=bool)
-    mask[2, 2, 2] = mask[3, 3, 2] = mask[4, 4, 3] = True
-    rows = slice_rows(mask, np.ones(GRID.shape, dtype=bool), GRID).set_index("slice")
-    assert (rows["scan_change_count"] == 1).all()
-    assert rows.loc[2, "slice_change_count"] == 1
-    assert new_lesions(np.zeros_like(mask), mask, GRID, 9.0).sum() == 3
-    assert not new_lesions(np.zeros_like(mask), mask, GRID, 9.1).any()
+    assert "scans.tsv: missing columns session, days, arm" in capsys.readouterr().err

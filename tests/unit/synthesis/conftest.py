@@ -4,13 +4,12 @@ import copy
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from indexed import open_stack, write_lists
 
 from msdiff.networks.detectors import build
 from msdiff.networks.weights import save_weights
-from msdiff.stack.reading import load_stack
 
 SHAPE = (16, 16, 3)
 SPLITS = ["train"] * 4 + ["validation", "test", "test"]
@@ -165,11 +164,10 @@ def simulate_stack(folder, *, splits=SPLITS, changes=True, lesions=True):
         del arrays["lesion_mask"]
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    pd.DataFrame(scans).to_csv(folder / "scans.tsv", sep="\t", index=False)
-    pd.DataFrame(slices).to_csv(folder / "slices.tsv", sep="\t", index=False)
+    write_lists(folder, scans, slices)
     affine = np.diag([3.0, 3.0, 6.0, 1.0]).tolist()
     (folder / "grid.json").write_text(json.dumps({"shape": list(SHAPE), "affine": affine}))
-    return load_stack(folder)
+    return open_stack(folder)
 
 
 @pytest.fixture(scope="session")

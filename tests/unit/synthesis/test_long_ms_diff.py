@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from indexed import open_stack, stack_files
 from torch import nn
 
 from msdiff.__main__ import main
@@ -14,7 +15,6 @@ from msdiff.errors import BadInput, BadSettings
 from msdiff.networks.detectors import load_detector
 from msdiff.networks.weights import load_weights, save_weights, sha256
 from msdiff.settings import check
-from msdiff.stack.reading import load_stack
 from msdiff.synthesis.long_ms_diff import task as module
 from msdiff.synthesis.long_ms_diff.follow_ups import load_generator
 from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
@@ -102,13 +102,20 @@ def test_other_settings_and_other_voxels_train_anew(tmp_path, stack, detector_pa
     images = np.load(again / "flair.npy")
     images[0, 0, 0, 0] = 0.5
     np.save(again / "flair.npy", images)
-    train(load_stack(again), given("generator"), detector_path, tmp_path / "again")
+    train(open_stack(again), given("generator"), detector_path, tmp_path / "again")
     train(stack, given("generator"), detector_path, tmp_path / "again")
     assert len(list((tmp_path / "again").iterdir())) == 2
 
 
 def test_checkpoints_of_other_settings_are_one_line_of_bad_input(tmp_path, stack, detector_path, given, capsys):
-    arguments = ["--stack", stack.folder, "--auxiliary", detector_path, "--checkpoints", tmp_path / "checkpoints"]
+    arguments = [
+        "--stack",
+        *stack_files(stack.folder),
+        "--auxiliary",
+        detector_path,
+        "--checkpoints",
+        tmp_path / "checkpoints",
+    ]
     arguments += ["--weights", tmp_path / "weights.safetensors", "--history", tmp_path / "history.csv", "--threads", 1]
     command = ["train-generator", *map(str, arguments), "--settings"]
     assert main([*command, json.dumps(given("generator"))]) == 0

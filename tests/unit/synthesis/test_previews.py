@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from indexed import stack_files
 from PIL import Image
 
 from msdiff.__main__ import main
@@ -83,7 +84,14 @@ def test_errors_are_those_of_the_regions(tmp_path, stack, draw):
 
 def test_previews_change_no_weight_and_go_out_of_the_command(tmp_path, stack, detector_path, given):
     unseen = train_generator(stack, given("generator"), detector_path, tmp_path / "unseen", None, CPU)
-    arguments = ["--stack", stack.folder, "--auxiliary", detector_path, "--checkpoints", tmp_path / "checkpoints"]
+    arguments = [
+        "--stack",
+        *stack_files(stack.folder),
+        "--auxiliary",
+        detector_path,
+        "--checkpoints",
+        tmp_path / "checkpoints",
+    ]
     arguments += ["--weights", tmp_path / "weights.safetensors", "--history", tmp_path / "history.csv", "--threads", 1]
     command = ["train-generator", *map(str, arguments), "--previews", str(tmp_path / "previews"), "--settings"]
     assert main([*command, json.dumps(given("generator", preview__every=2))]) == 0

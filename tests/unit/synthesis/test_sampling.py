@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from indexed import stack_files
 
 from msdiff.__main__ import main
 from msdiff.diffusion.sampler import SamplerSettings
@@ -90,7 +91,8 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path):
 def test_commands_train_plan_draw_and_score(tmp_path, stack, detector_path, given):
     def run(name, **arguments):
         flags = [str(part) for key, value in arguments.items() for part in (f"--{key}", value)]
-        return main([name, "--stack", str(stack.folder), *flags])
+        files = stack_files(stack.folder)
+        return main([name, "--stack", *(files[:1] if name == "sample-images" else files), *flags])
 
     weights, history = tmp_path / "weights.safetensors", tmp_path / "history.csv"
     training = {
@@ -140,6 +142,6 @@ def test_commands_train_plan_draw_and_score(tmp_path, stack, detector_path, give
 @pytest.mark.parametrize("text", ["{", "{}", "[]", '{"generator": "other"}'])
 def test_train_generator_refuses_other_settings_in_one_line(tmp_path, stack, detector_path, capsys, text):
     arguments = ["--checkpoints", tmp_path, "--weights", tmp_path / "w", "--history", tmp_path / "h", "--threads", 1]
-    arguments += ["--stack", stack.folder, "--auxiliary", detector_path, "--settings", text]
+    arguments += ["--stack", *stack_files(stack.folder), "--auxiliary", detector_path, "--settings", text]
     assert main(["train-generator", *map(str, arguments)]) == 2
     assert capsys.readouterr().err.count("error:") == 1

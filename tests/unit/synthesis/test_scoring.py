@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from indexed import open_stack
 from torch import nn
 
 from msdiff.errors import BadInput
 from msdiff.settings import check
 from msdiff.stack.intensities import lesion_intensity
-from msdiff.stack.reading import load_stack
 from msdiff.synthesis.long_ms_diff.plan import PlanSettings, plan_samples
 from msdiff.synthesis.scoring import COLUMNS, ScoringSettings, score_images
 
@@ -103,7 +103,7 @@ def test_the_pasted_intensity_comes_from_training_patients_alone(make_stack, tmp
     masks[3, 1] = 0
     np.save(bright.folder / "flair.npy", flair)
     np.save(bright.folder / "change_mask.npy", masks)
-    assert lesion_intensity(load_stack(bright.folder), "flair") == 0.375
+    assert lesion_intensity(open_stack(bright.folder), "flair") == 0.375
 
 
 def test_change_is_measured_from_the_baseline(stack, shard):

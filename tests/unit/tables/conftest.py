@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from indexed import write_patients
 
 from msdiff import settings
 from msdiff.metrics.regional import REGIONS
@@ -163,7 +164,7 @@ def slabs_folder(patients, tmp_path):
     """Slabs of 2 x 3 x 4 voxels, of which 20 are brain; a lesion is one voxel, and the last patient has one outside."""
     folder = tmp_path / "slabs"
     folder.mkdir()
-    patients.to_csv(folder / "patients.tsv", sep="\t", index=False)
+    write_patients(folder, patients)
     (folder / "slab.json").write_text(json.dumps(SLAB | {"arms": ARMS}))
     voxel = np.arange(24)
     net2 = voxel < patients["count"].to_numpy()[:, None]

@@ -1,11 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from indexed import open_slabs
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
 from msdiff.forecasting.judging import CalibrationSettings
-from msdiff.forecasting.slabs import load_slabs
 from msdiff.metrics.intervals import clopper_pearson
 from msdiff.tables.calibration import bin_names, calibration_table, voxel_shares_of
 
@@ -19,7 +19,7 @@ PROMISED = [
 
 @pytest.fixture
 def shares(slabs_folder):
-    return voxel_shares_of(load_slabs(slabs_folder))
+    return voxel_shares_of(open_slabs(slabs_folder))
 
 
 @pytest.fixture

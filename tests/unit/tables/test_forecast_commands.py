@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from indexed import slab_files
 
 from msdiff.__main__ import main
 from msdiff.tables.layout import read_table
@@ -25,8 +26,9 @@ def call(slabs_folder, scores_folder, validation, tested, every_arm, voxels, tab
 
     def call(table, scores, sections=()):
         out = tmp_path / f"{table}.csv"
-        inputs = {"cohort": "trials", "slabs": slabs_folder} | {name: folders[name] for name in scores}
+        inputs = {"cohort": "trials"} | {name: folders[name] for name in scores}
         options = [str(word) for name, value in inputs.items() for word in ("--input", name, value)]
+        options += ["--input", "slabs", *slab_files(slabs_folder)]
         values = {f"forecasting.{name}": SECTIONS[f"forecasting.{name}"] for name in sections}
         values |= {"tables": table_settings.model_dump()}
         return main(["table", table, *options, "--out", str(out), "--settings", json.dumps(values)]), read_table(out)

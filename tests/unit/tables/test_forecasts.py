@@ -1,10 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from indexed import open_slabs
 
 from msdiff.errors import BadInput, BadSettings
 from msdiff.forecasting.judging import CalibrationSettings, MonteCarloSettings, RegionalSettings
-from msdiff.forecasting.slabs import load_slabs
 from msdiff.settings import check
 from msdiff.tables.forecasts import (
     by_own_arm,
@@ -19,7 +19,7 @@ from msdiff.tables.forecasts import (
 
 
 def test_training_patients_are_those_of_the_split(slabs_folder):
-    training = training_patients(load_slabs(slabs_folder))
+    training = training_patients(open_slabs(slabs_folder))
     assert len(training) == 120
     assert set(training["split"]) == {"train"}
 

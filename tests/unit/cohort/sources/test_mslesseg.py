@@ -8,7 +8,7 @@ from msdiff.cohort.pairs import PairSettings, pair_scans
 from msdiff.cohort.sources.mslesseg import index_mslesseg
 from msdiff.errors import BadInput
 from msdiff.images import load_image, load_mask
-from msdiff.stack.writing import new_lesions
+from msdiff.stack.pairs import new_lesions
 
 SHARED = os.environ.get("MSDIFF_SHARED")
 CONTRASTS = ["flair", "t1w", "t2w"]

@@ -5,6 +5,7 @@ import re
 import forecast_cases
 import numpy as np
 import pandas as pd
+from indexed import slab_files, stack_files
 
 from msdiff.cli import datasheet as datasheet_command
 from msdiff.cli import model_card as model_card_command
@@ -107,10 +108,10 @@ def test_commands_write_the_cards(tables, privacy, record_of, manifest, stack_fo
             "--tables",
             tmp_path / "tables",
             "--stack",
-            stack_folder,
+            *stack_files(stack_folder),
         ]
         options += ["--weights", f"long_ms_diff={weights}", "--shards", tmp_path / "000"]
-        options += ["--forecasters", f"two_sessions={weights}", "--slabs", tmp_path / "slabs"]
+        options += ["--forecasters", f"two_sessions={weights}", "--slabs", *slab_files(tmp_path / "slabs")]
         options += ["--forecast-shards", f"test={tmp_path / 'test' / 'shards' / '000'}"]
         command.run(parser.parse_args([str(option) for option in [*options, "--out", tmp_path / "card.md"]]))
         card = (tmp_path / "card.md").read_text()

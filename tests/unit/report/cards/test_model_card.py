@@ -4,8 +4,8 @@ import forecast_cases
 import forecast_tables
 import pandas as pd
 import pytest
+from indexed import open_slabs
 
-from msdiff.forecasting.slabs import load_slabs
 from msdiff.report.cards.model_card import model_card
 from msdiff.report.cards.record import UNANSWERED, Weights
 from msdiff.report.sentences.phrases import estimate
@@ -105,7 +105,7 @@ def with_forecasts(record_of, tables, tmp_path):
     arms, channels = forecast_cases.ARMS, ["flair@w000", "lesion_mask@w000"]
     prior = {"sessions": forecast_cases.SESSIONS, "shape": list(forecast_cases.SHAPE), "arms": arms}
     weights = Weights({"model": "two_sessions", "channels": channels, "prior": prior}, 4321, "d" * 64)
-    return run._replace(forecasters={"two_sessions": weights}, slabs=load_slabs(tmp_path / "slabs"))
+    return run._replace(forecasters={"two_sessions": weights}, slabs=open_slabs(tmp_path / "slabs"))
 
 
 def test_a_forecaster_is_told_with_its_patients_and_limits(with_forecasts):
