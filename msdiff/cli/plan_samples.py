@@ -18,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="mass: new follow-ups of training patients; held_out: of patients to be compared with their real ones",
     )
+    parser.add_argument(
+        "--item", choices=("slice", "volume"), default="slice", help="what the generator samples, slices without it"
+    )
     parser.add_argument("--plan", type=Path, required=True, help="plan to write (TSV)")
     parser.add_argument("--settings", required=True, help="JSON: section synthesis.plan")
 
@@ -31,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     settings = read(PlanSettings, arguments.settings)
     log.info("planning %s samples of %s, seed %d", arguments.purpose, arguments.stack[0], settings.seed)
-    plan = plan_samples(load_stack(*arguments.stack), arguments.purpose, settings)
+    plan = plan_samples(load_stack(*arguments.stack), arguments.purpose, settings, arguments.item)
     with whole_file(arguments.plan) as temporary:
         plan.to_csv(temporary, sep="\t", index=False)
     log.info("wrote %s: %d samples", arguments.plan, len(plan))

@@ -85,12 +85,11 @@ class SlicePairs:
     """Pairs of slices by their place in a list: real ones from a stack, synthetic follow-ups from shards."""
 
     def __init__(self, stack: Stack, listed: pd.DataFrame, contrast: str) -> None:
-        self.images = stack.array(contrast)
-        self.change_masks = stack.array("change_mask")
+        self.stack, self.contrast = stack, contrast
         self.listed = listed
         self.rows = listed[["baseline_row", "follow_up_row", "slice", "index"]].to_numpy(dtype=np.int64)
         self.shards = {folder: load_shard(folder) for folder in listed["shard"].unique() if folder}
-        _check_shards(self.shards, self.images.shape[2:])
+        _check_shards(self.shards, stack.grid.shape[1::-1])
 
     def __len__(self) -> int:
         """Number of slice pairs."""
@@ -99,16 +98,16 @@ class SlicePairs:
     def read(self, places: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
         """Baselines and follow-ups (B, Y, X) in [-1, 1] and change masks (B, Y, X) of the list's `places` (B,)."""
         baseline_row, follow_up_row, level, index = self.rows[places].T
-        baseline = np.asarray(self.images[baseline_row, level], dtype=np.float32)
+        baseline = self.stack.read(self.contrast, baseline_row, level).astype(np.float32)
         follow_up, change = np.empty_like(baseline), np.zeros(baseline.shape, dtype=bool)
-        for item, folder in enumerate(self.listed["shard"].to_numpy()[places]):
-            if folder:
-                shard = self.shards[folder]
-                follow_up[item] = shard.read("follow_up", index[item])
-                change[item] = shard.read("change_mask", index[item])
-            else:
-                follow_up[item] = self.images[follow_up_row[item], level[item]]
-                change[item] = self.change_masks[follow_up_row[item], level[item]]
+        folders = self.listed["shard"].to_numpy()[places]
+        real = folders == ""
+        follow_up[real] = self.stack.read(self.contrast, follow_up_row[real], level[real])
+        change[real] = self.stack.read("change_mask", follow_up_row[real], level[real])
+        for item in np.flatnonzero(~real):
+            shard = self.shards[folders[item]]
+            follow_up[item] = shard.read("follow_up", index[item])
+            change[item] = shard.read("change_mask", index[item])
         return baseline, follow_up, change
 
     def positive(self) -> NDArray[np.bool_]:

@@ -100,12 +100,12 @@ def paired_correlations(one: AveragedSlices, other: AveragedSlices, minimum_over
 
 def real_slices(stack: Stack, rows: pd.DataFrame, scan: str, settings: SliceSettings) -> AveragedSlices:
     """The slices of a table's scans; `scan`: baseline_row, or follow_up_row."""
-    images, brains = stack.array(settings.contrast), stack.array("brain_mask")
     places = rows[[scan, "slice"]].to_numpy(np.int64)
     parts = []
     for start in range(0, len(places), BLOCK):
         scans, levels = places[start : start + BLOCK].T
-        parts.append(averaged(images[scans, levels], brains[scans, levels], settings.side))
+        images, brains = (stack.read(name, scans, levels) for name in (settings.contrast, "brain_mask"))
+        parts.append(averaged(images, brains, settings.side))
     return _together(parts, settings.side)
 
 
@@ -114,7 +114,7 @@ def synthetic_slices(stack: Stack, shards: Sequence[Shard], settings: SliceSetti
 
     Raises BadInput where a shard's slices are of another size than the stack's, or of another contrast.
     """
-    brains = stack.array("brain_mask")
+    size = stack.grid.shape[1::-1]
     parts = []
     for shard in shards:
         others = sorted(set(shard.manifest["contrast"]) - {settings.contrast})
@@ -123,16 +123,16 @@ def synthetic_slices(stack: Stack, shards: Sequence[Shard], settings: SliceSetti
                 f"shards: expected samples in {settings.contrast}, as privacy.slices.contrast says, got {others[0]}; "
                 "set it to the generator's contrast"
             )
-        if shard.shape("follow_up") != brains.shape[2:]:
+        if shard.shape("follow_up") != size:
             raise BadInput(
-                f"shards: expected slices of the stack's size {brains.shape[2:]}, got {shard.shape('follow_up')}; "
+                f"shards: expected slices of the stack's size {size}, got {shard.shape('follow_up')}; "
                 "draw the samples on this stack"
             )
         rows, levels = shard.manifest[["baseline_row", "slice"]].to_numpy(np.int64).T
         for start in range(0, len(rows), BLOCK):
             part = slice(start, start + BLOCK)
-            images = shard.read("follow_up", part)
-            parts.append(averaged(images, brains[rows[part], levels[part]], settings.side))
+            brains = stack.read("brain_mask", rows[part], levels[part])
+            parts.append(averaged(shard.read("follow_up", part), brains, settings.side))
     return _together(parts, settings.side)
 
 

@@ -84,19 +84,18 @@ def _page_data(
     settings: StudyExportSettings,
 ) -> dict[str, Any]:
     """What the script of the page reads; nothing in it depends on a case's kind but the pixels."""
-    images, brains, changes = (stack.array(name) for name in (settings.contrast, "brain_mask", "change_mask"))
     drawn = samples.set_index(["generator", "baseline_row", "follow_up_row", "slice"])[["shard", "place"]]
     pictures: list[tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]] = []
     inside = []
     for case in cases.to_dict("records"):
         rows, number = (case["baseline_row"], case["follow_up_row"]), case["slice"]
-        brain = np.logical_and(*(brains[row, number] > 0 for row in rows))
-        baseline, follow_up = (images[row, number].astype(np.float32) for row in rows)
+        brain = np.logical_and(*(stack.read("brain_mask", row, number) > 0 for row in rows))
+        baseline, follow_up = (stack.read(settings.contrast, row, number).astype(np.float32) for row in rows)
         if case["kind"] != REAL:
             shard, place = drawn.loc[(case["generator"], *rows, number)]
             follow_up = shards[shard].read("follow_up", int(place))
-        shown = (np.where(brain, image, BACKGROUND) for image in (baseline, follow_up))
-        pictures.append((*shown, changes[rows[1], number] > 0))
+        before, after = (np.where(brain, image, BACKGROUND) for image in (baseline, follow_up))
+        pictures.append((before, after, stack.read("change_mask", rows[1], number) > 0))
         inside.append(brain | pictures[-1][2])
     box = box_of(np.stack(inside), MARGIN_PIXELS)
 

@@ -2,12 +2,12 @@
 
     dataset_description.json
     participants.tsv                                        one row per sample: the manifest
-    sub-000012/anat/sub-000012_FLAIR.nii.gz                 the slice (x, y, 1), [-1, 1], -1 outside the brain
+    sub-000012/anat/sub-000012_FLAIR.nii.gz                 slice (x, y, 1) or volume, [-1, 1], -1 outside the brain
     sub-000012/anat/sub-000012_FLAIR.json                   "synthetic": true, and where it came from
     sub-000012/anat/sub-000012_label-change_mask.nii.gz     and .json: the change that was asked for
 
-A file lies where its baseline's slice lies in the world, RAS+ mm on the grid of the stack. Sidecars use BIDS's words
-where it has them; the others are the manifest's columns.
+A file lies where its baseline, or the slice of it, lies in the world, RAS+ mm on the grid of the stack. Sidecars use
+BIDS's words where it has them; the others are the manifest's columns.
 """
 
 import json
@@ -26,7 +26,7 @@ from msdiff.errors import BadInput
 from msdiff.images import Grid, Volume, save
 from msdiff.sampling.shards import load_shard
 from msdiff.settings import Settings
-from msdiff.stack.reading import Stack
+from msdiff.stack.reading import WHOLE, Stack
 from msdiff.writing import whole_folder
 
 BIDS_VERSION = "1.10.0"
@@ -53,11 +53,11 @@ PLACED = ("mirrored", "rotation_degrees", "scale", "shifts", "surviving_fraction
 UNITS = {
     "intensity": "-1 to 1, normalised on the baseline; -1 outside the brain",
     "change_mm3": "mm3",
-    "slice": "number along z in the stack, from 0",
+    "slice": "number along z in the stack, from 0; -1 for a whole volume",
     "rotation_degrees": "degrees",
     "shifts": "voxels along y and x, one pair for each lesion of the donor, - where it was left out",
 }
-WORDS = "Synthetic follow-up slice from a diffusion model: no scan of any patient."
+WORDS = "Synthetic follow-up {} from a generative model: no scan of any patient."
 
 
 class ExportSettings(Settings):
@@ -120,8 +120,10 @@ def export_samples(
     return len(written)
 
 
-def slice_grid(grid: Grid, number: int) -> Grid:
-    """Where a stack's slice lies: a grid of one voxel along z."""
+def item_grid(grid: Grid, number: int) -> Grid:
+    """Where a stack's slice lies: a grid of one voxel along z; for a whole volume the grid itself."""
+    if number == WHOLE:
+        return grid
     affine = grid.affine.copy()
     affine[:3, 3] = (grid.affine @ [0, 0, number, 1])[:3]
     return Grid((grid.shape[0], grid.shape[1], 1), affine)
@@ -134,17 +136,18 @@ def name_of(row: Mapping[str, Any]) -> str:
 
 def sidecar(row: Mapping[str, Any], sessions: Mapping[int, str], license_text: str) -> dict[str, Any]:
     """What is told beside a sample's image, from its row of the manifest and the session of every scan of the stack."""
-    own = int(row["follow_up_row"]) >= 0
+    own, whole = int(row["follow_up_row"]) >= 0, row["slice"] == WHOLE
+    placed = "as far as it lies in the brain" if whole else "its lesions moved to where they have room"
     return {
         "synthetic": True,
-        "Description": WORDS,
+        "Description": WORDS.format("volume" if whole else "slice"),
         "GeneratedBy": [{"Name": "msdiff", "Version": row["msdiff_version"]}],
         "License": license_text,
         "Units": "arbitrary",
         **{column: row[column] for column in TOLD},
         "baseline_session": sessions[int(row["baseline_row"])],
         "mask_session": sessions[int(row["mask_row"])],
-        "change_mask": "the patient's own" if own else "a donor's, its lesions moved to where they have room",
+        "change_mask": "the patient's own" if own else f"a donor's, {placed}",
         **({} if own else {column: row[column] for column in PLACED}),
         "units": UNITS,
     }
@@ -168,7 +171,7 @@ def _wanted(shards: list[Path], samples: Collection[int] | None, every: int) -> 
 def _samples_of(
     shards: list[Path], wanted: set[int]
 ) -> Iterator[tuple[Mapping[str, Any], NDArray[np.float32], NDArray[np.bool_]]]:
-    """Manifest row, image (y, x) and mask (y, x) of every wanted sample, one at a time."""
+    """Manifest row, image and mask, (y, x) or (z, y, x), of every wanted sample, one at a time."""
     for folder in shards:
         shard = load_shard(folder)
         for place, row in enumerate(shard.manifest.to_dict("records")):
@@ -179,10 +182,11 @@ def _samples_of(
 def _check(stack: Stack, row: Mapping[str, Any], image: NDArray[np.float32]) -> None:
     """Raise BadInput where a sample is not of this stack."""
     subjects = dict(zip(stack.scans["row"], stack.scans["subject"], strict=True))
-    if image.shape != stack.grid.shape[1::-1] or subjects.get(row["baseline_row"]) != row["baseline_subject"]:
+    shape = stack.grid.shape[::-1] if row["slice"] == WHOLE else stack.grid.shape[1::-1]
+    if image.shape != shape or subjects.get(row["baseline_row"]) != row["baseline_subject"]:
         raise BadInput(
             f"{stack.folder}: expected the stack that the samples were drawn from, got one without "
-            f"{row['baseline_subject']} in row {row['baseline_row']} or with other slices than {image.shape}"
+            f"{row['baseline_subject']} in row {row['baseline_row']} or with other items than {image.shape}"
         )
 
 
@@ -195,15 +199,15 @@ def _write(
     license_text: str,
 ) -> None:
     """A sample's image and mask, each with its sidecar."""
-    name, affine = name_of(row), slice_grid(stack.grid, int(row["slice"])).affine
+    name, affine = name_of(row), item_grid(stack.grid, int(row["slice"])).affine
     beside = sidecar(row, dict(zip(stack.scans["row"], stack.scans["session"], strict=True)), license_text)
     anat = folder / name / "anat"
     contrast = str(row["contrast"])
     stem = anat / f"{name}_{SUFFIXES.get(contrast, contrast.upper())}"
-    save(Volume(image.T[:, :, None], affine), stem.with_name(f"{stem.name}.nii.gz"))
+    save(Volume(np.atleast_3d(image.T), affine), stem.with_name(f"{stem.name}.nii.gz"))
     _write_json(beside, stem.with_name(f"{stem.name}.json"))
     stem = anat / f"{name}_label-change_mask"
-    save(Volume(mask.T[:, :, None], affine), stem.with_name(f"{stem.name}.nii.gz"))
+    save(Volume(np.atleast_3d(mask.T), affine), stem.with_name(f"{stem.name}.nii.gz"))
     about_mask = {
         "Description": "Synthetic: 1 where a new lesion was asked for",
         "Type": "Lesion",

@@ -21,17 +21,19 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from msdiff.errors import BadInput
 from msdiff.images import Grid
 from msdiff.lists import read_list
 from msdiff.settings import digest
 
+# The number of a slice that stands for all of its scan.
+WHOLE = -1
 INDEX = ("scans.tsv", "grid.json")
 
 
@@ -49,6 +51,15 @@ class Stack(NamedTuple):
     def array(self, name: str) -> NDArray[np.generic]:
         """The read-only array (scan, z, y, x) of a contrast, a mask or `regions`; BadInput where there is none."""
         return mapped(self.folder, name)
+
+    def read(self, name: str, rows: ArrayLike, slices: ArrayLike = WHOLE) -> NDArray[Any]:
+        """Items of an array, (item, ...) or one of them: of the scans in these rows the slices (y, x) of these numbers.
+
+        Where the number is WHOLE the items are whole volumes (z, y, x). BadInput where there is no such array.
+        """
+        scans, numbers = np.asarray(rows, dtype=np.int64), np.asarray(slices, dtype=np.int64)
+        array = self.array(name)
+        return np.asarray(array[scans] if (numbers == WHOLE).any() else array[scans, numbers])
 
     def sha256(self, *names: str) -> str:
         """Hexadecimal SHA-256 of named arrays, of the list of scans and of the grid."""

@@ -28,7 +28,7 @@ from msdiff.networks.compiled import When
 from msdiff.networks.weights import load_weights_of, sha256
 from msdiff.sampling.shard import Sampling
 from msdiff.sampling.shards import Items
-from msdiff.stack.reading import Stack
+from msdiff.stack.reading import WHOLE, Stack
 from msdiff.synthesis import SAMPLE
 from msdiff.synthesis.long_ms_diff.placement import Placer
 from msdiff.synthesis.long_ms_diff.plan import COLUMNS
@@ -70,13 +70,15 @@ def samples_of(
             f"{others[0]}; set plan.scalars to {trained['scalars']} and plan again"
         )
     follow_ups = load(SAMPLE, description["generator"])(tensors, description, device, compile_when)
-    images, brains, placer = stack.array(trained["contrast"]), stack.array("brain_mask"), Placer(stack)
+    contrast, placer = trained["contrast"], Placer(stack)
+    volumes = _are_volumes(plan, description, weights)
+    shape = stack.grid.shape[::-1] if volumes else stack.grid.shape[1::-1]
 
     def read(rows: pd.DataFrame) -> Batch:
-        slices = list(zip(rows["baseline_row"], rows["slice"], strict=True))
+        baselines = rows["baseline_row"], rows["slice"]
         return Batch(
-            baseline=np.stack([images[row, number] for row, number in slices]).astype(np.float32),
-            brain=np.stack([brains[row, number] for row, number in slices]) > 0,
+            baseline=stack.read(contrast, *baselines).astype(np.float32),
+            brain=stack.read("brain_mask", *baselines) > 0,
             change_mask=np.stack([placer.mask(row) for row in rows.to_dict("records")]),
             scalars=rows[["change_mm3", "change_count", "change_flag"]].to_numpy(np.float64),
             seeds=[int(seed) for seed in rows["seed"]],
@@ -98,12 +100,11 @@ def samples_of(
             "change_mask": batch.change_mask,
         }
 
-    shape = images.shape[2:]
     return Sampling(
         rows=plan.assign(
             generator=description["generator"],
             weights_sha256=sha256(weights),
-            contrast=trained["contrast"],
+            contrast=contrast,
             sampler=settings.sampler.backend,
             steps=settings.steps,
             guidance_weight=settings.guidance_weight,
@@ -114,3 +115,14 @@ def samples_of(
         sample=sample,
         finish=finish,
     )
+
+
+def _are_volumes(plan: pd.DataFrame, description: dict[str, Any], weights: str | Path) -> bool:
+    """Whether the plan's samples are whole volumes; BadInput where they are not what the generator samples."""
+    item = description.get("item", "slice")
+    if ((plan["slice"] == WHOLE) != (item == "volume")).any():
+        raise BadInput(
+            f"{weights}: expected a plan of {item}s, which this generator samples, got one of other items; plan again "
+            f"with --item {item}"
+        )
+    return bool(item == "volume")

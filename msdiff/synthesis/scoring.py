@@ -1,4 +1,4 @@
-"""Generated against real follow-ups of held-out patients: one row per sample, image and region.
+"""Generated against real follow-ups of held-out patients: one row per sample, a slice or a volume, image and region.
 
 The images that are compared with the real follow-up are the generator's, and what any generator must beat or cannot
 beat (column `generator`):
@@ -67,20 +67,20 @@ def score_images(
     """
     intensity = lesion_intensity(stack, contrast)
     rows: list[dict[str, object]] = []
-    images, brains = stack.array(contrast), stack.array("brain_mask")
-    spacing_mm = stack.grid.spacing_mm[:2][::-1]
     for shard in shards:
         if (shard.manifest["follow_up_row"] < 0).any():
             raise BadInput("shards: expected samples with a real follow-up, of purpose held_out, got one without")
-        if shard.shape("follow_up") != images.shape[2:]:
+        shape, volume = shard.shape("follow_up"), stack.grid.shape[::-1]
+        if shape not in (volume, volume[1:]):
             raise BadInput(
-                f"shards: expected slices of the stack's size {images.shape[2:]}, got {shard.shape('follow_up')}"
+                f"shards: expected slices of the stack's size {volume[1:]}, or volumes of {volume}, got {shape}"
             )
+        spacing_mm = stack.grid.spacing_mm[::-1][-len(shape) :]
         for place, row in enumerate(shard.manifest.to_dict("records")):
             generated, mask = shard.read("follow_up", place), shard.read("change_mask", place)
-            baseline = images[row["baseline_row"], row["slice"]].astype(np.float32)
-            real = images[row["follow_up_row"], row["slice"]].astype(np.float32)
-            brain = brains[row["baseline_row"], row["slice"]] > 0
+            baseline = stack.read(contrast, row["baseline_row"], row["slice"]).astype(np.float32)
+            real = stack.read(contrast, row["follow_up_row"], row["slice"]).astype(np.float32)
+            brain = stack.read("brain_mask", row["baseline_row"], row["slice"]) > 0
             blurred = gaussian_filter(baseline, settings.blur_sigma_mm / spacing_mm)
             candidates = {
                 row["generator"]: generated,
@@ -119,7 +119,12 @@ _REGIONS = {"noise_floor": ("outside",)}
 def _detected(
     detector: nn.Module, baseline: NDArray[np.float32], follow_up: NDArray[np.float32], threshold: float
 ) -> NDArray[np.bool_]:
-    """The detector's finding (y, x)."""
-    pair = (torch.from_numpy(np.ascontiguousarray(image))[None, None].float() for image in (baseline, follow_up))
+    """The detector's finding (y, x), or (z, y, x) slice by slice."""
+    found = np.empty(baseline.shape, dtype=np.bool_)
     with torch.no_grad():
-        return np.asarray(torch.sigmoid(detector(*pair))[0, 0].numpy() > threshold)
+        # The views of a volume's slices, or of the one slice.
+        views = (image.reshape(-1, *baseline.shape[-2:]) for image in (baseline, follow_up, found))
+        for one, other, marked in zip(*views, strict=True):
+            pair = (torch.from_numpy(np.ascontiguousarray(image))[None, None].float() for image in (one, other))
+            marked[...] = torch.sigmoid(detector(*pair))[0, 0].numpy() > threshold
+    return found

@@ -54,8 +54,8 @@ def plot_pairs(stack: Stack, contrast: str, shards: Sequence[Shard], nearest: pd
             shard, place = places[row.sample]
             follow_up = shard.read("follow_up", place)
             baseline_row = int(shard.manifest["baseline_row"].iloc[place])
-            baseline = np.asarray(images[baseline_row, row.slice], dtype=np.float32)
-            found = np.asarray(images[row.nearest_row, row.nearest_slice], dtype=np.float32)
+            baseline = stack.read(contrast, baseline_row, row.slice).astype(np.float32)
+            found = stack.read(contrast, row.nearest_row, row.nearest_slice).astype(np.float32)
             for panel, image in zip(axis[[0, 1, 3]], (follow_up, found, baseline), strict=True):
                 show(panel, image, aspect)
             for panel, image in zip(axis[[2, 4]], (follow_up - found, follow_up - baseline), strict=True):

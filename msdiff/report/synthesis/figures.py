@@ -41,18 +41,18 @@ def plot_follow_ups(stack: Stack, contrast: str, shards: Sequence[Shard], n_pati
     names = ["Baseline", "Change asked for", "Real follow-up", "Generated follow-up", "Mask painted"]
     names += [f"Generated {MINUS} baseline", f"Generated {MINUS} real"]
     chosen = samples[:n_patients]
-    images, brains = stack.array(contrast), stack.array("brain_mask")
+    images = stack.array(contrast)
     intensity = lesion_intensity(stack, contrast)
     aspect = aspect_of(stack.grid)
     with mpl.rc_context(STYLE):
         figure, axes = panels(len(chosen), names, aspect, images.shape[-2:])
         for row, (shard, index, manifest) in zip(axes, chosen, strict=True):
             number = int(manifest["slice"])
-            baseline = np.asarray(images[int(manifest["baseline_row"]), number], dtype=np.float32)
-            real = np.asarray(images[int(manifest["follow_up_row"]), number], dtype=np.float32)
+            baseline = stack.read(contrast, manifest["baseline_row"], number).astype(np.float32)
+            real = stack.read(contrast, manifest["follow_up_row"], number).astype(np.float32)
             generated, mask = shard.read("follow_up", index), shard.read("change_mask", index)
             window = window_of(mask)
-            brain = np.asarray(brains[int(manifest["baseline_row"]), number], dtype=bool)
+            brain = stack.read("brain_mask", manifest["baseline_row"], number) > 0
             painted = np.where(mask & brain, intensity, baseline)
             for axis, image in zip(row, (baseline, baseline, real, generated, painted), strict=False):
                 show(axis, image, aspect, window)

@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from msdiff.images import Grid
 from msdiff.settings import Settings
-from msdiff.stack.reading import Stack
+from msdiff.stack.reading import WHOLE, Stack
 from msdiff.synthesis.long_ms_diff.conditions import optional
 
 # FreeSurfer's labels of the white matter of cerebrum and cerebellum, left and right, and of the brainstem.
@@ -59,7 +59,7 @@ AS_IT_IS = Pose(False, 0.0, 1.0)
 
 
 class Placed(NamedTuple):
-    """A placed mask (y, x), the shift (y, x) in voxels of each lesion or None, and the share of voxels that is left."""
+    """A placed mask, the shift (y, x) in voxels of each lesion or None, and the share of voxels that is left."""
 
     mask: NDArray[np.bool_]
     shifts: list[Shift | None]
@@ -90,10 +90,12 @@ class Placer:
         return optional(self.stack, "lesion_mask")
 
     def mask(self, row: Mapping[str, Any]) -> NDArray[np.bool_]:
-        """The change mask (y, x) of a plan's row: a patient's own as it is, a donor's as it was placed."""
-        change = self.changes[row["mask_row"], row["mask_slice"]] > 0
+        """The change mask of a plan's row: a patient's own as it is, a donor's as it was placed (`place`)."""
+        change = self.stack.read("change_mask", row["mask_row"], row["mask_slice"]) > 0
         if row["follow_up_row"] >= 0:
-            return np.asarray(change)
+            return change
+        if row["mask_slice"] == WHOLE:
+            return self._in_brain(change, row["baseline_row"])
         pose = Pose(bool(row["mirrored"]), float(row["rotation_degrees"]), float(row["scale"]))
         lesions = _voxels(posed(change, pose, self.grid))
         placed = np.zeros_like(change)
@@ -111,7 +113,14 @@ class Placer:
         settings: PlacementSettings,
         pose: Pose = AS_IT_IS,
     ) -> Placed:
-        """The donor's lesions, each at the nearest place with room for it in the baseline's slice `number`."""
+        """The donor's lesions, each at the nearest place with room for it in the baseline's slice `number`.
+
+        In a whole volume they stay where they are, and what is outside the baseline's brain is left out.
+        """
+        if number == WHOLE:
+            change = self.stack.read("change_mask", mask_row) > 0
+            inside = self._in_brain(change, baseline_row)
+            return Placed(inside, [], float(inside.sum()) / max(1, int(change.sum())))
         lesions = _voxels(posed(self.changes[mask_row, mask_slice] > 0, pose, self.grid))
         offsets = self.offsets(settings.largest_shift_mm)
         reach = int(np.abs(offsets).max(initial=0))
@@ -132,6 +141,9 @@ class Placer:
         inside = placed[reach : placed.shape[0] - reach, reach : placed.shape[1] - reach]
         whole = sum(len(voxels) for voxels in lesions)
         return Placed(inside, shifts, float(inside.sum()) / max(1, whole))
+
+    def _in_brain(self, change: NDArray[np.bool_], baseline_row: int) -> NDArray[np.bool_]:
+        return change & (self.stack.read("brain_mask", baseline_row) > 0)
 
     def _allowed(self, row: int, number: int, margin_mm: float) -> NDArray[np.bool_]:
         """Where a new lesion may lie: brain, within a margin of white matter in the slice, no lesion yet; (y, x)."""

@@ -7,8 +7,11 @@
                 compared with their real follow-ups
 
 A plan's columns are those of msdiff.synthesis.sampling, `scalars` (scan or slice: what the scalars describe), and what
-drawing needs to place the same mask: `mirrored`, `rotation_degrees`, `scale` and `shifts`, one of `y,x` in voxels for
+sampling needs to place the same mask: `mirrored`, `rotation_degrees`, `scale` and `shifts`, one of `y,x` in voxels for
 each lesion of the donor. `surviving_fraction` is the share of the donor's voxels that found a place.
+
+A sample is a slice, or a whole volume where the generator samples volumes: `slice` and `mask_slice` are -1 there, and a
+donor's lesions stay where they are, as far as they lie in the baseline's brain.
 """
 
 import logging
@@ -24,7 +27,7 @@ from scipy import ndimage
 
 from msdiff.errors import BadInput
 from msdiff.settings import Settings
-from msdiff.stack.reading import Stack
+from msdiff.stack.reading import WHOLE, Stack
 from msdiff.synthesis.long_ms_diff.conditions import Unit, scalars_of, training_slices
 from msdiff.synthesis.long_ms_diff.placement import (
     AS_IT_IS,
@@ -37,6 +40,8 @@ from msdiff.synthesis.long_ms_diff.placement import (
 )
 
 log = logging.getLogger(__name__)
+
+Item = Literal["slice", "volume"]
 
 PURPOSES = ("mass", "held_out")
 COLUMNS = [
@@ -96,12 +101,14 @@ class PlanSettings(Settings):
     held_out: HeldOutSettings
 
 
-def plan_samples(stack: Stack, purpose: str, settings: PlanSettings) -> pd.DataFrame:
-    """The plan of a purpose, one row per sample; see the head of this module.
+def plan_samples(stack: Stack, purpose: str, settings: PlanSettings, item: Item = "slice") -> pd.DataFrame:
+    """The plan of a purpose, one row per sample, which is a slice or a whole volume; see the head of this module.
 
     Raises BadInput where no scan qualifies.
     """
-    rows = {"mass": _mass, "held_out": _held_out}[purpose](stack, settings)
+    if item == "volume":
+        settings = settings.model_copy(update={"scalars": "scan"})
+    rows = {"mass": _mass, "held_out": _held_out}[purpose](stack, settings, item)
     frame = pd.DataFrame(rows)
     frame["sample"] = np.arange(len(frame))
     frame["seed"] = [_seed(settings.seed, purpose, sample) for sample in frame["sample"]]
@@ -111,7 +118,7 @@ def plan_samples(stack: Stack, purpose: str, settings: PlanSettings) -> pd.DataF
     return frame[COLUMNS]
 
 
-def _mass(stack: Stack, settings: PlanSettings) -> list[dict[str, object]]:
+def _mass(stack: Stack, settings: PlanSettings, item: Item) -> list[dict[str, object]]:
     chosen = settings.mass
     slices = training_slices(stack)
     if chosen.donor == "other_patient" and slices["subject"].nunique() < 2:
@@ -119,8 +126,8 @@ def _mass(stack: Stack, settings: PlanSettings) -> list[dict[str, object]]:
             f"{stack.folder}: expected two training patients or more, a mask comes from another than the baseline; got "
             f"{slices['subject'].iloc[0]} alone"
         )
-    donors = slices[slices["change_voxels"] > 0].to_dict("records")
-    baselines = slices.drop_duplicates(["baseline_row", "slice"])
+    donors = _items(slices[slices["change_voxels"] > 0], item).to_dict("records")
+    baselines = _items(slices, item).drop_duplicates(["baseline_row", "slice"])
     records, candidates_of = baselines.to_dict("records"), _candidates(baselines, chosen)
     placer = Placer(stack)
     rows = []
@@ -132,7 +139,7 @@ def _mass(stack: Stack, settings: PlanSettings) -> list[dict[str, object]]:
             if len(candidates) == 0:
                 continue
             baseline = records[candidates[rng.integers(len(candidates))]]
-            pose = choose_pose(chosen.placement, rng)
+            pose = choose_pose(chosen.placement, rng) if item == "slice" else AS_IT_IS
             placed = placer.place(
                 baseline["baseline_row"],
                 baseline["slice"],
@@ -155,6 +162,11 @@ def _mass(stack: Stack, settings: PlanSettings) -> list[dict[str, object]]:
     return rows
 
 
+def _items(slices: pd.DataFrame, item: Item) -> pd.DataFrame:
+    """The slices themselves, or one row per pair of scans for a whole volume."""
+    return slices if item == "slice" else slices.drop_duplicates("pair").assign(slice=WHOLE)
+
+
 def _candidates(baselines: pd.DataFrame, settings: MassSettings) -> Callable[[str, int], NDArray[np.int64]]:
     """From a donor's patient and slice to the places, in the list of baselines, of those that may take its mask."""
     subjects, numbers = baselines["subject"].to_numpy(), baselines["slice"].to_numpy()
@@ -168,7 +180,7 @@ def _candidates(baselines: pd.DataFrame, settings: MassSettings) -> Callable[[st
     return candidates
 
 
-def _held_out(stack: Stack, settings: PlanSettings) -> list[dict[str, object]]:
+def _held_out(stack: Stack, settings: PlanSettings, item: Item) -> list[dict[str, object]]:
     chosen = settings.held_out
     slices = stack.slices[(stack.slices["split"] == chosen.split) & (stack.slices["change_voxels"] > 0)]
     if slices.empty:
@@ -177,7 +189,7 @@ def _held_out(stack: Stack, settings: PlanSettings) -> list[dict[str, object]]:
             "give lesion or change masks in the scan sheet"
         )
     rows = []
-    for pair, group in slices.groupby("pair"):
+    for pair, group in _items(slices, item).groupby("pair"):
         rng = np.random.default_rng([settings.seed, PURPOSES.index("held_out"), int(pair)])
         kept = np.sort(rng.permutation(len(group))[: chosen.slices_per_pair])
         for _, row in group.iloc[kept].iterrows():

@@ -40,11 +40,11 @@ class Previewer:
         self.draw = draw
         self.settings = settings
         self.rows = preview_slices(stack.slices, settings.pairs)
-        images = stack.array(draw.settings.contrast)
-        self.baseline = _read(images, self.rows, "baseline_row")
-        self.real = _read(images, self.rows, "follow_up_row")
-        self.mask = _read(stack.array("change_mask"), self.rows, "follow_up_row") > 0
-        self.brain = _read(stack.array("brain_mask"), self.rows, "baseline_row") > 0
+        contrast = draw.settings.contrast
+        self.baseline = _read(stack, contrast, self.rows, "baseline_row")
+        self.real = _read(stack, contrast, self.rows, "follow_up_row")
+        self.mask = _read(stack, "change_mask", self.rows, "follow_up_row") > 0
+        self.brain = _read(stack, "brain_mask", self.rows, "baseline_row") > 0
         self.scalars = torch.from_numpy(scalars_of(self.rows, draw.settings.scalars))
 
     def __call__(self, folder: Path, step: int) -> dict[str, float]:
@@ -126,7 +126,6 @@ def _difference(image: Slices) -> NDArray[np.uint8]:
     return (np.stack([red, fading, blue], axis=2) * 255).round().astype(np.uint8)
 
 
-def _read(array: NDArray[np.generic], rows: pd.DataFrame, scan: str) -> Slices:
+def _read(stack: Stack, name: str, rows: pd.DataFrame, scan: str) -> Slices:
     """Slices (row, y, x) of an array of the stack."""
-    places = zip(rows[scan], rows["slice"], strict=True)
-    return np.stack([array[row, number] for row, number in places]).astype(np.float32)
+    return stack.read(name, rows[scan], rows["slice"]).astype(np.float32)

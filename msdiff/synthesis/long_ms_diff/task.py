@@ -63,8 +63,7 @@ class LongMSDiff:
     def __init__(self, stack: Stack, settings: LongMSDiffSettings, auxiliary: nn.Module) -> None:
         self.slices = training_slices(stack)
         self.settings = settings
-        self.images = stack.array(settings.contrast)
-        self.masks = stack.array("change_mask")
+        self.stack = stack
         self.pretrained = None if settings.pretrained is None else read_pretrained(settings.pretrained, settings)
         self.statistics = statistics_of(self.slices, settings.scalars)
         if self.pretrained is not None:
@@ -97,16 +96,15 @@ class LongMSDiff:
         rows = self.slices.iloc[indices]
         flips = generator.random(len(indices)) < self.settings.flip
 
-        def read(array: NDArray[Any], scan: str) -> Tensor:
-            images = np.stack([array[row, number] for row, number in zip(rows[scan], rows["slice"], strict=True)])
-            images = images.astype(np.float32)
+        def read(name: str, scan: str) -> Tensor:
+            images = self.stack.read(name, rows[scan], rows["slice"]).astype(np.float32)
             images[flips] = images[flips, :, ::-1]
             return torch.from_numpy(images)[:, None]
 
         return {
-            "baseline": read(self.images, "baseline_row"),
-            "follow_up": read(self.images, "follow_up_row"),
-            "change_mask": read(self.masks, "follow_up_row"),
+            "baseline": read(self.settings.contrast, "baseline_row"),
+            "follow_up": read(self.settings.contrast, "follow_up_row"),
+            "change_mask": read("change_mask", "follow_up_row"),
             "scalars": torch.from_numpy(self.scalars[indices]),
         }
 
@@ -248,7 +246,7 @@ def _try(task: LongMSDiff, device: torch.device, call: Call) -> None:
     """One pass forwards and backwards of a part of a batch, as in training."""
     training = task.settings.training
     rows = math.ceil(training.batch_size / training.parts)
-    z, condition = (torch.zeros(rows, number, *task.images.shape[2:], device=device) for number in (1, CHANNELS))
+    z, condition = (torch.zeros(rows, number, *task.stack.grid.shape[1::-1], device=device) for number in (1, CHANNELS))
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=training.precision == "bf16"):
         output = call(z, torch.zeros(rows, device=device), condition)
     output.float().sum().backward()  # type: ignore[no-untyped-call]

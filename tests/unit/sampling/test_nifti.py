@@ -8,7 +8,7 @@ import pytest
 from msdiff.__main__ import main
 from msdiff.errors import BadInput
 from msdiff.images import Grid
-from msdiff.sampling.nifti import export_samples, slice_grid
+from msdiff.sampling.nifti import export_samples, item_grid
 from msdiff.sampling.shards import save_shard
 from msdiff.stack.reading import Stack
 
@@ -91,7 +91,7 @@ def test_a_voxel_lies_in_the_world_where_the_stacks_voxel_lies(tmp_path, stack, 
 
 
 def test_the_grid_of_a_slice_is_that_of_the_stack_cut():
-    cut = slice_grid(Grid(SHAPE, AFFINE), 4)
+    cut = item_grid(Grid(SHAPE, AFFINE), 4)
     whole = nib.Nifti1Image(np.zeros(SHAPE), AFFINE)
     np.testing.assert_allclose(cut.affine, whole.slicer[:, :, 4:5].affine)
     assert cut.shape == (12, 10, 1)
