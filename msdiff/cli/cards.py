@@ -36,7 +36,7 @@ def read_record(arguments: argparse.Namespace) -> "Record":
 
     from msdiff.forecasting.slabs import load_slabs
     from msdiff.report.cards.record import Record
-    from msdiff.report.sentences import Run
+    from msdiff.report.run import Run
     from msdiff.sampling.shards import load_shard
     from msdiff.stack.reading import load_stack
     from msdiff.tables.layout import read_tables

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write quality.tsv, one row per session, and a picture of each session."""
-    from msdiff.report.scan_pictures import plot_scan, save_scan
+    from msdiff.report.imaging.scan_pictures import plot_scan, save_scan
 
     settings = read(QualitySettings, arguments.settings)
     rows = patient_rows(arguments.patient)

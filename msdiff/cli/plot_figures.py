@@ -1,4 +1,4 @@
-"""Draw the figures of the report: follow-ups, forecasts, preprocessing, detection, image quality, loss curves."""
+"""Plot the figures of the report: follow-ups, forecasts, preprocessing, detection, image quality, loss curves."""
 
 import argparse
 import logging
@@ -34,11 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read what was computed, draw what there is."""
+    """Read what was computed, plot what there is."""
     import pandas as pd
 
     from msdiff.forecasting.slabs import load_slabs
-    from msdiff.report.figures import Sources, plot
+    from msdiff.report.figures import plot
     from msdiff.report.forecasting.reading import read_forecasts
     from msdiff.report.pictures import save_picture, shown_contrast
     from msdiff.sampling.shards import load_shard
@@ -56,17 +56,17 @@ def run(arguments: argparse.Namespace) -> None:
         for purpose, scores in named("--forecasts", "PURPOSE=SCORES", arguments.forecasts)
     }
     log.info("plotting figures of %d shards and %d trainings", len(shards), len(histories))
-    sources = Sources(
-        stack=stack,
-        contrast=arguments.contrast or shown_contrast(stack),
-        shards=shards,
-        histories=histories,
-        tables=read_tables(arguments.tables),
-        previews=sorted(arguments.previews.glob("*.png")) if arguments.previews is not None else [],
-        n_patients=n_patients,
-        slabs=None if arguments.slabs is None else load_slabs(*arguments.slabs),
-        forecasts=forecasts,
-    )
+    sources = {
+        "stack": stack,
+        "contrast": arguments.contrast or shown_contrast(stack),
+        "held_out": shards,
+        "histories": histories,
+        "previews": sorted(arguments.previews.glob("*.png")) if arguments.previews is not None else [],
+        "n_patients": n_patients,
+        **{f"table/{name}": table for name, table in read_tables(arguments.tables).items()},
+        **({} if arguments.slabs is None else {"slabs": load_slabs(*arguments.slabs)}),
+        **{f"forecasts/{purpose}": found for purpose, found in forecasts.items()},
+    }
     with whole_folder(arguments.out) as folder:
         for name, picture in plot(sources):
             save_picture(picture, folder / f"{name}.png")

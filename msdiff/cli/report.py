@@ -14,7 +14,7 @@ from msdiff.errors import BadInput
 if TYPE_CHECKING:
     import pandas as pd
 
-    from msdiff.report.scans import ScanParts
+    from msdiff.report.imaging.scans import ScanParts
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,10 @@ def run(arguments: argparse.Namespace) -> None:
     folder, readers = arguments.out.parent, arguments.reader_pages
     beside = Beside(
         tables={name: os.path.relpath(arguments.tables / f"{name}.csv", folder) for name in tables},
-        reader_pages={
-            f"page for readers, {page.parent.parent.name}": os.path.relpath(page, folder) for page in readers
+        pages={
+            "reader_study": {
+                f"page for readers, {page.parent.parent.name}": os.path.relpath(page, folder) for page in readers
+            }
         },
         cards={card_title(path): os.path.relpath(path, folder) for path in arguments.cards},
     )
@@ -96,7 +98,7 @@ def card_title(path: Path) -> str:
 def read_scans(arguments: argparse.Namespace, table: "pd.DataFrame", shown: int) -> "ScanParts":
     """The scans of the table of quality control, with their pictures, and those that the sheet excludes."""
     from msdiff.lists import read_results
-    from msdiff.report.scans import scan_parts
+    from msdiff.report.imaging.scans import scan_parts
 
     if arguments.pictures is None or arguments.sheet is None:
         raise BadInput("quality.csv: expected --pictures and --sheet beside it, got only one or none; give both")

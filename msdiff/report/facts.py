@@ -3,53 +3,28 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
-
-from msdiff.report.forecasting.sentences import forecast_cohort
+from msdiff.report.parts import Part
 from msdiff.report.provenance import find
-from msdiff.report.scans import ScanParts
-from msdiff.report.sentences.data import (
-    about_excluded_scans,
-    about_flagged_scans,
-    patients_of,
-    patients_with_pairs,
-)
-from msdiff.report.sentences.phrases import Run, count
+from msdiff.report.run import Run
+from msdiff.report.systems import PARTS
 
 # Settings that say what was counted, wherever they stand in the config.
 CONVENTIONS = ("connectivity", "matcher", "min_overlap", "threshold", "unit", "mode", "confidence_level")
 VERSIONS = ("torch", "monai", "antspyx", "nibabel", "numpy", "scipy", "pandas", "scikit-image", "snakemake")
 
 
-def facts(run: Run, provenance: Mapping[str, Any], scans: ScanParts | None) -> list[tuple[str, str]]:
+def facts(run: Run, provenance: Mapping[str, Any], parts: Sequence[Part] = PARTS) -> list[tuple[str, str]]:
     """The run in a few lines: name and value."""
     git = provenance["git"]
     code = f"msdiff {provenance['msdiff']}"
     if git is not None:
         code += f", commit {git['commit'][:10]}" + (" with uncommitted changes" if git["dirty"] else "")
-    found = []
-    patients = patients_with_pairs(run)
-    if patients is not None:
-        found.append(("Cohort", f"{run.setting('study')}: {count(patients, 'patient')} with a follow-up"))
-    cohort = forecast_cohort(run)
-    forecast = None if cohort is None else patients_of(run, cohort)
-    if cohort != run.setting("study") and forecast is not None:
-        found.append(("Cohort of forecasts", f"{cohort}: {count(forecast, 'patient')} with a follow-up"))
-    if run.splits:
-        found.append(("Patients", ", ".join(f"{n} {split}" for split, n in run.splits.items())))
-    if scans is not None:
-        found.append(("Flagged scans", about_flagged_scans(scans)))
-        found.append(("Excluded scans", about_excluded_scans(scans)))
+    found = [fact for part in parts if part.ran(run) for fact in part.facts(run).items()]
     if provenance["seeds"]:
         found.append(("Seeds", ", ".join(f"{path} {text(value)}" for path, value in provenance["seeds"].items())))
     found += [("Code", f"{code}; config SHA-256 {provenance['config_sha256'][:12]}"), ("Date", provenance["date_utc"])]
     # On a cluster the trainings ran elsewhere.
     found.append(("Machine of this record", f"{provenance['device']}; {provenance['platform']}"))
-    compute = run.ours("compute")
-    if len(compute):
-        hours, gpu_hours = compute["wall_hours"].sum(), compute["gpu_hours"].sum(skipna=False)
-        gpu = "GPU hours not recorded" if pd.isna(gpu_hours) else f"{gpu_hours:.3g} GPU hours"
-        found.append(("Hours", f"{hours:.3g} summed over {count(compute['jobs'].sum(), 'job')}, {gpu}"))
     versions = provenance["packages"]
     named = [f"{name} {versions[name]}" for name in VERSIONS if name in versions]
     found.append(("Versions", ", ".join([f"Python {provenance['python']}", *named])))

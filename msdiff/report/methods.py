@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from msdiff.report.sentences.phrases import Run, listed, percent
+from msdiff.report.phrases import listed, percent
+from msdiff.report.run import Run
 from msdiff.report.words import write
 
 PLACE = re.compile(r"\{([\w.]+)(?::(\w+))?\}")

@@ -1,7 +1,7 @@
 """The report: one page of HTML that holds its styles, tables and figures, and opens from disk without a network."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,26 +11,22 @@ from markupsafe import Markup
 from PIL import Image
 
 from msdiff.report.facts import conventions, facts, leaves
+from msdiff.report.imaging.scan_pictures import LEGEND
+from msdiff.report.imaging.scans import ScanPart, ScanParts
 from msdiff.report.methods import methods
 from msdiff.report.page_tables import Row, beside_papers, render_caption, shared_keys, table_rows
-from msdiff.report.scan_pictures import LEGEND
-from msdiff.report.scans import ScanPart, ScanParts
-from msdiff.report.sections import (
-    FIGURE_SENTENCES,
-    FURTHER,
-    LISTS,
-    NOTES,
-    READERS_SECTION,
-    SCANS_SECTION,
-    SECTIONS,
-    Section,
-)
-from msdiff.report.sentences import Run, say, summary, warning
+from msdiff.report.parts import Figure, Part
+from msdiff.report.run import Run
+from msdiff.report.summary import summary, warning
+from msdiff.report.systems import PARTS, say
 from msdiff.report.words import write
 from msdiff.tables.registry import declared
 
 HERE = Path(__file__).parent
 NOTHING: Mapping[str, str] = {}
+NO_PAGES: Mapping[str, Mapping[str, str]] = {}
+# The section of what no part lists.
+FURTHER = "Further results"
 
 
 class Grid(NamedTuple):
@@ -87,10 +83,10 @@ class SectionPart(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """Files beside the page, relative to it: tables by name, pages for readers and cards by their title."""
+    """Files beside the page, relative to it: tables by name, pages of each part and cards by their title."""
 
     tables: Mapping[str, str] = NOTHING
-    reader_pages: Mapping[str, str] = NOTHING
+    pages: Mapping[str, Mapping[str, str]] = NO_PAGES
     cards: Mapping[str, str] = NOTHING
 
 
@@ -101,26 +97,26 @@ def report_page(
     splits: Mapping[str, int],
     scans: ScanParts | None = None,
     beside: Beside = Beside(),  # noqa: B008
+    parts: Sequence[Part] = PARTS,
 ) -> str:
     """The page, as HTML.
 
     `tables` and `figures` (PNG files with a title and a caption in them) by name, `provenance` as
     msdiff.report.provenance writes it, `splits` the patients per split (empty where they are not known), `scans` the
-    scans for quality control, `beside` the files to link.
+    scans for quality control, `beside` the files to link, `parts` what the report is made of.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     config = provenance["config"]
-    run = Run(tables, config, splits)
-    sections = section_parts(run, figures, scans, beside)
+    run = Run(tables, config, splits, scans)
     return environment.get_template("page.html.j2").render(
         title="msdiff: results of this run",
-        warning=warning(run),
-        summary=summary(run),
-        facts=facts(run, provenance, scans),
-        sections=sections,
+        warning=warning(run, parts),
+        summary=summary(run, parts),
+        facts=facts(run, provenance, parts),
+        sections=sections(run, figures, beside, parts),
         methods=methods(run),
         conventions=conventions(config),
         cards=[Link(href, text) for text, href in beside.cards.items()],
@@ -136,49 +132,53 @@ def read_figures(folder: str | Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(Path(folder).glob("*.png"))}
 
 
-def section_parts(
-    run: Run, figures: Mapping[str, str | Path], scans: ScanParts | None, beside: Beside
+def sections(
+    run: Run, figures: Mapping[str, str | Path], beside: Beside, parts: Sequence[Part] = PARTS
 ) -> list[SectionPart]:
     """The sections that have something to show, numbered, with tables and figures numbered through the page."""
-    listed = {name for section in SECTIONS for name in (*section.tables, *section.lists)}
-    drawn = {name for section in SECTIONS for name in section.figures}
-    further = Section(
-        FURTHER,
-        tuple(name for name in run.tables if name not in listed),
-        tuple(name for name in figures if kind_of(name) not in drawn),
+    listed = {name for part in parts for name in (*part.tables, *part.lists)}
+    plotted = {kind for part in parts for kind in part.figures}
+    further = Part(
+        folder=Path(),
+        title=FURTHER,
+        ran=lambda _: True,
+        tables={name: lambda _: "" for name in run.tables if name not in listed},
+        figures={name: Figure("") for name in figures if kind_of(name) not in plotted},
     )
-    parts: list[SectionPart] = []
+    made: list[SectionPart] = []
     n_tables = n_figures = 0
-    for section in (*SECTIONS, further):
-        tables = [name for name in section.tables if name in run.tables]
-        pictures = [name for kind in section.figures for name in figures if kind in (name, kind_of(name))]
+    for part in (*parts, further):
+        tables = [name for name in part.tables if name in run.tables]
+        pictures = {
+            name: figure for kind, figure in part.figures.items() for name in figures if kind in (name, kind_of(name))
+        }
         links = [
-            Link(beside.tables[name], f"{name}.csv: {title_of(name)}")
-            for name in section.lists
-            if name in beside.tables
+            Link(beside.tables[name], f"{name}.csv: {title_of(name)}") for name in part.lists if name in beside.tables
         ]
-        if section.title == READERS_SECTION:
-            links += [Link(href, text) for text, href in beside.reader_pages.items()]
-        own_scans = scans.scans if scans is not None and section.title == SCANS_SECTION else []
-        if not (tables or pictures or links or own_scans):
+        links += [Link(href, text) for text, href in beside.pages.get(part.name, NOTHING).items()]
+        scans = list(part.scans(run))
+        if not (tables or pictures or links or scans):
             continue
-        parts.append(
+        made.append(
             SectionPart(
-                number=len(parts) + 1,
-                title=section.title,
-                anchor=section.title.lower().replace(" ", "-"),
-                note=NOTES[section.title] if section.title in NOTES and not tables else "",
-                tables=[table_part(name, n_tables + i + 1, run, beside) for i, name in enumerate(tables)],
-                figures=[figure_part(name, n_figures + i + 1, figures[name]) for i, name in enumerate(pictures)],
+                number=len(made) + 1,
+                title=part.title,
+                anchor=part.title.lower().replace(" ", "-"),
+                note="" if tables else part.note,
+                tables=[table_part(name, n_tables + i + 1, run, beside, parts) for i, name in enumerate(tables)],
+                figures=[
+                    figure_part(name, n_figures + i + 1, figures[name], figure.sentence)
+                    for i, (name, figure) in enumerate(pictures.items())
+                ],
                 links=links,
-                scans=own_scans,
+                scans=scans,
             )
         )
         n_tables, n_figures = n_tables + len(tables), n_figures + len(pictures)
-    return parts
+    return made
 
 
-def table_part(name: str, number: int, run: Run, beside: Beside) -> TablePart:
+def table_part(name: str, number: int, run: Run, beside: Beside, parts: Sequence[Part]) -> TablePart:
     """A table with what stands around it."""
     table = run.tables[name]
     sources = beside_papers(table)
@@ -196,7 +196,7 @@ def table_part(name: str, number: int, run: Run, beside: Beside) -> TablePart:
         whole=whole if len(whole.heads) > len(main.heads) or len(whole.rows) > len(main.rows) else None,
         same=", ".join([*of_run, *(f"{write(key)} {write(value)}" for key, value in shared_keys(table).items())]),
         caption=render_caption(name, run.config),
-        sentence=say(name, run),
+        sentence=say(name, run, parts),
         link=beside.tables.get(name, ""),
     )
 
@@ -212,15 +212,16 @@ def kind_of(name: str) -> str:
     return name.partition("/")[0]
 
 
-def figure_part(name: str, number: int, path: str | Path) -> FigurePart:
-    """A figure with the words that its file carries."""
+def figure_part(name: str, number: int, path: str | Path, sentence: str) -> FigurePart:
+    """A figure with the words that its file carries, and what it may be taken for."""
     with Image.open(path) as image:
         text = image.info
     title, caption = text.get("Title", write(name)), text.get("Description", "")
     data = base64.b64encode(Path(path).read_bytes()).decode()
-    return FigurePart(name, number, title, caption, data, FIGURE_SENTENCES.get(kind_of(name), ""))
+    return FigurePart(name, number, title, caption, data, sentence)
 
 
-def shown_tables(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+def shown_tables(tables: Mapping[str, pd.DataFrame], parts: Sequence[Part] = PARTS) -> dict[str, pd.DataFrame]:
     """The tables without the lists, which are too long for a page."""
-    return {name: table for name, table in tables.items() if name not in LISTS}
+    lists = {name for part in parts for name in part.lists}
+    return {name: table for name, table in tables.items() if name not in lists}

@@ -4,9 +4,9 @@ from msdiff.report.cards.model_card import NO_USE, USE
 from msdiff.report.cards.record import Item, Part, Record, code, markdown, seeds
 from msdiff.report.forecasting import card as forecaster
 from msdiff.report.methods import methods
-from msdiff.report.sentences import say
-from msdiff.report.sentences.phrases import count, listed, number
-from msdiff.report.sentences.summary import SPLITS, simulated
+from msdiff.report.phrases import count, listed, number
+from msdiff.report.run import SPLITS, simulated
+from msdiff.report.systems import say
 from msdiff.report.words import write
 
 OPENING = (

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from msdiff.report.cards.record import Item, Part, Record, Weights, code, grid, markdown, seeds
+from msdiff.report.compute.sentences import duration
 from msdiff.report.forecasting import card as forecaster
 from msdiff.report.methods import methods
-from msdiff.report.sentences import say
-from msdiff.report.sentences.data import duration, patients_with_pairs
-from msdiff.report.sentences.phrases import count, listed, number
-from msdiff.report.sentences.summary import SPLITS, simulated, warning
+from msdiff.report.phrases import count, listed, number
+from msdiff.report.run import SPLITS, patients_with_pairs, simulated
+from msdiff.report.summary import warning
+from msdiff.report.systems import say
 from msdiff.report.words import write
 
 OPENING = (

@@ -9,7 +9,8 @@ import pandas as pd
 
 from msdiff.forecasting.slabs import Slabs
 from msdiff.report.facts import text
-from msdiff.report.sentences.phrases import Run, estimate, number
+from msdiff.report.phrases import estimate, number
+from msdiff.report.run import Run
 from msdiff.report.words import write
 
 UNANSWERED = "*Not in the run's record: to be answered by who releases it.*"

@@ -5,18 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from msdiff.report.sentences.phrases import (
-    Run,
-    capital,
-    count,
-    estimate,
-    limits,
-    listed,
-    number,
-    overlap,
-    percent,
-    rests_on,
-)
+from msdiff.report.phrases import capital, count, estimate, limits, listed, number, overlap, percent, rests_on, spelled
+from msdiff.report.run import Run
 from msdiff.report.words import write
 
 REAL_ONLY, SYNTHETIC_ONLY = "1:0", "0:1"
@@ -186,3 +176,49 @@ def size_in_words(size: str) -> str:
 def _range(row: pd.Series) -> str:
     low, high = limits(row, "lesion_recall")
     return "" if np.isnan([low, high]).any() else f" [{percent(low)}, {percent(high)}]"
+
+
+def about_detectors(run: Run) -> Iterator[str]:
+    """What was trained on the follow-ups, and tested on whom."""
+    ours = run.ours("augmentation")
+    if len(ours):
+        networks = [write(str(name)) for name in ours["architecture"].unique()]
+        ratios, seeds = list(dict.fromkeys(ours["real_synthetic"])), int(ours["seeds"].max())
+        were, often = "was" if len(networks) == 1 else "were", "once" if seeds == 1 else f"{seeds} times"
+        yield (
+            f"{capital(spelled(len(networks), 'detector'))} of new lesions ({listed(networks)}) {were} trained on real "
+            f"and synthetic slices at {listed(ratios)}, {often} each, and tested on the real scans of "
+            f"{count(ours['n'].max(), 'test patient')}."
+        )
+
+
+def about_detection(run: Run) -> Iterator[str]:
+    """The main numbers: real slices alone, and the best mix."""
+    ours = run.ours("augmentation")
+    if ours.empty:
+        return
+    for (generator, architecture), rows in ours.groupby(["generator", "architecture"]):
+        group = rows.dropna(subset=["lesion_f1"]).set_index("real_synthetic")
+        best = best_mix(group, "lesion_f1")
+        if REAL_ONLY not in group.index or best is None:
+            continue
+        real = group.loc[REAL_ONLY]
+        name = detector(run, str(generator), str(architecture))
+        if best["lesion_f1"] > real["lesion_f1"]:
+            yield (
+                f"{name}: lesion F1 {estimate(real, 'lesion_f1')} with real slices alone, at best "
+                f"{estimate(best, 'lesion_f1')} in a mix with synthetic ones ({best.name})"
+                f"{verdict(run, real, best, 'lesion_f1')}."
+            )
+        else:
+            yield (
+                f"{name}: lesion F1 {estimate(real, 'lesion_f1')} with real slices alone, and no more in a mix with "
+                f"synthetic ones (at best {estimate(best, 'lesion_f1')})."
+            )
+
+
+def about_limits(run: Run) -> Iterator[str]:
+    """What one training each does not show."""
+    ours = run.ours("augmentation")
+    if len(ours) and ours["seeds"].max() == 1:
+        yield "Each detector was trained once, so that differences between ratios may be differences between trainings."

@@ -8,9 +8,9 @@ from msdiff.forecasting.slabs import Slabs
 from msdiff.report.cards.record import Item, Record, Weights, grid
 from msdiff.report.forecasting.sentences import forecast_cohort
 from msdiff.report.methods import methods
-from msdiff.report.sentences import say
-from msdiff.report.sentences.phrases import capital, count, listed, number
-from msdiff.report.sentences.summary import SPLITS, simulated
+from msdiff.report.phrases import capital, count, listed, number
+from msdiff.report.run import SPLITS, simulated
+from msdiff.report.systems import say
 from msdiff.report.words import write
 
 USE = (

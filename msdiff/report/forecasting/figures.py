@@ -20,6 +20,7 @@ from msdiff.forecasting.slabs import Slabs
 from msdiff.reader_study.pictures import box_of
 from msdiff.report.colours import SKY, VERMILION
 from msdiff.report.forecasting.reading import Forecasts, drawn_masks, lesion_counts, own_arm, shown_patients
+from msdiff.report.phrases import count, number, percent
 from msdiff.report.pictures import (
     MINUS,
     ORIENTATION,
@@ -32,7 +33,6 @@ from msdiff.report.pictures import (
     panels,
     show,
 )
-from msdiff.report.sentences.phrases import count, number, percent
 from msdiff.report.words import write
 
 Mask = NDArray[np.bool_]

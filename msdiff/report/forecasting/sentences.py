@@ -5,17 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from msdiff.report.sentences.phrases import (
-    FEW_PATIENTS,
-    Run,
-    capital,
-    count,
-    estimate,
-    limits,
-    listed,
-    number,
-    percent,
-)
+from msdiff.report.phrases import FEW_PATIENTS, capital, count, estimate, limits, listed, number, percent
+from msdiff.report.run import Run, patients_of, simulated
 from msdiff.report.words import write
 
 FORECAST, CHANCE, AVERAGE, ALL = "net2", "monte_carlo", "average", "all"
@@ -255,3 +246,50 @@ def _rests_on(rows: pd.DataFrame) -> str:
     n = int(rows["n"].max())
     few = ", too few for any conclusion" if n < FEW_PATIENTS else ""
     return capital(f"all this rests on {count(n, 'test patient')}{few}.")
+
+
+def about_forecasters(run: Run) -> Iterator[str]:
+    """On whom forecasts were learned, and how many were drawn of whom."""
+    cohort, tested, draws = forecast_cohort(run), _tested_patients(run), run.setting("forecasting.draws")
+    if cohort is None or tested is None or draws is None:
+        return
+    patients = patients_of(run, cohort)
+    of_whom = "" if patients is None else f" ({count(patients, 'patient')})"
+    kind = "simulated cohort" if simulated(run, cohort) else "cohort"
+    yield (
+        f"A forecaster of new lesions was trained on the {kind} {cohort}{of_whom} and drew "
+        f"{count(draws['test']['draws'], 'forecast')} for each of {count(tested, 'test patient')}."
+    )
+
+
+def _tested_patients(run: Run) -> int | None:
+    """Test patients of the forecasts, all arms together; None without forecasts."""
+    ours = run.ours("activity_prediction")
+    return int(ours["n"].max()) if len(ours) else None
+
+
+def about_forecasts(run: Run) -> Iterator[str]:
+    """The main numbers, and how they change with the treatment."""
+    yield from about_activity(run)
+    yield from about_trend(run)
+
+
+def about_limits(run: Run) -> Iterator[str]:
+    """What forecasts under another treatment do not show."""
+    if len(run.ours("counterfactuals")):
+        yield "What a patient would have had under another treatment is not known, so no forecast of it is checked."
+
+
+def tested(run: Run) -> dict[str, int]:
+    """Test patients of the forecasts."""
+    patients = _tested_patients(run)
+    return {} if patients is None else {"forecast test": patients}
+
+
+def forecast_facts(run: Run) -> dict[str, str]:
+    """The cohort of the forecasts, where it is not the study's."""
+    cohort = forecast_cohort(run)
+    patients = None if cohort is None else patients_of(run, cohort)
+    if cohort == run.setting("study") or patients is None:
+        return {}
+    return {"Cohort of forecasts": f"{cohort}: {count(patients, 'patient')} with a follow-up"}

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from msdiff.privacy.thresholds import level_weights
+from msdiff.report.phrases import count
 from msdiff.report.pictures import (
     COLOURS,
     DIFFERENCE_LIMIT,
@@ -23,7 +24,6 @@ from msdiff.report.pictures import (
     show,
     show_difference,
 )
-from msdiff.report.sentences.phrases import count
 from msdiff.report.words import write
 from msdiff.sampling.shards import Shard
 from msdiff.stack.reading import Stack

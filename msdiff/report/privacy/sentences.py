@@ -1,9 +1,12 @@
 """Sentences on privacy: whether follow-ups repeat training patients, and whether held-out ones fed the generator."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
-from msdiff.report.sentences.phrases import Run, capital, count, estimate, number, percent, rests_on, spelled
+from msdiff.report.phrases import capital, count, estimate, listed, number, percent, rests_on, spelled
+from msdiff.report.run import Run
 from msdiff.report.words import write
 
 
@@ -67,3 +70,16 @@ def about_leakage(ours: pd.DataFrame) -> str:
         f"{capital(spelled(leaked, 'held-out patient'))} gave the generator a scan, a baseline or a mask: "
         "no number here that rests on held-out patients holds."
     )
+
+
+def about_likeness(run: Run) -> Iterator[str]:
+    """The shares beyond the limit by each measure, and the check for leakage."""
+    ours = run.ours("privacy")
+    if ours.empty:
+        return
+    shares = [f"{percent(row['flagged_share'])} by {write(str(row['measure']))}" for _, row in ours.iterrows()]
+    yield (
+        f"Of the new follow-ups {listed(shares)} are beyond the limit of likeness to other patients' training scans, "
+        f"which {percent(expected_share(run))} of real held-out slices exceed."
+    )
+    yield about_leakage(ours)

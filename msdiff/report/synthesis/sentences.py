@@ -5,17 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from msdiff.report.sentences.phrases import (
-    FEW_PATIENTS,
-    Run,
-    capital,
-    estimate,
-    limits,
-    listed,
-    number,
-    overlap,
-    rests_on,
-)
+from msdiff.report.phrases import FEW_PATIENTS, capital, count, estimate, limits, listed, number, overlap, rests_on
+from msdiff.report.run import Run
 from msdiff.report.words import write
 from msdiff.tables.image_quality import BASELINES, NOISE_FLOOR, REAL, REFERENCES
 
@@ -171,3 +162,42 @@ def about_adherence_without(run: Run) -> str:
 def _differences(columns: pd.DataFrame | pd.Series) -> list[str]:
     names = columns.columns if isinstance(columns, pd.DataFrame) else columns.index
     return [name for name in names if name.endswith("_difference")]
+
+
+def generators_of(run: Run) -> list[str]:
+    """The generators of a run: by their weights, else by its tables, else by its config."""
+    tables = [run.ours(name) for name in ("image_quality", "augmentation", "privacy")]
+    named = [name for ours in tables if len(ours) for name in generators(ours)]
+    configured = [str(name) for name in run.setting("synthesis.generators") or []]
+    return list(dict.fromkeys(run.generators or named or configured))
+
+
+def about_generators(run: Run) -> Iterator[str]:
+    """How many follow-ups came out."""
+    names = [write(name) for name in generators_of(run)]
+    follow_ups = run.setting("synthesis.plan.mass.count")
+    if names and follow_ups:
+        each = " each" if len(names) > 1 else ""
+        were = "was" if len(names) == 1 else "were"
+        yield (
+            f"{listed(names)} {were} trained on the training patients and drew "
+            f"{count(follow_ups, 'new follow-up')}{each} of them."
+        )
+
+
+def about_images(run: Run) -> Iterator[str]:
+    """The main numbers of the images, and what the ablation says of adherence."""
+    ours = run.ours("image_quality")
+    if len(ours):
+        for name in generators(ours):
+            lesion = row_of(ours, name, "lesion")
+            if lesion is None:
+                continue
+            if contrast := about_contrast(lesion):
+                yield f"Lesions drawn by {write(name)} have {contrast}."
+            if not np.isnan(lesion["mae"]):
+                yield f"Inside the change the mean absolute error is {about_lesion_error(ours, lesion)}."
+            if adherence := about_adherence(ours, lesion):
+                yield f"An independent detector finds the mask asked for with a Dice of {adherence}."
+    if without := about_adherence_without(run):
+        yield without

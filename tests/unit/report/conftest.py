@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from indexed import open_stack, write_lists
 
-from msdiff.report.sentences import Run
+from msdiff.report.run import Run
 from msdiff.sampling.shards import save_shard
 from msdiff.tables import published
 from msdiff.tables.augmentation import COLUMNS as AUGMENTATION

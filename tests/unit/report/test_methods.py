@@ -5,7 +5,7 @@ import pytest
 
 from msdiff.config_files import merged_config
 from msdiff.report.methods import PLACE, TEXT, fill, methods
-from msdiff.report.sentences import Run
+from msdiff.report.run import Run
 
 CONFIG = merged_config(size="paper")
 

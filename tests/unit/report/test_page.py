@@ -16,15 +16,17 @@ from msdiff.cli import report as command
 from msdiff.config_files import merged_config
 from msdiff.errors import BadInput
 from msdiff.preprocess.quality import MEASURES
-from msdiff.report.chart_figures import plot_histories, plot_image_quality
+from msdiff.report.compute.figures import plot_histories
 from msdiff.report.detection.figures import plot_augmentation
 from msdiff.report.forecasting.charts import plot_activity
+from msdiff.report.imaging.figures import plot_preprocessing
+from msdiff.report.imaging.scans import ScanPart, ScanParts
 from msdiff.report.page import Beside, report_page
 from msdiff.report.page_tables import render_caption, shared_keys, table_rows
 from msdiff.report.pictures import save_picture
 from msdiff.report.provenance import record
-from msdiff.report.scans import ScanPart, ScanParts
-from msdiff.report.synthesis.figures import plot_follow_ups, plot_preprocessing
+from msdiff.report.synthesis.charts import plot_image_quality
+from msdiff.report.synthesis.figures import plot_follow_ups
 from msdiff.report.words import write
 from msdiff.tables.layout import assemble, read_tables, write_table
 
@@ -138,7 +140,7 @@ def test_without_a_paper_the_source_is_told_once(tables, html):
 def test_links_lead_to_the_files_beside_the_page(tables, pictures):
     beside = Beside(
         {name: f"tables/{name}.csv" for name in [*tables, "lesions"]},
-        {"page for readers": "reader_study/phantom/reader/reader_study.html"},
+        {"reader_study": {"page for readers": "reader_study/phantom/reader/reader_study.html"}},
         {"model card": "model_card.md", "datasheet": "datasheet.md"},
     )
     page = report_page(tables, pictures, record(CONFIG), {}, beside=beside)
@@ -379,8 +381,9 @@ def test_the_papers_forecasts_stand_under_ours():
 def test_patients_of_two_cohorts_are_not_added_up(tables, pictures):
     cohort = tables["cohort"]
     other = cohort[cohort["source"] == "msdiff"].assign(cohort="trials", n=30)
-    config = {**CONFIG, "forecasting": {"cohorts": {"phantom": "trials"}}}
-    html = report_page({**tables, "cohort": pd.concat([cohort, other])}, pictures, record(config), {})
+    config = {**CONFIG, "forecasting": merged_config(size="paper")["forecasting"]}
+    both = {"cohort": pd.concat([cohort, other]), "activity_prediction": forecast_tables.activity()}
+    html = report_page({**tables, **both}, pictures, record(config), {})
     assert "phantom: 18 patients with a follow-up" in html
     assert "trials: 30 patients with a follow-up" in html
     assert "In phantom 18 patients have" in html

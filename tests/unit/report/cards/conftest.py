@@ -4,7 +4,7 @@ import pytest
 from msdiff.config_files import merged_config
 from msdiff.report.cards.record import Record, Weights
 from msdiff.report.provenance import record
-from msdiff.report.sentences import Run
+from msdiff.report.run import Run
 
 CONFIG = merged_config(size="paper")
 

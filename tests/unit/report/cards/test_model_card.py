@@ -8,7 +8,7 @@ from indexed import open_slabs
 
 from msdiff.report.cards.model_card import model_card
 from msdiff.report.cards.record import UNANSWERED, Weights
-from msdiff.report.sentences.phrases import estimate
+from msdiff.report.phrases import estimate
 
 # The parts of MI-CLAIM-GEN, after what a model card begins with.
 HEADINGS = [

@@ -1,0 +1,14 @@
+"""The reader study as a part of the report."""
+
+from pathlib import Path
+
+from msdiff.report.parts import Part
+from msdiff.report.reader_study.sentences import about_reader_study
+
+PART = Part(
+    folder=Path(__file__).parent,
+    title="Reader study",
+    ran=lambda run: run.setting("reader_study") is not None,
+    tables={"reader_study": about_reader_study},
+    note="No reader's answers are among this run's tables; the page for readers is ready.",
+)
