@@ -73,10 +73,20 @@ def fault(values: Any, schema: Schema) -> str | None:
     for path, key in _keys(values, ()):
         if not isinstance(key, str):
             return f"{_dotted(path)}: expected text as a key, got {_shown(key)}; put it in quotes"
+        first, *others = key.split(".")
+        if others and first in _at(schema, path).get("properties", {}):
+            steps = [*map(str, path), first, *others]
+            nested = ": {".join(steps[1:]) + ": VALUE" + "}" * (len(steps) - 2)
+            form = f"--config '{steps[0]}={{{nested}}}', or so in a file"
+            return f"{_dotted(path)}: unknown key {key!r}; keys are nested: {form}"
     error = max(Draft202012Validator(schema).iter_errors(values), key=relevance, default=None)
     if error is None:
         return None
     error = _deepest(error)
+    if error.validator == "required" and error.schema.get("additionalProperties") is True:
+        *above, key = error.absolute_path
+        (needed,) = error.validator_value
+        return f"{_dotted(above)}: {_unknown(_at(schema, above), key)} One of your own has the key {needed!r}"
     return f"{_dotted(error.absolute_path)}: {_told(error)}"
 
 
@@ -135,6 +145,13 @@ def _below(schema: Schema, key: str) -> Schema:
     return found or next(patterns, rest if isinstance(rest, dict) else {})
 
 
+def _at(schema: Schema, path: Iterable[Any]) -> Schema:
+    """The schema of the mapping at a path."""
+    for step in path:
+        schema = _below(schema, str(step))
+    return schema
+
+
 def _keys(values: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
     """Every key of nested values, with the path to its mapping."""
     if isinstance(values, dict):
@@ -163,7 +180,8 @@ def _told(error: ValidationError) -> str:
     schema, got, limit = error.schema, error.instance, error.validator_value
     match error.validator:
         case "additionalProperties":
-            return _unknown(schema, got, error.absolute_path)
+            known, patterns = schema.get("properties", {}), "|".join(schema.get("patternProperties", ["(?!)"]))
+            return _unknown(schema, next(key for key in got if key not in known and not re.search(patterns, key)))
         case "required":
             return f"missing key {next(key for key in limit if key not in got)!r}"
         case "enum" | "const" | "type" | "anyOf" | "pattern":
@@ -175,33 +193,26 @@ def _told(error: ValidationError) -> str:
             return f"{error.message}"
 
 
-def _unknown(schema: Schema, got: dict[str, Any], path: Iterable[Any]) -> str:
-    """Which key is unknown, and which was meant."""
+def _unknown(schema: Schema, key: str) -> str:
+    """That a schema knows no such key, and which was meant."""
     known = list(schema.get("properties", {}))
-    patterns = list(schema.get("patternProperties", {}))
-    key = next(key for key in got if key not in known and not any(re.search(pattern, key) for pattern in patterns))
-    if "." in key:
-        steps = [*map(str, path), *key.split(".")]
-        nested = ": {".join(steps[1:]) + ": VALUE" + "}" * (len(steps) - 2)
-        return f"unknown key {key!r}; keys are nested: --config '{steps[0]}={{{nested}}}', or so in a file"
     close = difflib.get_close_matches(key, known, 1)
-    return f"unknown key {key!r}; " + (f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}")
+    return f"unknown key {key!r}; " + (f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}.")
 
 
 def _expected(schema: Schema, got: Any) -> str:
-    names = [name for option in [schema, *schema.get("anyOf", [])] for name in option.get("enum", [])]
-    others = [_kind(option) for option in schema.get("anyOf", []) if "enum" not in option]
+    options = [schema, *schema.get("anyOf", [])]
+    names = [name for option in options for name in option.get("enum", [option["const"]] if "const" in option else [])]
+    others = [_kind(option) for option in options if not {"enum", "const", "anyOf"} & set(option)]
     if names:
         return one_of([name if isinstance(name, str) else _shown(name) for name in names] + others, got)
-    return f"expected {' or '.join(others or [_kind(schema)])}, got {_shown(got)}"
+    return f"expected {' or '.join(others)}, got {_shown(got)}"
 
 
 def _kind(schema: Schema) -> str:
     """In words, what values a schema takes."""
     if "description" in schema:
         return str(schema["description"])
-    if "const" in schema:
-        return _shown(schema["const"])
     if "pattern" in schema:
         return f"text like {schema['pattern']}"
     types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]

@@ -1,10 +1,11 @@
 """Settings of the forecasts, section `forecasting` of config.yaml (Favero et al. 2025, arXiv 2508.07006)."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from msdiff.diffusion.objective import ObjectiveSettings
+from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.forecasting.judging import CalibrationSettings, MonteCarloSettings, RegionalSettings
 from msdiff.forecasting.slabs import NET2, SlabSettings
 from msdiff.metrics.regional import ReadoutSettings
@@ -116,11 +117,11 @@ class ForecastingSettings(Settings):
     cohorts: dict[str, str | None]
     arms: Names
     slabs: SlabSettings
-    network: dict[str, Any]
+    network: Choice
     prior: PriorSettings
     control: ControlSettings
     models: dict[str, ModelSettings]
-    sampler: dict[str, Any]
+    sampler: SamplerSettings
     sample_batch: PositiveInt
     seed: NonNegativeInt
     voxel_threshold: Probability

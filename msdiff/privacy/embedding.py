@@ -58,15 +58,20 @@ class VariantSettings(Settings):
     power: NonNegativeFloat
 
 
-class EmbeddingSettings(Settings):
-    """Section `privacy.embedding`, with the slices of `privacy.slices`; temperature of the softmax over cosines."""
+class EncoderSettings(Settings):
+    """Section `privacy.embedding`; temperature of the softmax over cosines."""
 
     seed: NonNegativeInt
-    slices: SliceSettings
     network: SliceEncoderSettings
     temperature: PositiveFloat
     variants: VariantSettings
     training: TrainingSettings
+
+
+class EmbeddingSettings(EncoderSettings):
+    """What the command `train-embedding` takes: with the slices of `privacy.slices`."""
+
+    slices: SliceSettings
 
 
 class CopyTask:

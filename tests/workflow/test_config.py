@@ -10,8 +10,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from msdiff.cli.config_schema import text
+from msdiff.config import Config
 from msdiff.config_files import SIZES, laid_over, merged_config, read_yaml
 from msdiff.errors import BadSettings
+from msdiff.settings import check
 
 ROOT = Path(__file__).parent.parent.parent
 SCHEMA = ROOT / "workflow/schemas/config.schema.json"
@@ -45,14 +47,16 @@ def test_schema_is_that_of_the_typed_settings():
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_config_follows_its_schema_at_every_size(validator, size):
+def test_config_follows_its_schema_and_the_typed_settings_at_every_size(validator, size):
     config = merged_config(size=size)
     validator.validate(config)
+    assert check(Config, config).cohort["phantom"].split.train > 0
     assert config["size"] == size
 
 
 def test_every_size_has_its_file():
     assert sorted(path.stem for path in (ROOT / "workflow/config/sizes").glob("*.yaml")) == sorted(SIZES)
+    assert json.loads(SCHEMA.read_text())["properties"]["size"]["enum"] == list(SIZES)
 
 
 def test_the_page_of_a_user_is_short():
@@ -175,6 +179,7 @@ def test_numbers_can_be_set_on_the_command_line(dry_run, demo_jobs):
     [
         ("size=smal", "config: size: expected one of demo, small, paper, got 'smal'; did you mean 'small'?"),
         ("detection={seeds: [x]}", "config: detection.seeds.0: expected a whole number, got 'x'"),
+        ("synthesis={generators: [long_ms_dif]}", "config: synthesis.generators: expected one of long_ms_diff, got"),
         ("cohort={a b: {sheet: null}}", "config: cohort: expected a name of letters, digits, - and _, got 'a b'"),
     ],
 )
@@ -186,6 +191,7 @@ def test_a_wrong_value_of_the_command_line_is_told_in_one_line(dry_run, option, 
 def test_overlays_follow_the_schema_too(validator, overlay):
     config = laid_over(paper_scale(), read_yaml(overlay))
     validator.validate(config)
+    check(Config, config)
     assert config["study"] in config["cohort"]
 
 
@@ -227,6 +233,44 @@ def test_a_variant_of_the_ablation_is_part_of_a_generators_section(validator, ch
     config = paper_scale()
     config["synthesis"]["ablation"]["variants"]["own"] = changes
     assert validator.is_valid(config) == valid
+
+
+@pytest.mark.parametrize(
+    ("section", "valid"),
+    [
+        ({"module": "laboratory.generator", "steps": 5, "network": {"width": 8}}, True),
+        # Its name alone says nothing of where it is.
+        ({"steps": 5}, False),
+        ({"module": "laboratory/generator.py"}, False),
+        (None, False),
+    ],
+)
+def test_a_generator_from_elsewhere_has_a_section_with_its_module(validator, section, valid):
+    config = paper_scale()
+    config["synthesis"] |= {"generators": ["long_ms_diff", "own"], "own": section}
+    assert validator.is_valid(config) == valid
+
+
+@pytest.mark.parametrize(
+    ("path", "changes", "message"),
+    [
+        # The file holds all backends; each is checked, not the chosen one alone.
+        (("preprocess", "registration"), {"plain": {"tolerance_mm": "much"}}, "registration"),
+        (("synthesis", "long_ms_diff", "objective", "weight"), {"backend": "min_srn"}, "expected one of unit, min_snr"),
+        (("preprocess", "bias"), {"unheard_of": {}}, "unheard_of"),
+        (("synthesis", "long_ms_diff", "network"), {"norm_groups": 7}, "norm_groups 7 must divide"),
+        (("parcellation",), {"patients_per_job": 0}, "patients_per_job"),
+        (("forecasting", "models"), {"pre_treatment": {"sessions": ["w048"]}}, "expected the first of slabs.sessions"),
+    ],
+)
+def test_the_typed_settings_refuse_what_the_stages_refuse(path, changes, message):
+    config = paper_scale()
+    inner = config
+    for key in path:
+        inner = inner[key]
+    inner |= changes
+    with pytest.raises(BadSettings, match=message):
+        check(Config, config)
 
 
 def test_paper_scale_is_the_papers():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snakemake.cli import get_profile_dir
 
-from msdiff.config_check import coerced, fault, texts_of
+from msdiff.config_check import coerced, fault, one_of, texts_of
 from msdiff.config_files import merged_config, read_yaml
 from msdiff.errors import BadSettings
 
@@ -69,3 +69,12 @@ try:
 except BadSettings as error:
     stop(f"config: {error}")
 check(config, "config", "config")
+# A generator's section names one of ours, or the module of one from elsewhere.
+KNOWN_GENERATORS = [
+    name
+    for name, section in config["synthesis"].items()
+    if isinstance(section, dict) and {"generator", "module"} & section.keys()
+]
+for generator in config["synthesis"]["generators"]:
+    if generator not in KNOWN_GENERATORS:
+        stop(f"config: synthesis.generators: {one_of(KNOWN_GENERATORS, generator)}")
