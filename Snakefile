@@ -11,7 +11,7 @@ min_version("9.0")
 show_events(workflow)
 
 
-report: "workflow/report/workflow.rst"
+report: "msdiff/report/captions/workflow.rst"
 
 
 # Built from envs/msdiff.def; used with `--sdm apptainer` only.

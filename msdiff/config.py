@@ -102,7 +102,15 @@ class Preprocess(Settings):
             }
         ),
     ]
-    bias: Annotated[Choice, OneOf({"ants": ants.BiasOptions, "none": bias.NoOptions})]
+    bias: Annotated[
+        Choice,
+        OneOf(
+            {
+                "ants": ants.BiasOptions,
+                "none": bias.NoOptions,
+            }
+        ),
+    ]
     skull_stripping: Annotated[
         Choice,
         OneOf(

@@ -29,6 +29,8 @@ MASS_SAMPLES = 15000
 SLICES_PER_PAIR = 16
 ARMS = 6
 # Rules that train a generator, and those with the networks of the forecasts.
+# What a rule writes whose estimate is that of all tables.
+TABLES = "results/tables/"
 GENERATING = ("train_generator", "train_ablation")
 FORECASTING = ("train_prior", "train_control", "sample_forecasts")
 
@@ -136,7 +138,8 @@ def estimate(job: PlannedJob, scale: Scale) -> Estimate:
     # The generator ablation/complete/seed-0 goes by the line of `ablation`.
     named = [part for value in job.wildcards.values() for part in value.split("/")]
     variants = {kind.get("backend"), kind.get("architecture"), kind.get("generator"), *named, ""}
-    line = next((line for line in table() if line["rule"] == job.rule and line["variant"] in variants), None)
+    rule = "table" if any(path.startswith(TABLES) for path in job.outputs) else job.rule
+    line = next((line for line in table() if line["rule"] == rule and line["variant"] in variants), None)
     if line is None:
         return Estimate(limit_hours(job), 0.0, "no estimate: its time limit")
     network = "forecasts" if job.rule in FORECASTING else job.wildcards.get("generator", "")

@@ -11,7 +11,10 @@ from msdiff import backends
 from msdiff.images import Volume
 from msdiff.settings import Choice, Settings, check
 
-BACKENDS = {"ants": "msdiff.preprocess.ants:correct_bias", "none": "msdiff.preprocess.bias:keep"}
+BACKENDS = {
+    "ants": "msdiff.preprocess.ants:correct_bias",
+    "none": "msdiff.preprocess.bias:keep",
+}
 
 
 class NoOptions(Settings):

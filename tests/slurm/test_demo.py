@@ -5,9 +5,10 @@ from collections import Counter
 
 import pytest
 
+from msdiff.tables import registry
+
 pytestmark = pytest.mark.slurm
-TABLES = ["augmentation", "image_quality", "ablation", "privacy", "cohort", "quality", "compute"]
-TABLES += ["regional_accuracy", "activity_prediction", "lesion_count", "counterfactuals", "calibration"]
+TABLES = [name for name in registry.names() if name != "reader_study"]
 # What each asks for; every other job goes to a node without GPUs.
 GPUS = {"train_auxiliary": 1, "train_generator": 4, "train_ablation": 1, "sample_images": 1, "train_detector": 1}
 GPUS |= {"train_prior": 4, "train_control": 4, "sample_forecasts": 1}

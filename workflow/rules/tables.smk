@@ -68,7 +68,7 @@ for name, made_from in EVERY_TABLE.items():
             output:
                 table=report(
                     f"results/tables/{name}.csv",
-                    caption=f"../report/{name}.rst",
+                    caption=f"../../msdiff/report/captions/{name}.rst",
                     category="tables",
                 ),
             log:
@@ -95,7 +95,7 @@ for name, made_from in EVERY_TABLE.items():
             output:
                 table=report(
                     f"results/tables/{name}.csv",
-                    caption=f"../report/{name}.rst",
+                    caption=f"../../msdiff/report/captions/{name}.rst",
                     category="tables",
                 ),
             log:

@@ -178,6 +178,11 @@ def test_the_config_given_to_provenance_fills_what_no_command_tells(job):
     assert scale.widths == {"g": 32}
 
 
+def test_every_table_goes_by_one_line(job):
+    planned = job("some_table", outputs=("results/tables/some_table.csv",))
+    assert estimate(planned, scale_of([planned])).source.startswith("stated: a minute")
+
+
 def test_an_unknown_rule_counts_with_its_time_limit(job):
     planned = job("train_something", resources={"runtime": "90"})
     found = estimate(planned, scale_of([planned]))

@@ -4,14 +4,12 @@ import json
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
-from pathlib import Path
 
 import forecast_tables
 import pandas as pd
 import pytest
 from indexed import stack_files
 
-import msdiff
 from msdiff.cli import report as command
 from msdiff.config_files import merged_config
 from msdiff.errors import BadInput
@@ -37,7 +35,6 @@ CONFIG = {
     "detection": {"seeds": [0], "scoring": {"min_lesion_volume_mm3": 9.0, "matcher": "overlap"}},
     "tables": {"confidence_level": 0.95, "bootstrap_resamples": 500, "bootstrap_seed": 7},
 }
-CHECKOUT = Path(msdiff.__file__).parents[1]
 
 
 class Page(HTMLParser):
@@ -243,7 +240,6 @@ def test_captions_are_filled_with_the_settings(name):
     assert "A row is" in caption
     assert "{{" not in caption
     assert ("95 % percentile" in caption) == (name != "compute")
-    assert (CHECKOUT / "workflow" / "report" / f"{name}.rst").read_text().startswith("A row is")
 
 
 @pytest.fixture
