@@ -117,7 +117,7 @@ def report_page(
         summary=summary(run, parts),
         facts=facts(run, provenance, parts),
         sections=sections(run, figures, beside, parts),
-        methods=methods(run),
+        methods=methods(run, parts),
         conventions=conventions(config),
         cards=[Link(href, text) for text, href in beside.cards.items()],
         legend=LEGEND,

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from msdiff.report.imaging.scans import ScanPart
 from msdiff.report.run import Run
+from msdiff.report.templates import paragraphs
 
 # Sentences on a run, one after the other.
 Sentences = Callable[[Run], Iterable[str]]
@@ -80,6 +81,7 @@ class Part(NamedTuple):
     tested      by kind of patient: how many patients its numbers rest on
     facts       facts about the run by name
     scans       scans whose pictures its section shows
+    methods     paragraphs of the methods; without, those of the template methods.j2 in its folder, where it has one
     """
 
     folder: Path
@@ -95,8 +97,16 @@ class Part(NamedTuple):
     tested: Callable[[Run], Mapping[str, int]] = nothing
     facts: Callable[[Run], Mapping[str, str]] = nothing
     scans: Callable[[Run], Sequence[ScanPart]] = no_scans
+    methods: Callable[[Run], list[tuple[str, str]]] | None = None
 
     @property
     def name(self) -> str:
         """The name of its folder."""
         return self.folder.name
+
+    def methods_of(self, run: Run) -> list[tuple[str, str]]:
+        """Title and text of its paragraphs of the methods, with the settings of a run."""
+        if self.methods is not None:
+            return self.methods(run)
+        template = self.folder / "methods.j2"
+        return paragraphs(template, run.config) if template.is_file() else []

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from msdiff.report.parts import Part
 from msdiff.report.reader_study.sentences import about_reader_study
+from msdiff.report.synthesis.sentences import generators_of
 
 PART = Part(
     folder=Path(__file__).parent,
     title="Reader study",
-    ran=lambda run: run.setting("reader_study") is not None,
+    ran=lambda run: bool(generators_of(run)),
     tables={"reader_study": about_reader_study},
     note="No reader's answers are among this run's tables; the page for readers is ready.",
 )

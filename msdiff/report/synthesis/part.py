@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from msdiff.report.parts import Figure, Part
+from msdiff.report.synthesis.generators import methods
 from msdiff.report.synthesis.sentences import (
     about_ablation,
     about_generators,
@@ -33,6 +34,7 @@ PART = Part(
             ("table/ablation",),
         ),
     },
+    methods=methods,
     opening=about_generators,
     summary={"Generated follow-ups": about_images},
     tested=lambda run: run.fewest("image_quality", "held-out"),

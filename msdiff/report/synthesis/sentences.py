@@ -165,11 +165,10 @@ def _differences(columns: pd.DataFrame | pd.Series) -> list[str]:
 
 
 def generators_of(run: Run) -> list[str]:
-    """The generators of a run: by their weights, else by its tables, else by its config."""
+    """The generators of a run: by their weights, else by its tables."""
     tables = [run.ours(name) for name in ("image_quality", "augmentation", "privacy")]
     named = [name for ours in tables if len(ours) for name in generators(ours)]
-    configured = [str(name) for name in run.setting("synthesis.generators") or []]
-    return list(dict.fromkeys(run.generators or named or configured))
+    return list(dict.fromkeys(run.generators or named))
 
 
 def about_generators(run: Run) -> Iterator[str]:

@@ -1,41 +1,90 @@
 import re
+from pathlib import Path
 
 import forecast_tables
+import pandas as pd
 import pytest
 
+import msdiff.report
 from msdiff.config_files import merged_config
-from msdiff.report.methods import PLACE, TEXT, fill, methods
+from msdiff.report.methods import methods
 from msdiff.report.run import Run
+from msdiff.report.templates import fill
 
 CONFIG = merged_config(size="paper")
+TEMPLATES = sorted(
+    path for name in ("methods.j2", "ablation.j2") for path in Path(msdiff.report.__file__).parent.rglob(name)
+)
+
+
+@pytest.fixture
+def every_table(tables, ablation, privacy):
+    return {**tables, "ablation": ablation, "privacy": privacy, "activity_prediction": forecast_tables.activity()}
 
 
 def test_every_setting_that_is_named_is_in_the_config():
-    sentences = [line for line in TEXT.read_text(encoding="utf-8").splitlines() if PLACE.search(line)]
-    assert len(sentences) > 10
-    for sentence in sentences:
-        assert fill(sentence, Run({}, CONFIG, {}), "long_ms_diff"), sentence
+    """Each generator's template, in a folder of its name, knows its own section as `settings`."""
+    n_sentences = 0
+    for path in TEMPLATES:
+        values = {**CONFIG, "name": "it", "settings": CONFIG["synthesis"].get(path.parent.name)}
+        for sentence in path.read_text(encoding="utf-8").splitlines():
+            if "{{" in sentence:
+                assert fill(sentence, values), (path, sentence)
+                n_sentences += 1
+    assert n_sentences > 10
 
 
-def test_settings_stand_in_the_sentences():
-    parts = dict(methods(Run({"activity_prediction": forecast_tables.activity()}, CONFIG, {})))
+def test_settings_stand_in_the_sentences(every_table):
+    parts = dict(methods(Run(every_table, CONFIG, {})))
     training = CONFIG["synthesis"]["long_ms_diff"]["training"]
+    assert "Long-MS-Diff is a diffusion model of single axial slices (FLAIR)" in parts["Generator"]
     assert f"{training['steps']} steps of {training['batch_size']} slices" in parts["Generator"]
+    assert f"sampled in {CONFIG['synthesis']['sampler']['steps']} steps of" in parts["Generator"]
     assert f"{CONFIG['synthesis']['plan']['mass']['count']} follow-ups" in parts["Follow-ups"]
     assert "with 3 seeds on mixes" in parts["Detection"]
     steps = CONFIG["forecasting"]["control"]["training"]["steps"]
     assert f"in {steps} steps of 16 patients, as many active as inactive ones" in parts["Forecasts"]
     assert "bootstraps over patients at 95 %" in parts["Statistics"]
-    assert not re.search(r"[{}]|GENERATOR|None", " ".join(parts.values()))
+    assert "A small network was trained" in parts["Ablation"]
+    assert not re.search(r"[{}]|settings|None", " ".join(parts.values()))
 
 
 @pytest.mark.parametrize("key", ["tables", "detection"])
-def test_what_a_run_lacks_is_left_out(key):
+def test_what_a_run_lacks_is_left_out(every_table, key):
     config = {name: section for name, section in CONFIG.items() if name != key}
-    titles = [title for title, _ in methods(Run({}, config, {}))]
+    titles = [title for title, _ in methods(Run(every_table, config, {}))]
     assert ("Statistics" in titles) == (key != "tables")
     assert ("Detection" in titles) == (key != "detection")
 
 
-def test_a_run_without_forecasts_tells_no_method_of_them():
-    assert "Forecasts" not in dict(methods(Run({}, CONFIG, {})))
+def test_a_system_that_did_not_run_has_no_methods():
+    assert [title for title, _ in methods(Run({}, CONFIG, {}))] == ["Preprocessing", "Statistics"]
+    forecasts = dict(methods(Run({"activity_prediction": forecast_tables.activity()}, CONFIG, {})))
+    assert list(forecasts) == ["Preprocessing", "Forecasts", "Statistics"]
+
+
+def renamed(table, name):
+    return table[table["source"] == "msdiff"].replace("long_ms_diff", name)
+
+
+def test_another_generator_is_not_described_as_long_ms_diff(tables):
+    foreign = {name: renamed(table, "diffuse_net") for name, table in tables.items()}
+    parts = dict(methods(Run(foreign, CONFIG, {})))
+    assert parts["Generator"] == "diffuse net is a generator that brought no description of itself."
+    assert "Ablation" not in parts
+    assert not re.search(r"Long-MS-Diff|single axial slices|auxiliary|DPM-Solver", " ".join(parts.values()))
+
+
+def test_each_of_several_generators_has_its_own_words(tables):
+    both = {name: pd.concat([table, renamed(table, "diffuse_net")]) for name, table in tables.items()}
+    about = dict(methods(Run(both, CONFIG, {})))["Generator"]
+    assert "Long-MS-Diff is a diffusion model of single axial slices" in about
+    assert "diffuse net is a generator that brought no description of itself." in about
+    assert about.count("The training took") == 1
+
+
+@pytest.mark.parametrize("value", [None, {}])
+def test_a_sentence_with_a_value_that_is_missing_is_left_out(value):
+    assert fill("It took {{ training.steps }} steps.", {"training": value}) == ""
+    assert fill("It took {{ training.steps | listed }} steps.", {"training": {"steps": value or None}}) == ""
+    assert fill("It took {{ training.steps }} steps.", {"training": {"steps": 0.5}}) == "It took 0.5 steps."

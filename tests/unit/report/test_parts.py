@@ -29,6 +29,7 @@ def toy(tmp_path, monkeypatch):
     monkeypatch.setattr(import_module("msdiff.report.pictures"), "plot_toy", plot_toy, raising=False)
     folder = tmp_path / "toy"
     folder.mkdir()
+    (folder / "methods.j2").write_text("Guess\nA coin was tossed at {{ tables.confidence_level | percent }}.\n")
     return Part(
         folder=folder,
         title="Guesses",
@@ -64,6 +65,7 @@ def test_a_part_brings_all_that_the_page_says_of_it(toy, tmp_path):
         "A guess is no proof.",
         "3 guessing patients",
         "<dt>Guesser</dt><dd>a coin</dd>",
+        "<strong>Guess.</strong> A coin was tossed at 95 %.",
     ):
         assert text in html, text
     assert "Further results" not in html
@@ -73,6 +75,7 @@ def test_a_part_brings_all_that_the_page_says_of_it(toy, tmp_path):
 def test_a_part_that_is_left_out_or_did_not_run_leaves_nothing(toy, tmp_path, listed):
     html = page_of([*PARTS, toy] if listed else PARTS, {}, tmp_path)
     assert "uess" not in html
+    assert "coin" not in html
 
 
 def test_every_folder_of_the_report_with_a_part_is_listed():
