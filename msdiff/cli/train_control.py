@@ -1,13 +1,10 @@
 """Train the ControlNet of a model of forecasts on a trained prior; the same command resumes it."""
 
 import argparse
-import logging
 from pathlib import Path
 
 from msdiff.cli.stacks import add_slabs
-from msdiff.cli.trained import add_compile_argument, add_training_arguments, write_trained
-
-log = logging.getLogger(__name__)
+from msdiff.cli.trained import Training, add_compile_argument, add_training_arguments, run_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,29 +19,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, or continue from the newest checkpoint, in one process or several."""
-    from msdiff.forecasting.options import TrainControlSettings
-    from msdiff.processes import in_processes
-    from msdiff.settings import read
-
-    in_processes(_train, arguments, read(TrainControlSettings, arguments.settings).control.training.parts)
+    run_training(_training, arguments)
 
 
-def _train(arguments: argparse.Namespace) -> None:
+def _training(arguments: argparse.Namespace) -> Training:
     from msdiff.forecasting.control import train_control
     from msdiff.forecasting.options import TrainControlSettings
     from msdiff.forecasting.slabs import load_slabs
     from msdiff.settings import read
-    from msdiff.training import processor
 
-    log.info("training %s on %s, prior %s", arguments.model, arguments.slabs[0], arguments.prior)
-    trained = train_control(
-        load_slabs(*arguments.slabs),
-        read(TrainControlSettings, arguments.settings),
-        arguments.model,
-        arguments.prior,
-        arguments.checkpoints,
-        arguments.minutes,
-        processor(arguments.threads),
-        arguments.compile,
+    settings = read(TrainControlSettings, arguments.settings)
+    return Training(
+        f"{arguments.model} on {arguments.slabs[0]}, prior {arguments.prior}",
+        settings.control.training.parts,
+        lambda device: train_control(
+            load_slabs(*arguments.slabs),
+            settings,
+            arguments.model,
+            arguments.prior,
+            arguments.checkpoints,
+            arguments.minutes,
+            device,
+            arguments.compile,
+        ),
     )
-    write_trained(arguments, trained.tensors, trained.description, trained.history)

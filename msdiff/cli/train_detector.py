@@ -1,13 +1,10 @@
 """Train a detector of new lesions on a list of real and synthetic slices; the same command resumes it."""
 
 import argparse
-import logging
 from pathlib import Path
 
 from msdiff.cli.stacks import add_stack
-from msdiff.cli.trained import add_training_arguments, write_trained
-
-log = logging.getLogger(__name__)
+from msdiff.cli.trained import Training, add_training_arguments, run_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,29 +18,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, or continue from the newest checkpoint, in one process or several."""
-    from msdiff.detection.detectors import DetectorSettings
-    from msdiff.processes import in_processes
-    from msdiff.settings import read
-
-    in_processes(_train, arguments, read(DetectorSettings, arguments.settings).training.parts)
+    run_training(_training, arguments)
 
 
-def _train(arguments: argparse.Namespace) -> None:
+def _training(arguments: argparse.Namespace) -> Training:
     from msdiff.detection.detectors import DetectorSettings, train_detector
     from msdiff.detection.mixes import load_mix
     from msdiff.settings import read
     from msdiff.stack.reading import load_stack
-    from msdiff.training import processor
 
     settings = read(DetectorSettings, arguments.settings)
-    log.info("training %s on %s of %s", settings.architecture, arguments.slices, arguments.stack[0])
-    trained, description = train_detector(
-        load_stack(*arguments.stack),
-        load_mix(arguments.slices),
-        settings,
-        seed=arguments.seed,
-        checkpoints=arguments.checkpoints,
-        minutes=arguments.minutes,
-        device=processor(arguments.threads),
+    return Training(
+        f"{settings.architecture} on {arguments.slices} of {arguments.stack[0]}",
+        settings.training.parts,
+        lambda device: train_detector(
+            load_stack(*arguments.stack),
+            load_mix(arguments.slices),
+            settings,
+            seed=arguments.seed,
+            checkpoints=arguments.checkpoints,
+            minutes=arguments.minutes,
+            device=device,
+        ),
     )
-    write_trained(arguments, trained.tensors, description, trained.history)

@@ -1,12 +1,9 @@
 """Train the embedding in which copies of a slice lie near it; the same command resumes it."""
 
 import argparse
-import logging
 
 from msdiff.cli.stacks import add_stack
-from msdiff.cli.trained import add_training_arguments, write_trained
-
-log = logging.getLogger(__name__)
+from msdiff.cli.trained import Training, add_training_arguments, run_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,19 +14,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Train, or continue from the newest checkpoint; in one process, for a batch is compared with itself."""
+    """Train, or continue from the newest checkpoint, in one process: a batch is compared with itself."""
+    run_training(_training, arguments)
+
+
+def _training(arguments: argparse.Namespace) -> Training:
     from msdiff.privacy.embedding import EmbeddingSettings, train_embedding
     from msdiff.settings import read
     from msdiff.stack.reading import load_stack
-    from msdiff.training import processor
 
     settings = read(EmbeddingSettings, arguments.settings)
-    log.info("training an embedding on the follow-ups of %s", arguments.stack[0])
-    trained, description = train_embedding(
-        load_stack(*arguments.stack),
-        settings,
-        checkpoints=arguments.checkpoints,
-        minutes=arguments.minutes,
-        device=processor(arguments.threads),
+    return Training(
+        f"an embedding on the follow-ups of {arguments.stack[0]}",
+        None,
+        lambda device: train_embedding(
+            load_stack(*arguments.stack),
+            settings,
+            checkpoints=arguments.checkpoints,
+            minutes=arguments.minutes,
+            device=device,
+        ),
     )
-    write_trained(arguments, trained.tensors, description, trained.history)

@@ -2,15 +2,11 @@
 
 import argparse
 import json
-import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
 from msdiff.cli.stacks import add_stack
-from msdiff.cli.trained import add_compile_argument, add_training_arguments, write_trained
-
-log = logging.getLogger(__name__)
+from msdiff.cli.trained import Training, add_compile_argument, add_training_arguments, run_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,42 +21,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, or continue from the newest checkpoint, in one process or several."""
-    from msdiff.processes import in_processes
+    run_training(_training, arguments)
+
+
+def _training(arguments: argparse.Namespace) -> Training:
+    from msdiff.backends import load
     from msdiff.settings import check
+    from msdiff.stack.reading import load_stack
+    from msdiff.synthesis import TRAIN
     from msdiff.training import TrainingSettings
 
     settings = _settings(arguments.settings)
+    generator = settings["generator"]
     # A generator that trains in its own way has no such section, and no parts to share.
     alone = "training" not in settings
-    parts = 1 if alone else check(TrainingSettings, settings["training"], f"{settings['generator']}.training").parts
-    in_processes(_train, arguments, parts)
-
-
-def _train(arguments: argparse.Namespace) -> None:
-    from msdiff import processes
-    from msdiff.backends import load
-    from msdiff.stack.reading import load_stack
-    from msdiff.synthesis import TRAIN
-    from msdiff.training import processor
-    from msdiff.writing import whole_folder
-
-    settings = _settings(arguments.settings)
-    generator = settings["generator"]
-    log.info("training %s on %s, auxiliary %s", generator, arguments.stack[0], arguments.auxiliary)
-    trained = load(TRAIN, generator)(
-        load_stack(*arguments.stack),
-        settings,
-        arguments.auxiliary,
-        arguments.checkpoints,
-        arguments.minutes,
-        processor(arguments.threads),
-        arguments.compile,
+    parts = 1 if alone else check(TrainingSettings, settings["training"], f"{generator}.training").parts
+    return Training(
+        f"{generator} on {arguments.stack[0]}, auxiliary {arguments.auxiliary}",
+        parts,
+        lambda device: load(TRAIN, generator)(
+            load_stack(*arguments.stack),
+            settings,
+            arguments.auxiliary,
+            arguments.checkpoints,
+            arguments.minutes,
+            device,
+            arguments.compile,
+        ),
     )
-    if arguments.previews is not None and processes.rank() == 0:
-        with whole_folder(arguments.previews) as temporary:
-            for picture in sorted(trained.previews.glob("*.png")) if trained.previews else ():
-                shutil.copy(picture, temporary)
-    write_trained(arguments, trained.tensors, trained.description, trained.history)
 
 
 def _settings(text: str) -> dict[str, Any]:

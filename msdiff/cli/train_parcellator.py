@@ -2,7 +2,7 @@
 
 import argparse
 
-from msdiff.cli.trained import add_training_arguments, write_trained
+from msdiff.cli.trained import Training, add_training_arguments, run_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,22 +13,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, or continue from the newest checkpoint, in one process or several."""
-    from msdiff.parcellation.learning import ParcellatorSettings
-    from msdiff.processes import in_processes
-    from msdiff.settings import read
-
-    in_processes(_train, arguments, read(ParcellatorSettings, arguments.settings).training.parts)
+    run_training(_training, arguments)
 
 
-def _train(arguments: argparse.Namespace) -> None:
+def _training(arguments: argparse.Namespace) -> Training:
     from msdiff.parcellation.learning import ParcellatorSettings, train_parcellator
     from msdiff.settings import read
-    from msdiff.training import processor
 
-    trained, description = train_parcellator(
-        read(ParcellatorSettings, arguments.settings),
-        arguments.checkpoints,
-        arguments.minutes,
-        processor(arguments.threads),
+    settings = read(ParcellatorSettings, arguments.settings)
+    return Training(
+        "the SynthSeg network on painted label maps",
+        settings.training.parts,
+        lambda device: train_parcellator(settings, arguments.checkpoints, arguments.minutes, device),
     )
-    write_trained(arguments, trained.tensors, description, trained.history)

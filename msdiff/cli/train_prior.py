@@ -1,12 +1,9 @@
 """Train the prior of forecasts, NET2 masks by treatment, on the training split; the same command resumes it."""
 
 import argparse
-import logging
 
 from msdiff.cli.stacks import add_slabs
-from msdiff.cli.trained import add_compile_argument, add_training_arguments, write_trained
-
-log = logging.getLogger(__name__)
+from msdiff.cli.trained import Training, add_compile_argument, add_training_arguments, run_training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,27 +16,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, or continue from the newest checkpoint, in one process or several."""
-    from msdiff.forecasting.options import TrainPriorSettings
-    from msdiff.processes import in_processes
-    from msdiff.settings import read
-
-    in_processes(_train, arguments, read(TrainPriorSettings, arguments.settings).prior.training.parts)
+    run_training(_training, arguments)
 
 
-def _train(arguments: argparse.Namespace) -> None:
+def _training(arguments: argparse.Namespace) -> Training:
     from msdiff.forecasting.options import TrainPriorSettings
     from msdiff.forecasting.prior import train_prior
     from msdiff.forecasting.slabs import load_slabs
     from msdiff.settings import read
-    from msdiff.training import processor
 
-    log.info("training the prior on %s", arguments.slabs[0])
-    trained = train_prior(
-        load_slabs(*arguments.slabs),
-        read(TrainPriorSettings, arguments.settings),
-        arguments.checkpoints,
-        arguments.minutes,
-        processor(arguments.threads),
-        arguments.compile,
+    settings = read(TrainPriorSettings, arguments.settings)
+    return Training(
+        f"the prior on {arguments.slabs[0]}",
+        settings.prior.training.parts,
+        lambda device: train_prior(
+            load_slabs(*arguments.slabs),
+            settings,
+            arguments.checkpoints,
+            arguments.minutes,
+            device,
+            arguments.compile,
+        ),
     )
-    write_trained(arguments, trained.tensors, trained.description, trained.history)

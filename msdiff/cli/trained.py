@@ -1,13 +1,16 @@
-"""What the training commands share: where checkpoints, weights and history go, and the writing of the last two."""
+"""What the training commands share: their arguments, their processes, and the writing of weights and history."""
 
 import argparse
 import logging
+import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from torch import Tensor
+    import torch
+
+    from msdiff.training import Trained
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +42,50 @@ def add_compile_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def write_trained(
-    arguments: argparse.Namespace, tensors: "dict[str, Tensor]", description: dict[str, Any], history: "pd.DataFrame"
-) -> None:
-    """Write the history, then the weights: where they are, the training is complete. The first process does."""
+class Training(NamedTuple):
+    """What a command trains.
+
+    what        for the log
+    parts       of a batch, which processes may share; None if the training stays in one process
+    start       on a device; reads what it needs
+    """
+
+    what: str
+    parts: int | None
+    start: "Callable[[torch.device], Trained]"
+
+
+def run_training(prepare: Callable[[argparse.Namespace], Training], arguments: argparse.Namespace) -> None:
+    """Train in one process or several, then write the history, and last the weights: with them it is complete.
+
+    `prepare`, a function of a module, is called in every process.
+    """
+    from msdiff.processes import in_processes
+
+    parts = prepare(arguments).parts
+    asked = argparse.Namespace(**vars(arguments), prepare=prepare)
+    if parts is None:
+        _work(asked)
+    else:
+        in_processes(_work, asked, parts)
+
+
+def _work(arguments: argparse.Namespace) -> None:
     from msdiff import processes
     from msdiff.networks.weights import save_weights, sha256
-    from msdiff.writing import whole_file
+    from msdiff.training import processor
+    from msdiff.writing import whole_file, whole_folder
 
+    training = arguments.prepare(arguments)
+    log.info("training %s", training.what)
+    trained = training.start(processor(arguments.threads))
     if processes.rank() > 0:
         return
+    if getattr(arguments, "previews", None) is not None:
+        with whole_folder(arguments.previews) as temporary:
+            for picture in sorted(trained.previews.glob("*.png")) if trained.previews else ():
+                shutil.copy(picture, temporary)
     with whole_file(arguments.history) as temporary:
-        history.to_csv(temporary, index=False)
-    save_weights(tensors, description, arguments.weights)
+        trained.history.to_csv(temporary, index=False)
+    save_weights(trained.tensors, trained.description, arguments.weights)
     log.info("wrote %s (sha256 %s) and %s", arguments.weights, sha256(arguments.weights), arguments.history)

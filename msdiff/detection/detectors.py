@@ -169,8 +169,8 @@ def train_detector(
     checkpoints: str | Path,
     minutes: float | None,
     device: torch.device | str,
-) -> tuple[Trained, dict[str, Any]]:
-    """Train a detector on a list of slices (msdiff.detection.mixes); return it and its description.
+) -> Trained:
+    """Train a detector on a list of slices (msdiff.detection.mixes).
 
     The description's `architecture` and `network` build the network again; `patients` are those whose slices it saw.
     Raises BadInput where the best weights are to be kept and there is no validation slice, BadSettings for an unknown
@@ -209,10 +209,16 @@ def train_detector(
         settings.architecture,
         *kinds.reindex(["real", "synthetic"], fill_value=0),
     )
-    trained = train(
-        task, settings.training, seed=seed, checkpoints=checkpoints, minutes=minutes, identity=identity, device=device
+    return train(
+        task,
+        settings.training,
+        seed=seed,
+        checkpoints=checkpoints,
+        minutes=minutes,
+        identity=identity,
+        device=device,
+        description=description,
     )
-    return trained, description
 
 
 def validation_slices(stack: Stack) -> pd.DataFrame:

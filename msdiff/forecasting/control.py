@@ -25,12 +25,12 @@ from msdiff.forecasting.options import TrainControlSettings
 from msdiff.forecasting.prior import Prior, load_prior
 from msdiff.forecasting.reading import Reader, given_channels, training_patients
 from msdiff.forecasting.slabs import Slabs
-from msdiff.forecasting.stages import Stage, denoising_loss, train_stage
+from msdiff.forecasting.stages import ARRAYS, denoising_loss
 from msdiff.networks.compiled import Call, When
 from msdiff.networks.pseudo_2d import ControlledUNet
 from msdiff.networks.weights import sha256
 from msdiff.stack.reading import digest_of_rows
-from msdiff.training import initialised, on_device
+from msdiff.training import Trained, initialised, on_device, train
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ def train_control(
     minutes: float | None,
     device: torch.device,
     compile_when: When = "never",
-) -> Stage:
+) -> Trained:
     """Train the ControlNet of the model of that name on the prior's weights; see msdiff.training.train.
 
     The tensors are the prior's, unchanged, and the ControlNet's: they alone are enough to draw. Raises BadSettings for
@@ -126,33 +126,33 @@ def train_control(
     digest = sha256(prior)
     task = ControlTask(slabs, settings, before, described)
     log.info("%s: %d patients, %d active", model, len(task.patients), (task.patients["count"] > 0).sum())
-    trained = train_stage(
+    trained = train(
         task,
-        slabs,
         settings.control.training,
-        settings.control.seed,
-        {
+        seed=settings.control.seed,
+        checkpoints=checkpoints,
+        minutes=minutes,
+        identity={
             "settings": settings.model_dump(mode="json", exclude={"control": {"training"}}),
             "prior": digest,
+            "slabs": slabs.sha256(*ARRAYS),
             "patients": digest_of_rows(task.patients),
         },
-        checkpoints,
-        minutes,
-        device,
-        compile_when,
+        device=device,
+        description={
+            "kind": KIND,
+            "model": model,
+            "settings": settings.model_dump(mode="json"),
+            "channels": task.given,
+            "prior": described.description,
+            "prior_sha256": digest,
+            "patients": sorted({*task.patients["subject"], *described.description["patients"]}),
+        },
+        compile_when=compile_when,
     )
     tensors = {f"prior.{name}": tensor for name, tensor in before.items()}
     tensors |= {f"control.{name}": tensor for name, tensor in trained.tensors.items()}
-    description = {
-        "kind": KIND,
-        "model": model,
-        "settings": settings.model_dump(mode="json"),
-        "channels": task.given,
-        "prior": described.description,
-        "prior_sha256": digest,
-        "patients": sorted({*task.patients["subject"], *described.description["patients"]}),
-    }
-    return Stage(tensors, description, trained.history)
+    return trained._replace(tensors=tensors)
 
 
 def _check_alike(slabs: Slabs, prior: Prior) -> None:

@@ -22,13 +22,13 @@ from msdiff.diffusion.objective import Objective
 from msdiff.forecasting.options import PriorSettings, TrainPriorSettings
 from msdiff.forecasting.reading import Reader, generated_channels, training_patients
 from msdiff.forecasting.slabs import Slabs
-from msdiff.forecasting.stages import Stage, denoising_loss, fill, train_stage
+from msdiff.forecasting.stages import ARRAYS, denoising_loss, fill
 from msdiff.networks.compiled import Call, When
 from msdiff.networks.pseudo_2d import Pseudo2DSettings, Pseudo2DUNet, SlabSizes
 from msdiff.networks.weights import load_weights_of
 from msdiff.settings import check
 from msdiff.stack.reading import digest_of_rows
-from msdiff.training import initialised, on_device
+from msdiff.training import Trained, initialised, on_device, train
 
 log = logging.getLogger(__name__)
 
@@ -78,37 +78,36 @@ def train_prior(
     minutes: float | None,
     device: torch.device,
     compile_when: When = "never",
-) -> Stage:
+) -> Trained:
     """Train on the slabs' training split, or continue from the newest checkpoint; see msdiff.training.train.
 
     Raises BadSettings for unfitting settings, BadInput where nothing can be learnt from the slabs.
     """
     task = PriorTask(slabs, settings)
     log.info("prior: %d training patients, %d active", len(task.patients), (task.patients["count"] > 0).sum())
-    trained = train_stage(
+    return train(
         task,
-        slabs,
         settings.prior.training,
-        settings.prior.seed,
-        {
+        seed=settings.prior.seed,
+        checkpoints=checkpoints,
+        minutes=minutes,
+        identity={
             "settings": settings.model_dump(mode="json", exclude={"prior": {"training"}}),
+            "slabs": slabs.sha256(*ARRAYS),
             "patients": digest_of_rows(task.patients),
         },
-        checkpoints,
-        minutes,
-        device,
-        compile_when,
+        device=device,
+        description={
+            "kind": KIND,
+            "settings": settings.model_dump(mode="json"),
+            "generated": task.generated,
+            "arms": list(slabs.arms),
+            "sessions": list(slabs.sessions),
+            "shape": list(slabs.grid.shape),
+            "patients": sorted(task.patients["subject"]),
+        },
+        compile_when=compile_when,
     )
-    description = {
-        "kind": KIND,
-        "settings": settings.model_dump(mode="json"),
-        "generated": task.generated,
-        "arms": list(slabs.arms),
-        "sessions": list(slabs.sessions),
-        "shape": list(slabs.grid.shape),
-        "patients": sorted(task.patients["subject"]),
-    }
-    return Stage(trained.tensors, description, trained.history)
 
 
 class Prior(NamedTuple):

@@ -179,8 +179,8 @@ def dice_of(found: Tensor, target: Tensor, position: int) -> float:
 
 def train_parcellator(
     settings: ParcellatorSettings, checkpoints: Path, minutes: float | None, device: torch.device
-) -> tuple[Trained, dict[str, Any]]:
-    """Train on the label maps, or continue; returns what was trained, and the description of the weights.
+) -> Trained:
+    """Train on the label maps, or continue.
 
     Raises BadInput without label maps, and as `training.train`.
     """
@@ -199,7 +199,7 @@ def train_parcellator(
         "held_out": held_out_names,
         "rest": [settings.phantom_share, settings.frozen_share, settings.dice_weight, settings.validation_images],
     }
-    trained = train(
+    return train(
         task,
         settings.training,
         seed=settings.seed,
@@ -207,8 +207,8 @@ def train_parcellator(
         minutes=minutes,
         identity=identity,
         device=device,
+        description=describe(settings, train_names, held_out_names),
     )
-    return trained, describe(settings, train_names, held_out_names)
 
 
 def unfinished(checkpoints: Path, settings: ParcellatorSettings) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -15,7 +15,7 @@ of several patients: the encoder must tell patients apart, not levels.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -79,9 +79,7 @@ class CopyTask:
 
     def __init__(self, stack: Stack, settings: EmbeddingSettings) -> None:
         self.settings = settings
-        self.rows = rows = stack.slices[stack.slices["split"] == "train"].sort_values(
-            ["slice", "subject"], kind="stable"
-        )
+        rows = stack.slices[stack.slices["split"] == "train"].sort_values(["slice", "subject"], kind="stable")
         if rows["subject"].nunique() < 2:
             raise BadInput(f"{stack.folder}: expected follow-ups of two training patients or more; correct the splits")
         self.rows, self.patients = rows, sorted(rows["subject"].unique())
@@ -115,8 +113,8 @@ class CopyTask:
 
 def train_embedding(
     stack: Stack, settings: EmbeddingSettings, *, checkpoints: str | Path, minutes: float | None, device: torch.device
-) -> tuple[Trained, dict[str, Any]]:
-    """Train the encoder on the training follow-ups; return it and its description.
+) -> Trained:
+    """Train the encoder on the training follow-ups.
 
     Raises BadInput where there are fewer than two training patients.
     """
@@ -130,7 +128,7 @@ def train_embedding(
         "stack": stack.sha256(settings.slices.contrast, "brain_mask"),
         "slices": digest_of_rows(task.rows),
     }
-    trained = train(
+    return train(
         task,
         settings.training,
         seed=settings.seed,
@@ -138,8 +136,8 @@ def train_embedding(
         minutes=minutes,
         identity=identity,
         device=device,
+        description=description,
     )
-    return trained, description
 
 
 class Embedding:

@@ -10,6 +10,9 @@ One process or several, the result is the same within rounding, and a checkpoint
 a part's loss makes of buffers (running means, batch norms) starts from the step's start for each part; the step's
 result is the mean over the parts, weighted as the gradients are.
 
+A task with several optimisers names its players (a GAN's generator and critic): in every step each has its turn on the
+same batch, with noise of its own, and the checkpoint holds the optimisers of all.
+
 The learning rate rises linearly over the warm-up and then stays, or falls linearly or by a half cosine to zero at the
 last step. The exponential moving average (EMA) covers weights and floating buffers; its decay rises as
 (1 + k) / (10 + k) to the chosen one, so that a short training is not an average over its first weights.
@@ -21,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -31,17 +34,21 @@ from tqdm import tqdm
 
 from msdiff import processes
 from msdiff.errors import BadSettings, OutOfTime
+from msdiff.networks.compiled import When
 from msdiff.settings import digest
-from msdiff.training.chance import AUGMENTATION, INITIAL, Sampler, global_generator, on_device
-from msdiff.training.checkpoints import check_mark, newest, newest_average, save
+from msdiff.training.chance import AUGMENTATION, INITIAL, BatchSampler, global_generator, on_device
+from msdiff.training.checkpoints import check_mark, folder_of, newest, newest_average, save
+from msdiff.training.compiling import compile_network
 from msdiff.training.progress import Progress, Watch, duration
 from msdiff.training.settings import TrainingSettings, learning_rate
 from msdiff.training.state import State, average
-from msdiff.training.task import Part, Previews, Task, Trained
+from msdiff.training.task import Game, Part, Player, Previews, Task, Trainable, Trained
 
 __all__ = [
+    "BatchSampler",
+    "Game",
+    "Player",
     "Previews",
-    "Sampler",
     "Task",
     "Trained",
     "TrainingSettings",
@@ -59,8 +66,6 @@ log = logging.getLogger(__name__)
 
 # Folder of a training's previews, beside its checkpoints.
 PREVIEWS = "previews"
-# Of the digest that names a folder of checkpoints.
-DIGITS = 12
 PREFETCHED_BATCHES = 2
 
 M = TypeVar("M", bound=nn.Module)
@@ -82,7 +87,7 @@ def processor(threads: int) -> torch.device:
 
 
 def train(
-    task: Task,
+    task: Task | Game,
     settings: TrainingSettings,
     *,
     seed: int,
@@ -90,6 +95,8 @@ def train(
     minutes: float | None,
     identity: object,
     device: torch.device | str,
+    description: dict[str, Any],
+    compile_when: When = "never",
     previews: Previews | None = None,
 ) -> Trained:
     """Train, or continue from the newest checkpoint; after the last step only read it again.
@@ -98,6 +105,8 @@ def train(
 
     Parameters
     ----------
+    task
+        A Game has several optimisers, a Compilable a network that may be compiled: see msdiff.training.task.
     seed
         Of sampler, augmentation, noise and dropout.
     checkpoints
@@ -107,6 +116,10 @@ def train(
         Time limit of the process; None is without.
     identity
         JSON-serialisable: what is trained on what (network settings, digests of training list and weights).
+    description
+        Of the result; changes nothing of the training.
+    compile_when
+        See msdiff.networks.compiled; changes rounding only.
     previews
         Go into the folder `previews` of that folder.
 
@@ -119,20 +132,27 @@ def train(
             f"training: expected a number of processes that divides the {settings.parts} parts of a batch, got "
             f"{processes.size()}; change micro_batches or the number of processes"
         )
-    watch = Watch(minutes)
-    device = torch.device(device)
-    sampler = Sampler(task.indices, task.weights, settings.batch_size, seed)
+    watch, device = Watch(minutes), torch.device(device)
+    sampler = BatchSampler(task.indices, task.weights, settings.batch_size, seed)
     mark = {"settings": settings.model_dump(mode="json"), "seed": seed, "identity": digest(identity)}
-    folder = Path(checkpoints) / digest(mark)[:DIGITS]
-    others = [str(other) for other in Path(checkpoints).glob("*/") if other.name != folder.name]
-    if others and not folder.exists():
-        log.warning("starting anew, for settings or inputs have changed; kept, yours to remove: %s", ", ".join(others))
-    state = State(task.modules, settings, device)
+    folder = folder_of(mark, Path(checkpoints))
+    state = _restored(task, settings, mark, folder, device)
+    watch.before = state.seconds
+    if state.step < settings.steps:
+        compile_network(task, settings, device, compile_when)
+    _run(task, state, sampler, watch, previews, mark, folder)
+    return Trained(state.kept(), description, pd.DataFrame(state.rows), folder / PREVIEWS)
+
+
+def _restored(
+    task: Task | Game, settings: TrainingSettings, mark: dict[str, Any], folder: Path, device: torch.device
+) -> State:
+    """The state that the newest checkpoint of the folder holds, or that of the start."""
+    state = State(task, settings, device)
     checkpoint = newest(folder, device)
     if checkpoint is not None:
         check_mark(mark, checkpoint["mark"], folder)
         state.load(checkpoint)
-        watch.before = state.seconds
     state.check_alike()
     log.info(
         "training to step %d from step %d on %s (processes %d, %s, batch %d, seed %d, %d parameters, torch %s)",
@@ -142,10 +162,24 @@ def train(
         processes.size(),
         settings.precision,
         settings.batch_size,
-        seed,
+        mark["seed"],
         sum(parameter.numel() for parameter in task.modules.parameters()),
         torch.__version__,
     )
+    return state
+
+
+def _run(
+    task: Task | Game,
+    state: State,
+    sampler: BatchSampler,
+    watch: Watch,
+    previews: Previews | None,
+    mark: dict[str, Any],
+    folder: Path,
+) -> None:
+    """Every step that is left, with its rows of the history and its checkpoints; OutOfTime if there is a reason."""
+    settings, seed = state.settings, sampler.seed
     # Its own lock is a semaphore, which a killed process would leave behind.
     tqdm.set_lock(threading.RLock())
     hidden = None if processes.rank() == 0 else True
@@ -156,7 +190,7 @@ def train(
     ):
         for step, parts in batches(task, sampler, state.step, settings, seed):
             began = time.monotonic()
-            state.advance(task, parts, seed)
+            state.advance(parts, seed)
             watch.slowest_step = max(watch.slowest_step, time.monotonic() - began)
             last = step + 1 == settings.steps
             validated = _due(state.step, settings.validate_every, last)
@@ -183,9 +217,6 @@ def train(
                     "run the same command again to continue"
                 )
     log.info("trained %d steps in %.0f s", state.step, state.seconds)
-    tensors = state.best if settings.keep == "best" and state.best is not None else state.ema
-    tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
-    return Trained(tensors, pd.DataFrame(state.rows), folder / PREVIEWS)
 
 
 def _due(step: int, every: int, last: bool) -> bool:
@@ -194,7 +225,7 @@ def _due(step: int, every: int, last: bool) -> bool:
 
 
 def batches(
-    task: Task, sampler: Sampler, first: int, settings: TrainingSettings, seed: int
+    task: Trainable, sampler: BatchSampler, first: int, settings: TrainingSettings, seed: int
 ) -> Iterator[tuple[int, list[Part]]]:
     """The parts that this process makes of the steps to come, a few steps prepared ahead in another thread."""
 

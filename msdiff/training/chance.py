@@ -13,7 +13,7 @@ from msdiff.errors import BadInput
 SAMPLER, AUGMENTATION, NOISE, DROPOUT, INITIAL = range(5)
 
 
-class Sampler:
+class BatchSampler:
     """Endless draws with replacement; those of step k depend on the seed and k only.
 
     The draws of a batch are spread evenly along the list (one in each of B equal parts of the total weight), so that
@@ -39,9 +39,11 @@ class Sampler:
         return np.asarray(self.indices[rng.permutation(np.minimum(drawn, len(self.indices) - 1))])
 
 
-def seed_of(seed: int, step: int, stream: int, part: int) -> int:
+def seed_of(seed: int, step: int, stream: int, part: int, player: int = 0) -> int:
     """One number for torch from several, without the collisions of a sum."""
-    return int(np.random.SeedSequence([seed, step, stream, part]).generate_state(1, np.uint64)[0] >> 1)
+    # The first player's numbers are those of a training with one optimiser.
+    numbers = [seed, step, stream, part, *([player] if player else [])]
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 def on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
@@ -53,8 +55,8 @@ def on_device(generator: torch.Generator, device: torch.device) -> torch.Generat
 
 
 @contextmanager
-def global_generator(seed: int, step: int, stream: int, part: int) -> Iterator[None]:
+def global_generator(seed: int, step: int, stream: int, part: int, player: int = 0) -> Iterator[None]:
     """Seed the generators that layers such as dropout draw from; that of the CPU is put back afterwards."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, step, stream, part))
+        torch.manual_seed(seed_of(seed, step, stream, part, player))
         yield

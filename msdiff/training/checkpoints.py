@@ -12,6 +12,7 @@ from torch import Tensor
 
 from msdiff import processes
 from msdiff.errors import BadInput, StaleCheckpoint
+from msdiff.settings import digest
 from msdiff.training.state import State
 from msdiff.writing import whole_file
 
@@ -19,6 +20,17 @@ from msdiff.writing import whole_file
 log = logging.getLogger(__package__)
 
 KEPT_CHECKPOINTS = 2
+# Of the digest that names a folder of checkpoints.
+DIGITS = 12
+
+
+def folder_of(mark: dict[str, Any], checkpoints: Path) -> Path:
+    """The folder of the training with this mark; warns if there are others only."""
+    folder = checkpoints / digest(mark)[:DIGITS]
+    others = [str(other) for other in checkpoints.glob("*/") if other.name != folder.name]
+    if others and not folder.exists():
+        log.warning("starting anew, for settings or inputs have changed; kept, yours to remove: %s", ", ".join(others))
+    return folder
 
 
 def save(state: State, mark: dict[str, Any], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a step of a training changes: weights, optimiser, EMA and history."""
+"""What a step of a training changes: weights, optimisers, EMA and history."""
 
 import math
 import zlib
@@ -15,22 +15,27 @@ from msdiff.errors import BadSettings
 from msdiff.networks.layout import on
 from msdiff.training.chance import DROPOUT, NOISE, global_generator, seed_of
 from msdiff.training.settings import TrainingSettings, learning_rate
-from msdiff.training.task import Part, Previews, Task
-
-BETAS = (0.9, 0.999)  # AdamW, Loshchilov and Hutter 2019
+from msdiff.training.task import Game, Part, Previews, Task, Trainable, players_of
 
 
 class State:
     """Everything that a step changes and a checkpoint holds."""
 
-    def __init__(self, modules: nn.Module, settings: TrainingSettings, device: torch.device) -> None:
+    def __init__(self, task: Task | Game, settings: TrainingSettings, device: torch.device) -> None:
         self.settings = settings
         self.device = device
-        self.modules = on(modules, device)
-        self.optimiser = torch.optim.AdamW(
-            modules.parameters(), lr=settings.learning_rate, betas=BETAS, weight_decay=settings.weight_decay
-        )
-        self.ema = {name: tensor.detach().clone() for name, tensor in modules.state_dict().items()}
+        self.modules = on(task.modules, device)
+        self.players = players_of(task)
+        self.optimisers = {
+            name: torch.optim.AdamW(
+                player.modules.parameters(),
+                lr=settings.learning_rate,
+                betas=player.betas,
+                weight_decay=settings.weight_decay,
+            )
+            for name, player in self.players.items()
+        }
+        self.ema = {name: tensor.detach().clone() for name, tensor in self.modules.state_dict().items()}
         self.best: dict[str, Tensor] | None = None
         self.best_score = -math.inf
         self.step = 0
@@ -40,48 +45,45 @@ class State:
         self.sums: dict[str, Tensor] = {}
         self.rows: list[dict[str, float]] = []
 
-    def advance(self, task: Task, parts: "list[Part]", seed: int) -> None:
-        """One step of the optimiser, and of the EMA, by this process's parts and those of the others."""
-        settings = self.settings
-        rate = learning_rate(settings, self.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+    def advance(self, parts: "list[Part]", seed: int) -> None:
+        """One turn of every player, and then of the EMA, by this process's parts and those of the others."""
         self.modules.train()
-        autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16")
-        self.optimiser.zero_grad(set_to_none=True)
-        buffers = _Buffers(self.modules if settings.parts > 1 else None)
-        scalars: dict[str, Tensor] = {}
-        for number, share, batch in parts:
-            batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
-            noise = torch.Generator().manual_seed(seed_of(seed, self.step, NOISE, number))
-            with global_generator(seed, self.step, DROPOUT, number), buffers.of_part(share):
-                with autocast:
-                    values = task.loss(batch, noise)
-                (values["loss"] * share).backward()  # type: ignore[no-untyped-call]
-            for name, value in values.items():
-                scalars[name] = scalars.get(name, torch.zeros_like(value.detach())) + value.detach() * share
-        if processes.size() > 1:
-            processes.add_up([*self._gradients(), *buffers.changes, *scalars.values()])
-        buffers.settle()
-        norm = nn.utils.clip_grad_norm_(self.modules.parameters(), settings.clip_norm)
-        self.optimiser.step()
-        decay = min(settings.ema_decay, (1 + self.step) / (10 + self.step))
+        for number, name in enumerate(self.players):
+            scalars = self._turn(number, name, parts, seed)
+            # Summed on the device: reading each step's loss would make the accelerator wait for this loop.
+            for key, value in scalars.items():
+                key, value = f"{name}_{key}" if name else key, value.detach().to(torch.float64)
+                self.sums[key] = self.sums[key] + value if key in self.sums else value
+        decay = min(self.settings.ema_decay, (1 + self.step) / (10 + self.step))
         average(self.ema, self.modules.state_dict(), decay)
-        # Summed on the device: reading each step's loss would make the accelerator wait for this loop.
-        for name, value in (scalars | {"gradient_norm": norm}).items():
-            value = value.detach().to(torch.float64)
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.step += 1
 
-    def _gradients(self) -> list[Tensor]:
-        """The gradients, zero where only other processes have one; where none has, the optimiser leaves it alone."""
-        parameters = list(self.modules.parameters())
-        had = processes.highest([int(parameter.grad is not None) for parameter in parameters])
-        with_gradient = [parameter for parameter, any_has in zip(parameters, had, strict=True) if any_has]
-        for parameter in with_gradient:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        return [parameter.grad for parameter in with_gradient if parameter.grad is not None]
+    def _turn(self, number: int, name: str, parts: "list[Part]", seed: int) -> dict[str, Tensor]:
+        """One step of a player's optimiser; the scalars of its loss, and the norm of its gradient."""
+        settings, player, optimiser = self.settings, self.players[name], self.optimisers[name]
+        rate = learning_rate(settings, self.step) * player.rate
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        autocast = torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=settings.precision == "bf16")
+        # Of all modules: the last player's loss may have left gradients in this one's.
+        self.modules.zero_grad(set_to_none=True)
+        buffers = _Buffers(self.modules if settings.parts > 1 else None)
+        scalars: dict[str, Tensor] = {}
+        for part, share, batch in parts:
+            batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+            noise = torch.Generator().manual_seed(seed_of(seed, self.step, NOISE, part, number))
+            with global_generator(seed, self.step, DROPOUT, part, number), buffers.of_part(share):
+                with autocast:
+                    values = player.loss(batch, noise)
+                (values["loss"] * share).backward()  # type: ignore[no-untyped-call]
+            for key, value in values.items():
+                scalars[key] = scalars.get(key, torch.zeros_like(value.detach())) + value.detach() * share
+        if processes.size() > 1:
+            processes.add_up([*_gradients(player.modules), *buffers.changes, *scalars.values()])
+        buffers.settle()
+        norm = nn.utils.clip_grad_norm_(player.modules.parameters(), settings.clip_norm)
+        optimiser.step()
+        return scalars | {"gradient_norm": norm}
 
     def row(self, seconds: float, seen: dict[str, float]) -> dict[str, float]:
         """A row of the history: means since the last one, and what validation and preview saw at its end."""
@@ -98,7 +100,7 @@ class State:
         self.check_finite()
         self.row_step, self.row_seconds, self.sums = self.step, row["seconds"], {}
 
-    def validate(self, task: Task) -> dict[str, float]:
+    def validate(self, task: Trainable) -> dict[str, float]:
         """Score the EMA; keep it where it is the best so far. Other processes than the first go on and wait for it."""
         if processes.rank() > 0:
             return {}
@@ -133,7 +135,7 @@ class State:
         checksum = 0
         for tensor in self.modules.state_dict().values():
             checksum = zlib.crc32(tensor.cpu().numpy().tobytes(), checksum)
-        # The highest is the lowest.
+        # All processes reported the same value.
         start = [self.step, -self.step, checksum, -checksum]
         if processes.highest(start) != start:
             raise RuntimeError("processes that train together start from different weights or checkpoints")
@@ -147,23 +149,40 @@ class State:
                 f"and {self.step}; lower learning_rate or clip_norm, lengthen warm_up_steps, or use fp32"
             )
 
+    def kept(self) -> dict[str, Tensor]:
+        """The EMA of the last step, or of the best where that is kept; on the CPU."""
+        tensors = self.best if self.settings.keep == "best" and self.best is not None else self.ema
+        return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+
     def dump(self) -> dict[str, Any]:
         """What a checkpoint holds."""
         return {
             "modules": self.modules.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             **{name: getattr(self, name) for name in _KEPT},
         }
 
     def load(self, checkpoint: dict[str, Any]) -> None:
         """Continue from what a checkpoint holds."""
         self.modules.load_state_dict(checkpoint["modules"])
-        self.optimiser.load_state_dict(checkpoint["optimiser"])
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(checkpoint["optimisers"][name])
         for name in _KEPT:
             setattr(self, name, checkpoint[name])
 
 
 _KEPT = ("ema", "best", "best_score", "step", "seconds", "row_step", "row_seconds", "sums", "rows")
+
+
+def _gradients(modules: nn.Module) -> list[Tensor]:
+    """The gradients, zero where only other processes have one; where none has, the optimiser leaves it alone."""
+    parameters = list(modules.parameters())
+    had = processes.highest([int(parameter.grad is not None) for parameter in parameters])
+    with_gradient = [parameter for parameter, any_has in zip(parameters, had, strict=True) if any_has]
+    for parameter in with_gradient:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    return [parameter.grad for parameter in with_gradient if parameter.grad is not None]
 
 
 class _Buffers:

@@ -1,8 +1,8 @@
 """What is trained: what the loop asks of it, and gives back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -10,9 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+BETAS = (0.9, 0.999)  # AdamW, Loshchilov and Hutter 2019
 
-class Task(Protocol):
-    """What is trained; the loop moves `modules` and batches to its device.
+# From a part of a batch, on the device, and a generator of the CPU to scalars: `loss` to be minimised, others for the
+# history, the same every time.
+LossFunction = Callable[[dict[str, Tensor], torch.Generator], dict[str, Tensor]]
+
+
+class Trainable(Protocol):
+    """What every task has; the loop moves `modules` and batches to its device.
 
     modules             one module that holds every trainable tensor and nothing else
     indices, weights    what the sampler draws from (N,), and how often in relation to each other (N,), >= 0
@@ -23,11 +29,7 @@ class Task(Protocol):
     weights: NDArray[np.float64]
 
     def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
-        """A part of a batch, on the CPU, from drawn indices (B,); runs in another thread than `loss`."""
-        ...
-
-    def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-        """Scalars: `loss` to be minimised, others for the history, the same every time; `generator` is of the CPU."""
+        """A part of a batch, on the CPU, from drawn indices (B,); runs in another thread than the loss."""
         ...
 
     def validate(self) -> dict[str, float]:
@@ -37,6 +39,64 @@ class Task(Protocol):
         gradients; in the first process only.
         """
         ...
+
+
+class Task(Trainable, Protocol):
+    """A task with one optimiser for all of `modules`."""
+
+    def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+        """See LossFunction."""
+        ...
+
+
+class Player(NamedTuple):
+    """What one of several optimisers trains, as generator and critic of a GAN.
+
+    modules     whose parameters it changes; gradients that its loss leaves elsewhere are dropped
+    loss        see LossFunction; it sees the same batch as the others', and noise of its own
+    rate        times the learning rate of the settings
+    betas       of AdamW
+    """
+
+    modules: nn.Module
+    loss: LossFunction
+    rate: float = 1.0
+    betas: tuple[float, float] = BETAS
+
+
+@runtime_checkable
+class Game(Trainable, Protocol):
+    """A task with an optimiser for each player, by name; in every step each has its turn, in this order.
+
+    Scalars of the history bear their player's name first: `critic_loss`.
+    """
+
+    @property
+    def players(self) -> Mapping[str, Player]:
+        """Their modules are parts of `modules`, without a parameter in common."""
+        ...
+
+
+@runtime_checkable
+class Compilable(Protocol):
+    """A task with one network that may be compiled; the network may hold frozen parts that `modules` lacks.
+
+    The loop moves `network` to its device, and sets `compiled` if it is compiled: `loss` calls `compiled or network`.
+    """
+
+    compiled: Callable[..., Tensor] | None
+
+    @property
+    def network(self) -> nn.Module:
+        """The network."""
+        ...
+
+
+def players_of(task: Task | Game) -> Mapping[str, Player]:
+    """The players of a game; a task with one optimiser has one without a name."""
+    if isinstance(task, Game):
+        return task.players
+    return {"": Player(task.modules, task.loss)}
 
 
 class Part(NamedTuple):
@@ -59,8 +119,15 @@ class Previews(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """The EMA of the network (last or best step), one history row per interval, and the folder of previews."""
+    """What every training gives.
+
+    tensors             the EMA of the modules, of the last or the best step
+    description         plain values that make a file of the tensors enough to use it
+    history             one row per interval
+    previews            folder of pictures made while it trained, or None
+    """
 
     tensors: dict[str, Tensor]
+    description: dict[str, Any]
     history: pd.DataFrame
-    previews: Path
+    previews: Path | None = None

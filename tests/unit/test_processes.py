@@ -67,6 +67,18 @@ class Denoise:
         return {"score": -float(self.modules.either[0].weight.norm())}
 
 
+class Duel(Denoise):
+    """Two optimisers: one for the common layers, one for the branches."""
+
+    @property
+    def players(self):
+        modules = self.modules
+        return {
+            "common": training.Player(modules.common, self.loss),
+            "either": training.Player(modules.either, self.loss, rate=0.5),
+        }
+
+
 def bad_input():
     raise BadInput("expected a whole slice, got half")
 
@@ -79,6 +91,7 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+TASKS = {"denoise": Denoise, "duel": Duel}
 FAULTS = {"none": None, "bad_input": bad_input, "bug": bug, "die": die}
 
 
@@ -92,13 +105,13 @@ def train(folder, task=None, device="cpu", **changes):
     settings = check(training.TrainingSettings, SETTINGS | changes)
     return training.train(
         task or Denoise(), settings, seed=3, checkpoints=folder, minutes=None, identity="tiny", device=device,
-        previews=training.Previews(3, look),
+        description={}, previews=training.Previews(3, look),
     )  # fmt: skip
 
 
 def work(arguments):
     torch.set_num_threads(1)
-    task = Denoise(arguments.pause_s, FAULTS[arguments.fault])
+    task = TASKS[arguments.task](arguments.pause_s, FAULTS[arguments.fault])
     device = "cpu" if arguments.on == "cpu" else training.processor(arguments.threads)
     trained = train(arguments.folder / "checkpoints", task, device)
     if processes.rank() == 0:
@@ -113,6 +126,7 @@ def programme():
     parser.add_argument("--pause-s", type=float)
     parser.add_argument("--fault")
     parser.add_argument("--on")
+    parser.add_argument("--task")
     arguments = argparse.Namespace(**vars(parser.parse_args()), processes=2, threads=2)
     try:
         processes.in_processes(work, arguments, PARTS)
@@ -130,9 +144,9 @@ if __name__ == "__main__":
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def start(folder, pause_s=0.0, fault="none", on="cpu", by=()):
+def start(folder, pause_s=0.0, fault="none", on="cpu", by=(), task="denoise"):
     folder.mkdir(exist_ok=True)
-    options = ["--folder", str(folder), "--pause-s", str(pause_s), "--fault", fault, "--on", on]
+    options = ["--folder", str(folder), "--pause-s", str(pause_s), "--fault", fault, "--on", on, "--task", task]
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if on == "cpu" else {}
     return subprocess.Popen(
         [sys.executable, *by, __file__, *options], stderr=subprocess.PIPE, text=True, env=os.environ | hidden
@@ -189,6 +203,23 @@ def test_two_processes_train_as_one_and_go_on_after_a_signal(tmp_path):
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in by_torchrun.items())
     pd.testing.assert_frame_equal(history_resumed, history)
     assert_alike(train(tmp_path / "alone").tensors, whole.tensors)
+
+
+@pytest.mark.slow
+def test_two_processes_train_several_optimisers_as_one_and_go_on_after_a_signal(tmp_path):
+    stopped = start(tmp_path / "stopped", pause_s=0.15, task="duel")
+    whole = train(tmp_path / "whole", Duel())
+    wait_for_step(tmp_path / "stopped", 2)
+    stopped.send_signal(signal.SIGTERM)
+    assert finish(stopped) == ([], 75)
+    others = [start(tmp_path / name, task="duel") for name in ("undisturbed", "stopped")]
+    assert [finish(process)[1] for process in others] == [0, 0]
+    tensors, history = results(tmp_path / "undisturbed")
+    assert {"common_loss", "either_loss"} <= set(history)
+    assert_alike(tensors, whole.tensors)
+    resumed, history_resumed = results(tmp_path / "stopped")
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in resumed.items())
+    pd.testing.assert_frame_equal(history_resumed, history)
 
 
 @pytest.mark.slow

@@ -72,8 +72,49 @@ class Denoise:
         return {"score": next(self.scores), "other": 1.0}
 
 
+class Duel(Denoise):
+    """A generator and a critic of it, each with an optimiser, noise, dropout and a running mean of its own."""
+
+    def __init__(self, pause_s=0.0):
+        super().__init__(pause_s)
+        self.modules = training.initialised(
+            lambda: nn.ModuleDict(
+                {
+                    "generator": nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1)),
+                    "critic": nn.Sequential(nn.Conv2d(1, 4, 3), nn.Dropout(0.5), nn.Conv2d(4, 1, 1)),
+                }
+            ),
+            7,
+        )
+        generator, critic = self.modules.values()
+        self.players = {
+            "critic": training.Player(critic, self.critic_loss, rate=2.0, betas=(0.5, 0.999)),
+            "generator": training.Player(generator, self.generator_loss),
+        }
+
+    def critic_loss(self, batch, generator):
+        time.sleep(self.pause_s)
+        with torch.no_grad():
+            fake = self.fake(batch, generator)
+        real, made = (self.modules["critic"](image) for image in (batch["image"], fake))
+        return {"loss": nn.functional.softplus(-real).mean() + nn.functional.softplus(made).mean()}
+
+    def generator_loss(self, batch, generator):
+        made = self.modules["critic"](self.fake(batch, generator))
+        return {"loss": nn.functional.softplus(-made).mean(), "opinion": made.mean()}
+
+    def fake(self, batch, generator):
+        return self.modules["generator"](torch.randn(batch["image"].shape, generator=generator))
+
+
 def run(folder, task=None, changes=(), **arguments):
-    arguments = {"seed": 3, "minutes": None, "identity": {"network": "tiny"}, "device": "cpu"} | arguments
+    arguments = {
+        "seed": 3,
+        "minutes": None,
+        "identity": {"network": "tiny"},
+        "device": "cpu",
+        "description": {},
+    } | arguments
     return training.train(task or Denoise(), settings(**dict(changes)), checkpoints=folder, **arguments)
 
 
@@ -97,7 +138,7 @@ PROGRAMME = textwrap.dedent(
     from msdiff.networks.weights import save_weights
     folder, pause_s = Path(sys.argv[2]), float(sys.argv[3])
     try:
-        trained = module.run(folder / "checkpoints", module.Denoise(pause_s))
+        trained = module.run(folder / "checkpoints", getattr(module, sys.argv[4])(pause_s))
     except module.OutOfTime:
         sys.exit(75)
     save_weights(trained.tensors, {"kind": "tiny"}, folder / "weights.safetensors")
@@ -106,9 +147,9 @@ PROGRAMME = textwrap.dedent(
 )
 
 
-def start(folder, pause_s):
+def start(folder, pause_s, task):
     folder.mkdir(exist_ok=True)
-    return subprocess.Popen([sys.executable, "-c", PROGRAMME, __file__, str(folder), str(pause_s)])
+    return subprocess.Popen([sys.executable, "-c", PROGRAMME, __file__, str(folder), str(pause_s), task])
 
 
 def wait_for_step(folder, step):
@@ -118,10 +159,11 @@ def wait_for_step(folder, step):
         time.sleep(0.01)
 
 
-def test_killed_and_stopped_trainings_continue_bit_for_bit(tmp_path):
-    whole = start(tmp_path / "whole", 0)
-    killed = start(tmp_path / "killed", 0.3)
-    stopped = start(tmp_path / "stopped", 1.0)
+@pytest.mark.parametrize("task", ["Denoise", "Duel"])
+def test_killed_and_stopped_trainings_continue_bit_for_bit(tmp_path, task):
+    whole = start(tmp_path / "whole", 0, task)
+    killed = start(tmp_path / "killed", 0.3, task)
+    stopped = start(tmp_path / "stopped", 1.0, task)
     wait_for_step(tmp_path / "killed", 3)
     killed.send_signal(signal.SIGKILL)
     wait_for_step(tmp_path / "stopped", 2)
@@ -130,7 +172,7 @@ def test_killed_and_stopped_trainings_continue_bit_for_bit(tmp_path):
     assert killed.wait() == -signal.SIGKILL
     assert stopped.wait() == 75
     assert not (tmp_path / "killed/weights.safetensors").exists()
-    again = [start(tmp_path / name, 0) for name in ("killed", "stopped")]
+    again = [start(tmp_path / name, 0, task) for name in ("killed", "stopped")]
     assert [process.wait() for process in again] == [0, 0]
     expected = (tmp_path / "whole/weights.safetensors").read_bytes()
     for name in ("killed", "stopped"):
@@ -234,21 +276,21 @@ def test_the_best_weights_are_kept_when_asked(tmp_path):
 
 def test_nothing_to_draw_from_is_bad_input():
     with pytest.raises(BadInput, match="training list"):
-        training.Sampler(np.array([], dtype=int), np.array([]), 4, 0)
+        training.BatchSampler(np.array([], dtype=int), np.array([]), 4, 0)
     with pytest.raises(BadInput, match="training list"):
-        training.Sampler(np.arange(3), np.zeros(3), 4, 0)
+        training.BatchSampler(np.arange(3), np.zeros(3), 4, 0)
 
 
 def test_sampler_follows_weights_seed_and_step():
     indices, weights = np.array([10, 11, 12, 13]), np.array([1.0, 0.0, 3.0, 4.0])
-    sampler = training.Sampler(indices, weights, 8, 5)
+    sampler = training.BatchSampler(indices, weights, 8, 5)
     drawn = np.concatenate([sampler.choose(step) for step in range(500)])
     assert np.isin(drawn, [10, 12, 13]).all()
     shares = [(drawn == index).mean() for index in indices]
     np.testing.assert_allclose(shares, weights / 8, atol=0.01)
-    assert np.array_equal(sampler.choose(3), training.Sampler(indices, weights, 8, 5).choose(3))
+    assert np.array_equal(sampler.choose(3), training.BatchSampler(indices, weights, 8, 5).choose(3))
     assert not np.array_equal(sampler.choose(3), sampler.choose(4))
-    assert not np.array_equal(sampler.choose(3), training.Sampler(indices, weights, 8, 6).choose(3))
+    assert not np.array_equal(sampler.choose(3), training.BatchSampler(indices, weights, 8, 6).choose(3))
 
 
 def test_learning_rate_warms_up_and_decays():
@@ -297,7 +339,7 @@ def test_each_part_starts_from_the_buffers_of_the_step_and_their_mean_is_kept(tm
     task.batch = lambda indices, generator: {"value": torch.from_numpy(indices).float()}
     task.loss = lambda batch, generator: {"loss": task.modules(batch["value"])}
     run(tmp_path, task, {"steps": 1, "batch_size": 5, "micro_batches": 3})
-    drawn = training.Sampler(task.indices, task.weights, 5, 3).choose(0)
+    drawn = training.BatchSampler(task.indices, task.weights, 5, 3).choose(0)
     parts = [drawn[:2], drawn[2:4], drawn[4:]]
     expected = sum(len(part) / 5 * (10 + 0.5 * (part.mean() - 10)) for part in parts)
     assert task.modules.mean.item() == pytest.approx(expected)
@@ -387,3 +429,109 @@ def test_a_resumed_training_has_the_previews_of_an_uninterrupted_one(tmp_path):
     for picture in whole.previews.iterdir():
         assert (parts.previews / picture.name).read_text() == picture.read_text()
     pd.testing.assert_frame_equal(without_time(whole.history), without_time(parts.history))
+
+
+class TestGame:
+    """A task with several optimisers."""
+
+    def test_scalars_bear_their_players_name(self, tmp_path):
+        trained = run(tmp_path, Duel())
+        assert [name for name in trained.history if name.startswith(("critic", "generator"))] == [
+            "critic_loss", "critic_gradient_norm", "generator_loss", "generator_opinion", "generator_gradient_norm",
+        ]  # fmt: skip
+        assert {name.partition(".")[0] for name in trained.tensors} == {"generator", "critic"}
+
+    @pytest.mark.parametrize("resting", ["critic", "generator"])
+    def test_an_optimiser_changes_its_own_player_alone(self, tmp_path, resting):
+        task, before = Duel(), Duel().modules
+        task.players[resting] = task.players[resting]._replace(rate=0.0)
+        run(tmp_path, task, {"weight_decay": 0.0})
+        for name, module in task.modules.items():
+            alike = [
+                torch.equal(now, then) for now, then in zip(module.parameters(), before[name].parameters(), strict=True)
+            ]
+            assert all(alike) if name == resting else not any(alike)
+
+    def test_the_first_player_trains_as_a_task_with_one_optimiser_would(self, tmp_path):
+        alone, among = Duel(), Duel()
+        players = alone.players
+        del alone.players
+        alone.loss = players["critic"].loss
+        among.players["critic"] = training.Player(among.modules["critic"], among.critic_loss)
+        among.players["generator"] = among.players["generator"]._replace(rate=0.0)
+        changes = {"weight_decay": 0.0, "clip_norm": 1e9}
+        single, game = run(tmp_path / "alone", alone, changes), run(tmp_path / "among", among, changes)
+        np.testing.assert_array_equal(single.history["loss"], game.history["critic_loss"])
+        assert all(torch.equal(single.tensors[name], game.tensors[name]) for name in single.tensors if "critic" in name)
+
+    def test_players_see_one_batch_and_noise_of_their_own(self, tmp_path):
+        task, seen = Duel(), []
+        for name, player in task.players.items():
+
+            def watched(batch, generator, loss=player.loss):
+                seen.append((batch["image"], torch.rand(1, generator=generator.clone_state())))
+                return loss(batch, generator)
+
+            task.players[name] = player._replace(loss=watched)
+        run(tmp_path, task, {"steps": 1})
+        (first, noise), (second, other) = seen
+        assert torch.equal(first, second)
+        assert not torch.equal(noise, other)
+
+    def test_a_batch_in_parts_gives_the_same_gradients(self, tmp_path):
+        def task():
+            made = Duel()
+            made.modules["generator"][1], made.modules["critic"][1] = nn.Identity(), nn.Identity()
+            made.batch = lambda indices, generator: {"image": made.images[torch.from_numpy(indices)]}
+            made.fake = lambda batch, generator: made.modules["generator"](batch["image"])
+            return made
+
+        whole, parts = (run(tmp_path / str(n), task(), {"micro_batches": n}) for n in (1, 3))
+        for name, tensor in whole.tensors.items():
+            torch.testing.assert_close(tensor, parts.tensors[name], rtol=1e-3, atol=1e-5)
+
+
+class Plain(Denoise):
+    """A task whose network may be compiled."""
+
+    compiled = None
+
+    @property
+    def network(self):
+        return self.modules
+
+    def loss(self, batch, generator):
+        noise = torch.randn(batch["image"].shape, generator=generator)
+        call = self.compiled or self.network
+        return {"loss": ((call(batch["image"] + noise) - batch["image"]) ** 2).mean()}
+
+
+def test_a_network_is_compiled_before_the_first_step_which_changes_nothing(tmp_path, monkeypatch):
+    calls, task = [], Plain()
+    monkeypatch.setattr(
+        torch, "compile", lambda forward, **options: lambda *inputs: calls.append(1) or forward(*inputs)
+    )
+    fast = run(tmp_path / "fast", task, compile_when="always")
+    # One trial, and the steps.
+    assert len(calls) == 1 + 6
+    assert same(fast.tensors, run(tmp_path / "plain", Plain()).tensors)
+    calls.clear()
+    run(tmp_path / "fast", Plain(), compile_when="always")
+    assert not calls
+
+
+def test_where_the_compiler_fails_the_training_goes_on_without(tmp_path, monkeypatch, caplog):
+    def broken(forward, **options):
+        def call(*inputs):
+            raise RuntimeError("no compiler")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+    trained = run(tmp_path / "fast", Plain(), compile_when="always")
+    assert "cannot compile the network, which goes on without (no compiler)" in caplog.text
+    assert same(trained.tensors, run(tmp_path / "plain", Plain()).tensors)
+
+
+def test_the_description_is_given_back(tmp_path):
+    assert run(tmp_path, description={"kind": "tiny"}).description == {"kind": "tiny"}

@@ -36,11 +36,10 @@ class Denoiser(nn.Module):
         self.residual_scale: float | None = build(TARGETS, target.backend, target.options, "target")
         sizes = settings.network | {"in_channels": 1 + CHANNELS, "out_channels": self.objective.outputs(1)}
         self.network = ConditionalUNet(check(ConditionalUNetSettings, sizes, "network"))
-        self.compiled: Call | None = None
 
-    def forward(self, z: Tensor, logsnr: Tensor, condition: Tensor) -> Answer:
+    def forward(self, z: Tensor, logsnr: Tensor, condition: Tensor, compiled: Call | None = None) -> Answer:
         """Prediction, x_hat and variance fraction (if learned), each (B, 1, H, W) float32."""
-        call = self.compiled or self.network
+        call = compiled or self.network
         return self.objective.answer(call(z, logsnr.to(z), condition), z, logsnr)
 
     def clean(self, follow_up: Tensor, baseline: Tensor) -> Tensor:

@@ -14,10 +14,7 @@ The baseline is now and then replaced with noise, so that the network learns to 
 """
 
 import logging
-import math
-from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -28,15 +25,13 @@ from torch.nn import functional
 
 from msdiff.diffusion.guidance import dropped, without
 from msdiff.errors import BadInput
-from msdiff.networks.compiled import Call, When, compiled
+from msdiff.networks.compiled import Call, When
 from msdiff.networks.detectors import load_detector
 from msdiff.networks.weights import sha256
 from msdiff.settings import check
 from msdiff.stack.reading import Stack, digest_of_rows
-from msdiff.synthesis import Generator
 from msdiff.synthesis.long_ms_diff.balance import build_balance
 from msdiff.synthesis.long_ms_diff.conditions import (
-    CHANNELS,
     channels,
     continued,
     scalars_of,
@@ -49,7 +44,7 @@ from msdiff.synthesis.long_ms_diff.follow_ups import Draw
 from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 from msdiff.synthesis.long_ms_diff.pretrained import read_pretrained
 from msdiff.synthesis.long_ms_diff.previews import Previewer
-from msdiff.training import Previews, initialised, on_device, train
+from msdiff.training import Previews, Trained, initialised, on_device, train
 
 log = logging.getLogger(__name__)
 
@@ -84,12 +79,18 @@ class LongMSDiff:
         if self.pretrained is not None:
             self.denoiser.fill(self.pretrained.tensors)
         self.auxiliary = auxiliary.eval().requires_grad_(False)
+        self.compiled: Call | None = None
 
     @property
     def denoiser(self) -> Denoiser:
         """The network in training."""
         denoiser: Denoiser = self.modules["denoiser"]  # type: ignore[index]
         return denoiser
+
+    @property
+    def network(self) -> nn.Module:
+        """What may be compiled."""
+        return self.denoiser.network
 
     def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
         """Baseline, follow-up and change mask (B, 1, H, W) and standardised scalars (B, 3)."""
@@ -116,7 +117,7 @@ class LongMSDiff:
         x = denoiser.clean(batch["follow_up"], baseline)
         rng = on_device(generator, x.device)
         noised = objective.noised(x, rng)
-        answer = denoiser(noised.z, noised.logsnr, self._condition(batch, rng))
+        answer = denoiser(noised.z, noised.logsnr, self._condition(batch, rng), self.compiled)
         simple = objective.loss(answer.prediction, noised, mask)
         reconstruction = objective.with_bound(simple.loss, answer, noised)
         gated = noised.time < self.settings.auxiliary.maximum_time
@@ -183,7 +184,7 @@ def train_generator(
     minutes: float | None,
     device: torch.device,
     compile_when: When = "never",
-) -> Generator:
+) -> Trained:
     """Train on the stack's training split; see msdiff.synthesis.TRAIN.
 
     Raises BadSettings for settings of another form, BadInput where the training split is empty or without any change,
@@ -214,22 +215,6 @@ def train_generator(
         log.warning(
             "%.0f epochs (steps x batch / slices) are few, samples may stay noise; train for %d", epochs, FEW_EPOCHS
         )
-    began = monotonic()
-    task.modules.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    task.denoiser.compiled = compiled(task.denoiser.network, compile_when, device, partial(_try, task, device))
-    draw = Draw(task.denoiser, task.statistics, chosen, device)
-    trained = train(
-        task,
-        chosen.training,
-        seed=chosen.seed,
-        checkpoints=checkpoints,
-        minutes=None if minutes is None else minutes - (monotonic() - began) / 60,
-        identity=identity,
-        device=device,
-        previews=Previews(chosen.preview.every, Previewer(stack, draw, chosen.preview)),
-    )
-    prefix = "denoiser."
-    tensors = {name[len(prefix) :]: value for name, value in trained.tensors.items() if name.startswith(prefix)}
     description = {
         "kind": "generator",
         "generator": chosen.generator,
@@ -239,18 +224,22 @@ def train_generator(
         "pretrained_sha256": identity["pretrained"],
         "patients": sorted(task.slices["subject"].unique()),
     }
-    return Generator(tensors, description, trained.history, trained.previews)
-
-
-def _try(task: LongMSDiff, device: torch.device, call: Call) -> None:
-    """One pass forwards and backwards of a part of a batch, as in training."""
-    training = task.settings.training
-    rows = math.ceil(training.batch_size / training.parts)
-    z, condition = (torch.zeros(rows, number, *task.stack.grid.shape[1::-1], device=device) for number in (1, CHANNELS))
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=training.precision == "bf16"):
-        output = call(z, torch.zeros(rows, device=device), condition)
-    output.float().sum().backward()  # type: ignore[no-untyped-call]
-    task.modules.zero_grad(set_to_none=True)
+    draw = Draw(task.denoiser, task.statistics, chosen, device)
+    trained = train(
+        task,
+        chosen.training,
+        seed=chosen.seed,
+        checkpoints=checkpoints,
+        minutes=minutes,
+        identity=identity,
+        device=device,
+        description=description,
+        compile_when=compile_when,
+        previews=Previews(chosen.preview.every, Previewer(stack, draw, chosen.preview)),
+    )
+    prefix = "denoiser."
+    tensors = {name[len(prefix) :]: value for name, value in trained.tensors.items() if name.startswith(prefix)}
+    return trained._replace(tensors=tensors)
 
 
 def _weights(positive: NDArray[np.bool_], fraction: float) -> NDArray[np.float64]:

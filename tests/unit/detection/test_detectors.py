@@ -208,7 +208,7 @@ def test_resumed_training_equals_uninterrupted_training(stack, tmp_path):
 
     def run(folder, **more):
         options = {"seed": 3, "checkpoints": tmp_path / folder, "minutes": None, "device": "cpu"}
-        return train_detector(stack, listed, settings(training=short), **options | more)[0].tensors
+        return train_detector(stack, listed, settings(training=short), **options | more).tensors
 
     whole = run("whole")
     run("parts")
@@ -262,7 +262,7 @@ def test_the_best_needs_validation_patients(stack, tmp_path):
     with pytest.raises(BadInput, match="split validation"):
         train_detector(alone, listed, settings(), **options)
     last = settings(training={"steps": 2, "keep": "last", "validate_every": 1})
-    assert len(train_detector(alone, listed, last, **options)[0].history) > 0
+    assert len(train_detector(alone, listed, last, **options).history) > 0
 
 
 @pytest.mark.parametrize(

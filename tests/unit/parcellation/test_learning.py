@@ -155,7 +155,8 @@ def test_phantom_share_of_the_draws(maps, settings):
 
 def test_training_learns_and_tells_of_the_held_out_map(settings, tmp_path):
     longer = settings.training.model_copy(update={"steps": 40, "log_every": 10, "validate_every": 40})
-    trained, description = train(settings.model_copy(update={"training": longer}), tmp_path)
+    trained = train(settings.model_copy(update={"training": longer}), tmp_path)
+    description = trained.description
     assert trained.history["loss"].iloc[-1] < 0.9 * trained.history["loss"].iloc[0]
     assert 0 <= trained.history["validation_white_matter"].iloc[-1] <= 1
     assert description["training"]["label_maps"] == ["a", "b"]
@@ -166,7 +167,7 @@ def test_training_learns_and_tells_of_the_held_out_map(settings, tmp_path):
 
 
 def test_stopped_training_continues_bit_for_bit(settings, tmp_path, monkeypatch):
-    whole, _ = train(settings, tmp_path / "whole")
+    whole = train(settings, tmp_path / "whole")
     loss = Parcellation.loss
     calls = []
 
@@ -183,8 +184,8 @@ def test_stopped_training_continues_bit_for_bit(settings, tmp_path, monkeypatch)
     assert description["training"]["steps"] == 2
     assert not torch.equal(tensors["likelihood.weight"], whole.tensors["likelihood.weight"])
     monkeypatch.setattr(Parcellation, "loss", loss)
-    resumed, description = train(settings, tmp_path / "stopped")
-    assert description["training"]["steps"] == 6
+    resumed = train(settings, tmp_path / "stopped")
+    assert resumed.description["training"]["steps"] == 6
     assert all(torch.equal(resumed.tensors[name], tensor) for name, tensor in whole.tensors.items())
 
 

@@ -168,10 +168,8 @@ def embedding_path(stack, embedding_settings, tmp_path_factory):
     from msdiff.privacy.embedding import train_embedding
 
     folder = tmp_path_factory.mktemp("embedding")
-    trained, description = train_embedding(
-        stack, embedding_settings, checkpoints=folder / "checkpoints", minutes=None, device="cpu"
-    )
-    save_weights(trained.tensors, description, folder / "weights.safetensors")
+    trained = train_embedding(stack, embedding_settings, checkpoints=folder / "checkpoints", minutes=None, device="cpu")
+    save_weights(trained.tensors, trained.description, folder / "weights.safetensors")
     return folder / "weights.safetensors"
 
 

@@ -272,7 +272,7 @@ def test_a_residual_is_learnt_for_the_follow_up_that_the_detector_sees(stack, de
     batch = task.batch(np.array([0, 1, 2, 3]), np.random.default_rng(0))
     truth = task.denoiser.clean(batch["follow_up"], batch["baseline"])
 
-    def knows(z, logsnr, condition):
+    def knows(z, logsnr, condition, compiled):
         eps = (z - expand(torch.sigmoid(logsnr).sqrt(), z) * truth) / expand(sigma(logsnr), z)
         return Answer(task.denoiser.objective.target(truth, eps, logsnr), truth, None)
 
