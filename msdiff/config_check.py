@@ -3,6 +3,7 @@
 import difflib
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -43,6 +44,22 @@ def texts_of(arguments: Sequence[str]) -> dict[str, Any]:
     return values
 
 
+def refuse_dotted_keys(words: Sequence[str]) -> None:
+    """End with one line and exit code 2 where a command line of Snakemake has a dotted key after --config.
+
+    Snakemake refuses it too, with a traceback, before it reads the workflow; the profiles call this before.
+    """
+    given = False
+    for word in words:
+        if word.startswith("-"):
+            given = word in ("--config", "-C")
+            continue
+        key, _, value = word.partition("=")
+        if given and re.fullmatch(r"\w+(\.\w+)+", key):
+            sys.stderr.write(f"msdiff: error: --config {word}: keys are nested: {_nested(key.split('.'), value)}\n")
+            sys.exit(2)
+
+
 def coerced(value: Any, schema: Schema, path: tuple[str, ...] = ()) -> Any:
     """A value whose texts are what the schema takes: "5" a number, "true" a boolean, "null" nothing.
 
@@ -75,10 +92,8 @@ def fault(values: Any, schema: Schema) -> str | None:
             return f"{_dotted(path)}: expected text as a key, got {_shown(key)}; put it in quotes"
         first, *others = key.split(".")
         if others and first in _at(schema, path).get("properties", {}):
-            steps = [*map(str, path), first, *others]
-            nested = ": {".join(steps[1:]) + ": VALUE" + "}" * (len(steps) - 2)
-            form = f"--config '{steps[0]}={{{nested}}}', or so in a file"
-            return f"{_dotted(path)}: unknown key {key!r}; keys are nested: {form}"
+            nested = _nested([*map(str, path), first, *others], "VALUE")
+            return f"{_dotted(path)}: unknown key {key!r}; keys are nested: {nested}, or so in a file"
     error = max(Draft202012Validator(schema).iter_errors(values), key=relevance, default=None)
     if error is None:
         return None
@@ -143,6 +158,11 @@ def _below(schema: Schema, key: str) -> Schema:
     patterns = (of for pattern, of in schema.get("patternProperties", {}).items() if re.search(pattern, key))
     rest = schema.get("additionalProperties")
     return found or next(patterns, rest if isinstance(rest, dict) else {})
+
+
+def _nested(steps: Sequence[str], value: str) -> str:
+    """How a value is given for a key below others."""
+    return f"--config '{steps[0]}={{{': {'.join(steps[1:])}: {value}{'}' * (len(steps) - 1)}'"
 
 
 def _at(schema: Schema, path: Iterable[Any]) -> Schema:

@@ -1,6 +1,6 @@
-"""Typed settings: a section of config.yaml arrives as one JSON argument and is checked here.
+"""Typed settings: a section of the config arrives as one JSON argument and is checked here.
 
-Each command declares the section it takes as a subclass of Settings, without defaults: config.yaml holds every
+Each command declares the section it takes as a subclass of Settings, without defaults: the config holds every
 number. Unknown, missing and mistyped keys are refused in one line.
 """
 

@@ -47,7 +47,7 @@ COMMANDS = {
     "provenance": ("msdiff.cli.provenance", "record what ran: versions, commit, settings, seeds"),
     "model-card": ("msdiff.cli.model_card", "model card of the generators, from the run's record"),
     "datasheet": ("msdiff.cli.datasheet", "datasheet of the synthetic follow-ups, from the run's record"),
-    "config-schema": ("msdiff.cli.config_schema", "write the schema of config.yaml from the stages' settings"),
+    "config-schema": ("msdiff.cli.config_schema", "write the schema of the config from the stages' settings"),
     "report": ("msdiff.cli.report", "one self-contained page of tables and figures"),
     "cluster": ("msdiff.cli.cluster", "propose the partitions of a Slurm cluster"),
     "plan": ("msdiff.cli.plan", "tell what a run will cost, before it starts"),

@@ -1,4 +1,4 @@
-"""Settings of the forecasts, section `forecasting` of config.yaml (Favero et al. 2025, arXiv 2508.07006)."""
+"""Settings of the forecasts, section `forecasting` of the config (Favero et al. 2025, arXiv 2508.07006)."""
 
 from typing import Annotated, Literal, Self
 
@@ -105,7 +105,7 @@ class DrawSettings(Settings):
 
 
 class ForecastingSettings(Settings):
-    """Section `forecasting`, as in config.yaml; the commands read its parts.
+    """Section `forecasting`, as in the config; the commands read its parts.
 
     cohorts             by the study: the cohort whose future is forecast, or null for none
     arms                treatments, from no to high efficacy

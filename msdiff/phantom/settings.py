@@ -1,4 +1,4 @@
-"""Settings of the phantom: the section `phantom` of a cohort in config.yaml."""
+"""Settings of the phantom: the section `phantom` of a cohort in the config."""
 
 from typing import Annotated, Literal
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from msdiff.config_check import coerced, fault, texts_of
+from msdiff.config_check import coerced, fault, refuse_dotted_keys, texts_of
 from msdiff.config_files import laid_over, merged_config
 from msdiff.errors import BadSettings
 
@@ -143,3 +143,19 @@ def test_a_key_that_yaml_reads_as_no_text_is_told():
 
 def test_the_first_missing_key_is_told():
     assert fault({"partitions": {}}, {"required": ["partitions", "nodes"]}) == "(top level): missing key 'nodes'"
+
+
+def test_a_dotted_key_of_the_command_line_is_answered_with_the_nested_form(capsys):
+    words = ["snakemake", "-n", "--config", "size=demo", "synthesis.long_ms_diff.seed=5", "--", "all"]
+    with pytest.raises(SystemExit) as ended:
+        refuse_dotted_keys(words)
+    assert ended.value.code == 2
+    line = "--config synthesis.long_ms_diff.seed=5: keys are nested: --config 'synthesis={long_ms_diff: {seed: 5}}'"
+    assert capsys.readouterr().err == f"msdiff: error: {line}\n"
+
+
+@pytest.mark.parametrize(
+    "words", ["--config size=demo", "--configfile a.b.yaml", "--config a={b.c: 1}", "-- a.b=1", ""]
+)
+def test_other_words_of_the_command_line_pass(words):
+    refuse_dotted_keys(words.split())

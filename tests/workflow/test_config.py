@@ -174,6 +174,19 @@ def test_numbers_can_be_set_on_the_command_line(dry_run, demo_jobs):
 
 
 @pytest.mark.workflow
+@pytest.mark.parametrize("profile", ["profiles/demo", "profiles/local", "slurm"])
+def test_a_dotted_key_of_the_command_line_is_told_in_one_line(dry_run, profile):
+    line = "msdiff: error: --config detection.seeds=[5]: keys are nested: --config 'detection={seeds: [5]}'"
+    assert dry_run(profile, "--config", "detection.seeds=[5]") == line
+
+
+@pytest.mark.workflow
+def test_a_dotted_key_of_a_file_is_told_in_one_line(dry_run, tmp_path):
+    (tmp_path / "dotted.yaml").write_text("detection.seeds: [5]\n")
+    assert "unknown key 'detection.seeds'" in dry_run("profiles/demo", "--configfile", str(tmp_path / "dotted.yaml"))
+
+
+@pytest.mark.workflow
 @pytest.mark.parametrize(
     ("option", "line"),
     [

@@ -10,7 +10,7 @@ scale; sampling adds the baseline again, and L_seg always sees the follow-up. Tw
                 with weight alpha^2 over the samples of a batch with t below a bound: x_hat means nothing in much noise
 
 The baseline is now and then replaced with noise, so that the network learns to heed mask and scalars (section 2,
-"conditioning dropout"). What the paper leaves open is chosen in config.yaml; docs/long_ms_diff.md says why.
+"conditioning dropout"). What the paper leaves open is chosen in the config; docs/long_ms_diff.md says why.
 """
 
 import logging
