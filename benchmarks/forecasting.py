@@ -15,7 +15,6 @@ draws where the mathematics is the same (DDIM). benchmarks/slabs.py has the netw
 import argparse
 import copy
 import logging
-import statistics
 import sys
 import tempfile
 from collections.abc import Callable
@@ -30,7 +29,8 @@ from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))
-import sampling
+import measuring
+from measuring import CHANNELS_LAST, MONAI, OURS, SAMPLERS, Comparison
 
 from msdiff.config_files import merged_config
 from msdiff.diffusion.sampler import SamplerSettings, noise_like
@@ -59,8 +59,11 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     batch, repeats = ON[arguments.device]
-    torch.backends.cudnn.benchmark = device.type == "cuda"
-    compare(arguments.size, device, arguments.steps, arguments.batch or batch, arguments.repeats or repeats)
+    batch, repeats = arguments.batch or batch, arguments.repeats or repeats
+    found = compare(arguments.size, device, arguments.steps, batch, repeats)
+    print(f"{arguments.size}: {measuring.device_name(device)}, {measuring.precision(device)[1]}, ", end="")
+    print(f"batch of {batch}, {arguments.steps} steps, {repeats} turns\n")
+    print(measuring.table(found, "draws", measuring.matmul_peak(device)))
 
 
 def section(size: str) -> dict[str, Any]:
@@ -100,8 +103,9 @@ def awake(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-def compare(size: str, device: torch.device, steps: int, batch: int, repeats: int) -> None:
+def compare(size: str, device: torch.device, steps: int, batch: int, repeats: int) -> Comparison:
     """Ours and MONAI's by turns."""
+    torch.backends.cudnn.benchmark = device.type == "cuda"
     config = section(size)
     settings, sizes = network_of(config)
     torch.manual_seed(0)
@@ -112,36 +116,31 @@ def compare(size: str, device: torch.device, steps: int, batch: int, repeats: in
     arms = torch.arange(batch) % sizes.arms
     weight = float(config["sampler"]["guidance_weight"])
     runs: dict[str, Callable[[], Tensor]] = {}
-    for name, scheduler in (("ddim", DDIMScheduler), ("ancestral", DDPMScheduler)):
+    for name, scheduler in zip(SAMPLERS, (DDIMScheduler, DDPMScheduler), strict=True):
         options = {"spacing": "t", "clip": None} | ({"eta": 0.0} if name == "ddim" else {})
         choice = {"sampler": {"backend": name, "options": options}, "steps": steps, "guidance_weight": weight}
         chosen = check(SamplerSettings, choice)
-        runs[f"ours, {name}"] = partial(draw, forecaster, images, arms, chosen)
-        for kind, layout in (("MONAI", torch.contiguous_format), ("MONAI channels-last", torch.channels_last)):
+        runs[f"{OURS}, {name}"] = partial(sample_masks, forecaster, images, arms, chosen)
+        for kind, layout in ((MONAI, torch.contiguous_format), (CHANNELS_LAST, torch.channels_last)):
             theirs = copy.deepcopy(network).to(device, memory_format=layout)  # type: ignore[call-overload]
             runs[f"{kind}, {name}"] = monai(theirs, images, arms, scheduler, steps, weight, device)
-    drawn = {name: run() for name, run in runs.items()}  # also compiles and warms up
-    times = by_turns(runs, device, repeats)
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    print(
-        f"{size}: slabs of {' x '.join(map(str, images.shape[2:]))}, {where}{threads}, {sampling.precision(device)[1]}"
-    )
-    print(f"batch of {batch}, {steps} steps, guidance {weight}, {repeats} turns")
-    print(f"our network is {'not ' if forecaster.denoised.compiled is None else ''}compiled\n")
-    print("| sampler | draws per second | MONAI | ratio | MONAI channels-last | ratio |")
-    print("|---|---|---|---|---|---|")
-    for name in ("ddim", "ancestral"):
-        rates = {kind: batch / statistics.median(times[f"{kind}, {name}"]) for kind in sampling.NAMES}
-        ratios = [sampling.ratio(times[f"{kind}, {name}"], times[f"ours, {name}"]) for kind in sampling.NAMES[1:]]
-        print(f"| {name} | {rates['ours']:.4g} | {rates['MONAI']:.4g} | {ratios[0]:.2f} |", end=" ")
-        print(f"{rates['MONAI channels-last']:.4g} | {ratios[1]:.2f} |")
-    difference = (drawn["ours, ddim"] - drawn["MONAI, ddim"]).abs().max().item()
-    print(f"\nlargest difference of the DDIM draws {difference:.2g}, of a range of ", end="")
-    print(f"{np.ptp(drawn['ours, ddim'].numpy()):.2g}")
+    rows, difference, spread = measuring.compared(runs, batch, device, repeats)
+    # With guidance a draw is two rows.
+    flops = steps * (2 if weight else 1) * flops_of_slab(settings, sizes, SIDE[size])
+    return Comparison(rows, batch, flops, difference, spread, forecaster.denoised.compiled is not None)
 
 
-def draw(forecaster: Forecaster, images: Tensor, arms: Tensor, chosen: SamplerSettings) -> Tensor:
+def flops_of_slab(settings: Pseudo2DSettings, sizes: SlabSizes, side: int) -> int:
+    """FLOPs of one evaluation of both networks for a slab, its images embedded already."""
+    with torch.device("meta"):
+        network = ControlledUNet(settings, sizes).eval()
+        z, logsnr = torch.empty(1, 1, sizes.slices, side, side), torch.empty(1)
+        arm, features = torch.zeros(1, dtype=torch.int64), torch.empty(1, settings.channels[0], side, side)
+    with torch.no_grad():
+        return measuring.flops_of(lambda: network(z, logsnr, arm, features))
+
+
+def sample_masks(forecaster: Forecaster, images: Tensor, arms: Tensor, chosen: SamplerSettings) -> Tensor:
     """Masks (B, z, y, x) on the CPU."""
     return forecaster(images, arms, list(range(len(arms))), chosen).cpu()
 
@@ -152,7 +151,7 @@ def ours(network: nn.Module, config: dict[str, Any], sizes: SlabSizes, size: str
     control = {"control": config["control"], "model": config["models"]["two_sessions"]}
     control["control"]["training"]["precision"] = "bf16"
     described = {
-        "settings": sampling.chosen(prior),
+        "settings": measuring.chosen(prior),
         "generated": ["net2@w096"],
         "arms": config["arms"],
         "sessions": config["slabs"]["sessions"],
@@ -163,7 +162,7 @@ def ours(network: nn.Module, config: dict[str, Any], sizes: SlabSizes, size: str
         "kind": KIND,
         "model": "two_sessions",
         "channels": channels_of(config),
-        "settings": sampling.chosen(control),
+        "settings": measuring.chosen(control),
         "prior": described,
         "patients": [],
     }
@@ -216,20 +215,11 @@ def monai(
     options = {"verbose": False, "cfg": 1 + weight if guided else None}
 
     def run() -> Tensor:
-        with sampling.precision(device)[0]:
+        with measuring.precision(device)[0]:
             drawn: Tensor = inferer.sample(first, unet, controlnet, both[: len(first)], scheduler, **options)
         return drawn.cpu()
 
     return run
-
-
-def by_turns(runs: dict[str, Callable[[], Any]], device: torch.device, repeats: int) -> dict[str, list[float]]:
-    """Seconds of every call, by turns."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            times[name].append(sampling.seconds(run, device))
-    return times
 
 
 if __name__ == "__main__":

@@ -1,29 +1,35 @@
-"""Peak memory of an accelerator in training and in drawing with the network of config.yaml, by samples at once.
+"""Peak memory of an accelerator in training and in sampling with the networks of the config, by samples at once.
 
-    python benchmarks/memory.py [--train 4 8 16 32] [--draw 32 64 128]
+    python benchmarks/memory.py [--train 4 8 16 32] [--sample 32 64 128]
 
 Computed anywhere: torch runs the step without numbers (FakeTensorMode), and what is alive at a time is added up.
 Measured too where there is an accelerator. Computed on the CPU's operators under bfloat16, with group normalisation in
 single precision as CUDA's autocast has it; not in it are the CUDA context, the convolutions' workspaces and what the
 allocator loses between blocks. A compiled network keeps less.
 
-A training step has gradients, AdamW's two moments and the averaged weights beside the weights; its loss has the
-variational bound and the auxiliary detector on the share of samples whose noise is little enough.
+A training step has gradients, AdamW's two moments and the averaged weights beside the weights; Long-MS-Diff's loss has
+the variational bound and the auxiliary detector on the share of samples whose noise is little enough. The networks of
+the forecasts are in slabs.py; gpu.py asks for the memory of both at the presets of profiles/memory.
 """
 
 import argparse
 import math
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
+
+sys.path.insert(0, str(Path(__file__).parent))
+from measuring import chosen, seconds
 
 from msdiff.config_files import merged_config
 from msdiff.diffusion.noise import add_noise
@@ -40,22 +46,37 @@ GIB = 2**30
 CPU, ACCELERATOR = torch.device("cpu"), torch.device("cuda")
 
 
+# On a device: the tensors that live beside a step, and the step.
+Prepared = tuple[list[Tensor], Callable[[], None]]
+Prepare = Callable[[torch.device], Prepared]
+
+
+class Measured(NamedTuple):
+    """Bytes at the peak of a step, and the seconds that it takes once it is warm."""
+
+    peak: float
+    seconds: float
+
+
 def main() -> None:
-    """Print a table of training and one of drawing."""
+    """Print a table of training and one of sampling."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=int, nargs="*", default=[4, 8, 16, 32], help="samples of a part of a batch")
-    parser.add_argument("--draw", type=int, nargs="*", default=[32, 64, 128], help="samples of a drawn batch")
+    parser.add_argument("--sample", type=int, nargs="*", default=[32, 64, 128], help="samples of a batch")
     arguments = parser.parse_args()
     config = merged_config(size="paper")
     side = config["preprocess"]["grid"]["shape"][0]
-    measured = torch.cuda.is_available()
+    with_accelerator = torch.cuda.is_available()
     print(f"GiB at the peak, slices of {side} x {side}, bfloat16; torch {torch.__version__}")
-    print(f"measured on: {torch.cuda.get_device_name() if measured else 'nothing, for there is no accelerator'}")
+    print(
+        f"measured on: {torch.cuda.get_device_name() if with_accelerator else 'nothing, for there is no accelerator'}"
+    )
     print("what      at once  computed  measured")
-    for name, step, sizes in (("training", train_step, arguments.train), ("drawing", sampling_step, arguments.draw)):
+    for name, step, sizes in (("training", train_step, arguments.train), ("sampling", sampling_step, arguments.sample)):
         for rows in sizes:
-            found = f"{measure(step, config, rows, side) / GIB:8.1f}" if measured else "       -"
-            print(f"{name:8} {rows:8} {estimate(step, config, rows, side) / GIB:9.1f}  {found}", flush=True)
+            prepare = partial(prepared, step, config, rows, side)
+            found = f"{measured(prepare).peak / GIB:8.1f}" if with_accelerator else "       -"
+            print(f"{name:8} {rows:8} {computed(prepare) / GIB:9.1f}  {found}", flush=True)
 
 
 Step = Callable[[Denoiser, nn.Module, dict[str, Any], int, int], None]
@@ -88,36 +109,45 @@ def sampling_step(denoiser: Denoiser, detector: nn.Module, config: dict[str, Any
     del before, x_hat
 
 
-def estimate(step: Step, config: dict[str, Any], rows: int, side: int) -> float:
-    """Bytes at the peak, computed without numbers."""
+def computed(prepare: Prepare) -> float:
+    """Bytes at the peak of a step, without numbers."""
     with FakeTensorMode(allow_non_fake_inputs=True), single_precision_normalisation():
-        denoiser, detector, settings = networks(config, CPU)
-        kept = state(denoiser) if step is train_step else []
-        alive = Alive([*denoiser.parameters(), *detector.parameters(), *kept])
+        kept, step = prepare(CPU)
+        alive = Alive(kept)
         with alive:
-            step(denoiser, detector, settings, rows, side)
+            step()
         return float(alive.peak)
 
 
-def measure(step: Step, config: dict[str, Any], rows: int, side: int) -> float:
-    """Bytes at the peak, as the accelerator's allocator counts what is asked of it."""
-    denoiser, detector, settings = networks(config, ACCELERATOR)
-    kept = state(denoiser) if step is train_step else []
+def measured(prepare: Prepare) -> Measured:
+    """The peak as the accelerator's allocator counts what is asked of it, and the time of the step."""
+    kept, step = prepare(ACCELERATOR)
     torch.cuda.reset_peak_memory_stats()
-    for _ in range(2):
+    step()
+    took = seconds(step, ACCELERATOR)
+    peak = torch.cuda.max_memory_allocated()
+    del kept, step
+    torch.cuda.empty_cache()
+    return Measured(float(peak), took)
+
+
+def prepared(step: Step, config: dict[str, Any], rows: int, side: int, device: torch.device) -> Prepared:
+    """A step of Long-MS-Diff, for `computed` and `measured`; a training's has what is kept of each weight."""
+    denoiser, detector, settings = networks(config, device)
+    kept = [*denoiser.parameters(), *detector.parameters(), *(state(denoiser) if step is train_step else [])]
+
+    def run() -> None:
         step(denoiser, detector, settings, rows, side)
         denoiser.zero_grad(set_to_none=True)
-    peak = torch.cuda.max_memory_allocated()
-    del denoiser, detector, kept
-    torch.cuda.empty_cache()
-    return float(peak)
+
+    return kept, run
 
 
 def networks(config: dict[str, Any], device: torch.device) -> tuple[Denoiser, nn.Module, dict[str, Any]]:
     """Denoiser, auxiliary detector, and the generator's section of the config."""
     settings = config["synthesis"]["long_ms_diff"]
     detector = config["synthesis"]["auxiliary"]["detector"]
-    denoiser = _on(Denoiser(check(LongMSDiffSettings, _chosen(settings))), device)
+    denoiser = _on(Denoiser(check(LongMSDiffSettings, chosen(settings))), device)
     frozen = _on(build(detector["architecture"], detector["network"]), device).eval().requires_grad_(False)
     return denoiser, frozen, settings
 
@@ -155,15 +185,6 @@ class Alive(TorchDispatchMode):
     def forget(self, size: int) -> None:
         """A storage is gone."""
         self.bytes -= size
-
-
-def _chosen(section: Any) -> Any:
-    """A section as commands get it: of every part with a backend, that one's options."""
-    if not isinstance(section, dict):
-        return section
-    if "backend" in section:
-        return {"backend": section["backend"], "options": section[section["backend"]]}
-    return {key: _chosen(value) for key, value in section.items()}
 
 
 def _on(module: Any, device: torch.device) -> Any:

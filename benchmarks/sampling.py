@@ -16,10 +16,8 @@ matrix products on the device and the share of it that is reached, and the time 
 import argparse
 import copy
 import logging
-import statistics
-import time
+import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,22 @@ import torch
 from monai.inferers import DiffusionInferer
 from monai.networks.schedulers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).parent))
+from measuring import (
+    CHANNELS_LAST,
+    MONAI,
+    OURS,
+    SAMPLERS,
+    Comparison,
+    chosen,
+    compared,
+    device_name,
+    flops_of,
+    matmul_peak,
+    precision,
+    table,
+)
 
 from msdiff.config_files import merged_config
 from msdiff.diffusion.sampler import SamplerSettings, noise_like
@@ -42,8 +55,8 @@ from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 ROOT = Path(__file__).parents[1]
 CHAIN = 1000  # steps of the discrete chain that both take a part of
 PIXELS = {"demo": 64, "paper": 256}
-# Batch of a draw, turns, and side of the matrices of the peak.
-ON = {"cpu": (8, 7, 2048), "cuda": (32, 5, 8192)}
+# At once, turns.
+ON = {"cpu": (8, 7), "cuda": (32, 5)}
 FOLLOW_UPS, STEPS = 15_000, 20
 STATISTICS = {
     name: {"mean": 0.0, "deviation": 1.0, "smallest": 0.0, "largest": 10.0} for name in ("change_mm3", "change_count")
@@ -61,58 +74,41 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, help="turns")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
-    batch, repeats, side = ON[device.type]
+    batch, repeats = ON[device.type]
     batch, repeats = arguments.batch or batch, arguments.repeats or repeats
-    torch.backends.cudnn.benchmark = device.type == "cuda"
+    found = compare(arguments.size, device, arguments.steps, batch, repeats)
+    peak, each = matmul_peak(device), found.flops // arguments.steps
+    name = precision(device)[1]
+    pixels = PIXELS[arguments.size]
+    print(f"{arguments.size}: {pixels} x {pixels}, {each / 1e9:.4g} GFLOP a step and image")
+    print(f"{device_name(device)}, {name}, batch of {batch}, {arguments.steps} steps, {repeats} turns")
+    print(f"peak of matrix products, {name}: {peak / 1e12:.4g} TFLOP/s\n")
+    print(table(found, "images", peak))
+    rate = found.compared[0].rates[OURS] * arguments.steps / STEPS
+    work = FOLLOW_UPS * STEPS * each
+    print(f"\n{FOLLOW_UPS:,} follow-ups in {STEPS} steps, {work / 1e15:.4g} PFLOP: {FOLLOW_UPS / rate:,.0f} s", end="")
+    print(f"; at the peak {work / peak:,.0f} s")
 
-    settings = generator(arguments.size)
+
+def compare(size: str, device: torch.device, steps: int, batch: int, repeats: int) -> Comparison:
+    """Ours and MONAI's by turns."""
+    torch.backends.cudnn.benchmark = device.type == "cuda"
+    settings = generator(size)
     torch.manual_seed(0)
     denoiser = Denoiser(settings).eval()
     nn.init.normal_(denoiser.last, std=0.02)
     plain = copy.deepcopy(denoiser.network.unet).to(device)
     last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
     draw = Draw(denoiser, STATISTICS, settings, device, "accelerator")
-    inputs = follow_up_inputs(batch, PIXELS[arguments.size])
+    inputs = follow_up_inputs(batch, PIXELS[size])
     runs: dict[str, Callable[[], Tensor]] = {}
-    for sampler, theirs in (("ddim", DDIMScheduler), ("ancestral", DDPMScheduler)):
-        runs[f"ours, {sampler}"] = ours(draw, inputs, sampler, arguments.steps)
-        for name, network in (("MONAI", plain), ("MONAI channels-last", last)):
-            runs[f"{name}, {sampler}"] = monai(network, draw, inputs, theirs, arguments.steps)
-    images = {name: run() for name, run in runs.items()}  # also compiles and warms up
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            times[name].append(seconds(run, device))
-
-    flops = flops_of(settings, PIXELS[arguments.size])
-    peak = matmul_peak(device, side)
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    print(f"{arguments.size}: {PIXELS[arguments.size]} x {PIXELS[arguments.size]}, ", end="")
-    print(
-        f"{sum(p.numel() for p in plain.parameters()) / 1e6:.1f} M parameters, {flops / 1e9:.4g} GFLOP a step and image"
-    )
-    print(f"{device_name}{threads}, {precision(device)[1]}, batch of {batch}, {arguments.steps} steps, {repeats} turns")
-    print(f"our network is {'not ' if draw.denoised.compiled is None else ''}compiled\n")
-    print("| sampler | images per second | MONAI | ratio | MONAI channels-last | ratio | share of the peak |")
-    print("|---|---|---|---|---|---|---|")
-    for sampler in ("ddim", "ancestral"):
-        rates = {name: batch / statistics.median(times[f"{name}, {sampler}"]) for name in NAMES}
-        ratios = [ratio(times[f"{name}, {sampler}"], times[f"ours, {sampler}"]) for name in NAMES[1:]]
-        share = rates["ours"] * arguments.steps * flops / peak
-        print(f"| {sampler} | {rates['ours']:.4g} | {rates['MONAI']:.4g} | {ratios[0]:.2f} |", end=" ")
-        print(f"{rates['MONAI channels-last']:.4g} | {ratios[1]:.2f} | {100 * share:.0f} % |")
-    difference = (images["ours, ddim"] - images["MONAI, ddim"]).abs().max().item()
-    spread = np.ptp(images["ours, ddim"].numpy())
-    print(f"\nlargest difference of the DDIM images {difference:.2g}, of a range of {spread:.2g}")
-    print(f"peak of matrix products, {precision(device)[1]}: {peak / 1e12:.4g} TFLOP/s")
-    rate = batch / statistics.median(times["ours, ddim"]) * arguments.steps / STEPS
-    work = FOLLOW_UPS * STEPS * flops
-    print(f"{FOLLOW_UPS:,} follow-ups in {STEPS} steps, {work / 1e15:.4g} PFLOP: {FOLLOW_UPS / rate:,.0f} s", end="")
-    print(f"; at the peak {work / peak:,.0f} s")
-
-
-NAMES = ("ours", "MONAI", "MONAI channels-last")
+    for sampler, theirs in zip(SAMPLERS, (DDIMScheduler, DDPMScheduler), strict=True):
+        runs[f"{OURS}, {sampler}"] = ours(draw, inputs, sampler, steps)
+        for name, network in ((MONAI, plain), (CHANNELS_LAST, last)):
+            runs[f"{name}, {sampler}"] = monai(network, draw, inputs, theirs, steps)
+    rows, difference, spread = compared(runs, batch, device, repeats)
+    flops = steps * flops_of_slice(settings, PIXELS[size])
+    return Comparison(rows, batch, flops, difference, spread, draw.denoised.compiled is not None)
 
 
 def generator(size: str) -> LongMSDiffSettings:
@@ -122,16 +118,6 @@ def generator(size: str) -> LongMSDiffSettings:
     section["objective"]["prediction"] = "v"
     section["objective"]["schedule"]["backend"] = "linear_beta"
     return check(LongMSDiffSettings, chosen(section))
-
-
-def chosen(section: Any) -> Any:
-    """A section as commands get it: of every part with a backend, that one's options."""
-    if not isinstance(section, dict):
-        return section
-    if "backend" in section:
-        backend = section["backend"]
-        return {"backend": backend, "options": chosen(section[backend])}
-    return {key: chosen(value) for key, value in section.items()}
 
 
 def follow_up_inputs(batch: int, pixels: int) -> tuple[Tensor, Tensor, Tensor, list[int]]:
@@ -177,47 +163,14 @@ def monai(unet: nn.Module, draw: Draw, inputs: tuple[Any, ...], kind: type[Any],
     return run
 
 
-def precision(device: torch.device) -> tuple[AbstractContextManager[Any], str]:
-    """What both networks run in, and its name."""
-    if device.type == "cpu":
-        return nullcontext(), "float32"
-    return torch.autocast("cuda", dtype=torch.bfloat16), "bfloat16"
-
-
-def seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Time of one call, to the end of what it ordered on the device."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
-def ratio(theirs: list[float], our: list[float]) -> float:
-    """The median over turns of their time over ours."""
-    return statistics.median(a / b for a, b in zip(theirs, our, strict=True))
-
-
-def flops_of(settings: LongMSDiffSettings, pixels: int) -> int:
+def flops_of_slice(settings: LongMSDiffSettings, pixels: int) -> int:
     """FLOPs of the network for one image, counted without computing any; a multiplication and an addition are two."""
     with torch.device("meta"):
         denoiser = Denoiser(settings).eval()
         image = torch.empty(1, 1, pixels, pixels)
         condition, level = torch.empty(1, 5, pixels, pixels), torch.empty(1)
-    counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        denoiser.network(image, level, condition)
-    return int(counter.get_total_flops())
-
-
-def matmul_peak(device: torch.device, side: int) -> float:
-    """The most FLOP/s of ten products of square matrices, in the precision of the networks."""
-    kind = torch.float32 if device.type == "cpu" else torch.bfloat16
-    a, b = (torch.randn(side, side, device=device).to(kind) for _ in range(2))
-    seconds(lambda: a @ b, device)
-    return 2 * side**3 / min(seconds(lambda: a @ b, device) for _ in range(10))
+    with torch.no_grad():
+        return flops_of(lambda: denoiser.network(image, level, condition))
 
 
 if __name__ == "__main__":

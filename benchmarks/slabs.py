@@ -26,13 +26,11 @@ import numpy as np
 import torch
 from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parent))
+import measuring
 import memory
-import sampling
-from forecasting import ON, SIDE, awake, by_turns, network_of, section
+from forecasting import ON, SIDE, awake, network_of, section
 
 from msdiff.networks.conditional_unet import embedding_time
 from msdiff.networks.padding import pad_to_multiple
@@ -133,7 +131,7 @@ def compare(size: str, device: torch.device, batch: int, repeats: int) -> None:
                 runs[f"{name}, {what}"] = partial(step, network, inputs(shape, device), half)
         for run in runs.values():
             run()
-        times = by_turns(runs, device, repeats)
+        times = measuring.by_turns(runs, device, repeats)
     print(f"slabs of {' x '.join(map(str, shape[2:]))}, {batch} at once, {repeats} turns\n")
     columns = ["network", "million parameters", "widths", "GFLOP a slab"]
     columns += [f"{what}, {unit}" for unit in ("s", "GiB") for what in STEPS]
@@ -151,7 +149,7 @@ def compare(size: str, device: torch.device, batch: int, repeats: int) -> None:
         print(f"| {name} | {' | '.join(cells)} |")
     first, second = kinds
     ratios = [
-        f"{sampling.ratio(times[f'{second}, {what}'], times[f'{first}, {what}']):.2f}" if times else "-"
+        f"{measuring.ratio(times[f'{second}, {what}'], times[f'{first}, {what}']):.2f}" if times else "-"
         for what in STEPS
     ]
     ratios += [f"{b / a:.2f}" for a, b in zip(peaks[first], peaks[second], strict=True)]
@@ -206,16 +204,16 @@ def evaluate(network: nn.Module, given: Sequence[Tensor], half: bool) -> None:
         network(*given)
 
 
+def prepared(build: Build, step: Step, given: Inputs, half: bool, kept: int, device: torch.device) -> memory.Prepared:
+    """A step for `memory.computed` and `memory.measured`; `kept` copies of what is trained live beside it."""
+    network = build().to(device) if device.type == "cuda" else build()
+    copies = [torch.empty_like(each) for each in network.parameters() if each.requires_grad for _ in range(kept)]
+    return [*network.parameters(), *copies], lambda: step(network, given(device), half)
+
+
 def peak(build: Build, step: Step, given: Inputs, half: bool, kept: int = 0) -> float:
     """Bytes at the peak of a step, parameters and `kept` copies of what is trained included; without numbers."""
-    with FakeTensorMode(allow_non_fake_inputs=True), memory.single_precision_normalisation():
-        network = build()
-        parameters = list(network.parameters())
-        copies = [torch.empty_like(each) for each in parameters if each.requires_grad for _ in range(kept)]
-        alive = memory.Alive([*parameters, *copies])
-        with alive:
-            step(network, given(CPU), half)
-        return float(alive.peak)
+    return memory.computed(partial(prepared, build, step, given, half, kept))
 
 
 def flops(build: Build, step: Step, given: Inputs) -> int:
@@ -223,10 +221,7 @@ def flops(build: Build, step: Step, given: Inputs) -> int:
     meta = torch.device("meta")
     with meta:
         network = build()
-    counter = FlopCounterMode(display=False)
-    with counter:
-        step(network, given(meta), False)
-    return int(counter.get_total_flops())
+    return measuring.flops_of(lambda: step(network, given(meta), False))
 
 
 class Sizes:

@@ -1,12 +1,8 @@
-"""What a CPU cannot show of forecasts: that an accelerator draws and trains the same, and goes on where it was."""
-
-import sys
-from pathlib import Path
+"""What a CPU cannot show of forecasts: that an accelerator samples and trains the same, and goes on where it was."""
 
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import OutOfTime
@@ -21,17 +17,16 @@ pytestmark = [
     # Compilers and drivers warn of what is theirs.
     pytest.mark.filterwarnings("ignore"),
 ]
-ROOT = Path(__file__).parents[2]
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
-# Convolutions in TF32 have ten bits; what is drawn lies in [-1, 1].
+# Convolutions in TF32 have ten bits; samples lie in [-1, 1].
 TOLERANCE = 0.02
 
 
 @pytest.fixture(scope="module")
-def draw(forecaster_path):
-    """A function that draws five masks, or some of them, on a device."""
+def sample(forecaster_path):
+    """A function that samples five masks, or some of them, on a device."""
 
-    def drawn(
+    def sampled(
         device, rows=slice(None), compile_when="never", backend="ddim", guidance_weight=0.0, waits="default", calls=1
     ):
         forecast = load(forecaster_path, device, compile_when)
@@ -52,30 +47,30 @@ def draw(forecaster_path):
         assert all(mask.device.type == device.type for mask in masks)
         return masks[-1].cpu()
 
-    return drawn
+    return sampled
 
 
 @pytest.mark.parametrize("backend", ["ddim", "ancestral", "dpm_solver_2m"])
 @pytest.mark.parametrize("guidance_weight", [0.0, 1.0])
-def test_draws_are_those_of_the_cpu(draw, backend, guidance_weight):
+def test_samples_are_those_of_the_cpu(sample, backend, guidance_weight):
     options = {"backend": backend, "guidance_weight": guidance_weight}
-    torch.testing.assert_close(draw(GPU, **options), draw(CPU, **options), rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(sample(GPU, **options), sample(CPU, **options), rtol=0, atol=TOLERANCE)
 
 
-def test_a_draw_does_not_depend_on_those_beside_it(draw):
-    alone = torch.cat([draw(GPU, slice(place, place + 1)) for place in range(5)])
-    torch.testing.assert_close(alone, draw(GPU), rtol=0, atol=TOLERANCE)
+def test_a_sample_does_not_depend_on_the_others_of_its_batch(sample):
+    alone = torch.cat([sample(GPU, slice(place, place + 1)) for place in range(5)])
+    torch.testing.assert_close(alone, sample(GPU), rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("guidance_weight", [0.0, 1.0])
-def test_a_compiled_network_draws_the_same(draw, guidance_weight):
+def test_a_compiled_network_samples_the_same(sample, guidance_weight):
     """Again and again: a recorded graph is replayed from the third call on."""
-    compiled = draw(GPU, compile_when="accelerator", guidance_weight=guidance_weight, calls=3)
-    torch.testing.assert_close(compiled, draw(GPU, guidance_weight=guidance_weight), rtol=0, atol=TOLERANCE)
+    compiled = sample(GPU, compile_when="accelerator", guidance_weight=guidance_weight, calls=3)
+    torch.testing.assert_close(compiled, sample(GPU, guidance_weight=guidance_weight), rtol=0, atol=TOLERANCE)
 
 
-def test_no_step_waits_for_the_accelerator(draw):
-    assert torch.isfinite(draw(GPU, guidance_weight=1.0, waits="error")).all()
+def test_no_step_waits_for_the_accelerator(sample):
+    assert torch.isfinite(sample(GPU, guidance_weight=1.0, waits="error")).all()
 
 
 @pytest.mark.parametrize("compile_when", ["never", "accelerator"])
@@ -99,39 +94,3 @@ def test_a_training_in_bfloat16_is_finite_and_goes_on_where_it_was(
     assert list(parts.history["step"]) == list(whole.history["step"])
     for name, tensor in whole.tensors.items():
         torch.testing.assert_close(parts.tensors[name].float(), tensor.float(), rtol=0, atol=TOLERANCE)
-
-
-@pytest.fixture(scope="module")
-def sizes():
-    """Networks and inputs at the paper's size, of the benchmark that computes their memory."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        import slabs
-
-        yield slabs
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
-
-
-@pytest.mark.parametrize("preset", sorted((ROOT / "profiles/memory").glob("*.yaml")), ids=lambda path: path.stem)
-@pytest.mark.parametrize("what", ["prior", "control", "draws"])
-def test_a_memory_preset_fits_its_accelerator(preset, what, sizes):
-    gigabytes = int(preset.stem.removesuffix("gb"))
-    if torch.cuda.get_device_properties(0).total_memory < 0.95e9 * gigabytes:
-        pytest.skip(f"a device of less than {gigabytes} GB")
-    of, chosen = sizes.Sizes("paper"), yaml.safe_load(preset.read_text())["forecasting"]
-    if what == "draws":
-        # With guidance each is two rows.
-        build, given, step, kept, rows = of.controlled, of.with_embedded, sizes.evaluate, 0, 2 * chosen["sample_batch"]
-    else:
-        (build, given), step, kept = of.stages[what], sizes.train_step, 3
-        rows = of.config[what]["training"]["batch_size"] // chosen[what]["training"]["micro_batches"]
-    network = build().to(GPU)
-    # AdamW's two moments and the average of the weights.
-    copies = [torch.empty_like(each) for each in network.parameters() if each.requires_grad for _ in range(kept)]
-    torch.cuda.reset_peak_memory_stats()
-    for _ in range(2):
-        step(network, given(rows, GPU), True)
-    assert torch.cuda.max_memory_allocated() < 0.95e9 * gigabytes
-    del network, copies
-    torch.cuda.empty_cache()
