@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 
+from msdiff.cohort.folds import KFoldSettings, LeaveOneOutSettings, ListSettings
 from msdiff.cohort.pairs import PairSettings
 from msdiff.cohort.splits import SplitSettings
 from msdiff.detection.detectors import DetectorSettings
@@ -76,7 +77,13 @@ class Cohort(Settings):
     sheet: str | None
     contrasts: Annotated[tuple[Contrast, ...], Field(min_length=1, json_schema_extra=UNIQUE)]
     split: SplitSettings
+    folds: (
+        Annotated[Choice, OneOf({"leave_one_out": LeaveOneOutSettings, "k_fold": KFoldSettings, "list": ListSettings})]
+        | None
+    ) = LEFT_OUT
     pairs: PairSettings
+    # In place of preprocess.grid.
+    grid: GridSettings | None = LEFT_OUT
     phantom: PhantomSettings = LEFT_OUT
     # The one that reads no scan; the stage's own reads all of them alike.
     parcellation: Literal["template"] | None = LEFT_OUT

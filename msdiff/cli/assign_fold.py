@@ -9,7 +9,8 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--scans", required=True, type=Path, help="checked sheet from check-sheet (TSV)")
+    parser.add_argument("--sheet", required=True, type=Path, help="scan sheet, with the sets that it gives (TSV)")
+    parser.add_argument("--contrasts", required=True, nargs="+", help="contrasts of the run")
     parser.add_argument("--fold", required=True, help="name of the fold: `split`, a number, or a name of the list")
     parser.add_argument("--out", required=True, type=Path, help="set by patient to write (TSV)")
     parser.add_argument(
@@ -20,11 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the fold."""
     from msdiff.cohort.folds import make_fold
-    from msdiff.cohort.sheets import SPLITS, write_table
-    from msdiff.lists import read_list
+    from msdiff.cohort.sheets import SPLITS, read_sheet, write_table
     from msdiff.settings import Choice, read
 
-    scans = read_list(arguments.scans, ["subject", "session", "arm", "split"])
+    scans = read_sheet(arguments.sheet, arguments.contrasts, check_files=False)
     fold = make_fold(scans, read(Choice, arguments.settings, "folds"), arguments.fold)
     sessions = scans["subject"].value_counts()
     followed = fold[fold["subject"].map(sessions) > 1]

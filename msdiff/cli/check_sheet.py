@@ -18,6 +18,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the checked sheet."""
     from msdiff.cohort.sheets import read_sheet, write_sheet
 
-    scans = read_sheet(arguments.sheet, arguments.contrasts)
+    # Who trains and who tests is said by folds alone.
+    scans = read_sheet(arguments.sheet, arguments.contrasts).drop(columns="split")
     write_sheet(scans, arguments.out)
     log.info("wrote %s: %d scans of %d patients", arguments.out, len(scans), scans["subject"].nunique())

@@ -22,6 +22,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import PositiveFloat, PositiveInt
 from scipy import ndimage
 from scipy.linalg import expm, logm
 
@@ -62,8 +63,8 @@ Register = Callable[[Volume, Volume, RegistrationMasks, str, Matrix | None], Mat
 class GridSettings(Settings):
     """The common grid in MNI space: voxels, their size in mm, the middle in RAS+ mm."""
 
-    shape: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
     centre_mm: tuple[float, float, float]
 
     def grid(self) -> Grid:

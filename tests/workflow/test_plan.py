@@ -147,6 +147,13 @@ def test_a_parcellator_runs_in_its_own_environment(checkout, environment, tmp_pa
         ("synthesis: {shards: {mass: many}}", "synthesis.shards.mass"),
         ("preprocess: {grid: {spacing: 1}}", "spacing"),
         ("preprocess: {registration: {backend: [ants]}}", "preprocess.registration.backend"),
+        ("cohort: {phantom: {grid: {shape: [8, 8]}}}", "cohort.phantom.grid"),
+        (
+            "cohort: {phantom: {grid: {shape: [8, 8, 0], spacing_mm: [1, 1, 1], centre_mm: [0, 0, 0]}}}",
+            "cohort.phantom.grid",
+        ),
+        ("cohort: {phantom: {folds: {backend: leave_two_out}}}", "cohort.phantom.folds"),
+        ("cohort: {phantom: {folds: {backend: k_fold, k_fold: {folds: 2, seed: 0}}}}", "cohort.phantom.folds"),
     ],
 )
 def test_faulty_config_stops_in_one_line(checkout, environment, tmp_path, override, named):
@@ -327,3 +334,51 @@ def test_own_study_without_a_sheet_says_how_to_write_one(checkout, environment):
     run = snakemake(checkout, environment, "-n", "--cores", "1", "--config", "study=own")
     assert run.returncode == 2
     assert "index-scans" in run.stderr
+
+
+def test_two_cohorts_may_have_two_grids(checkout, environment, tmp_path):
+    own = {"shape": [40, 48, 40], "spacing_mm": [4.0, 4.0, 4.0], "centre_mm": [0.0, -18.0, 8.0]}
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(json.dumps({"cohort": {"phantom": {"grid": own}}}))
+    command = ["--profile", "profiles/demo", "-n", "-p", "--configfile", str(overlay), "--", "all"]
+    plan = snakemake(checkout, environment, *command)
+    assert plan.returncode == 0, plan.stderr
+
+    def grids(command):
+        """Those that the command is told, by the size of their voxels."""
+        settings = re.findall(rf"msdiff {command} .*?--settings '(.*?)'", plan.stdout, re.DOTALL)
+        return {tuple(json.loads(text)["grid"]["spacing_mm"]) for text in settings}
+
+    assert grids("register") == {(4.0, 4.0, 4.0)}
+    assert grids("simulate-aligned") == {(3.0, 3.0, 6.0)}
+
+
+def test_a_cohort_of_single_scans_is_planned_up_to_its_stack_and_folds(checkout, environment, tmp_path):
+    """Nothing of it needs a pair. The index of slices does, and pair-scans then ends with one line."""
+    (tmp_path / "scan.nii.gz").touch()
+    overlay = own_study(tmp_path, HEADER + "".join(f"sub-{n}\tses-1\t0\tscan.nii.gz\t\n" for n in range(1, 4)))
+    folds = "cohort: {own: {folds: {backend: leave_one_out}}}"
+    (tmp_path / "folds.yaml").write_text(folds)
+    command = ["-n", "--cores", "1", "--configfile", str(overlay), str(tmp_path / "folds.yaml"), "--"]
+    targets = [f"results/cohorts/own/folds/{fold}.tsv" for fold in ("split", 1, 2, 3)]
+    plan = snakemake(checkout, environment, *command, "results/preprocessed/own/stack", *targets)
+    assert plan.returncode == 0, plan.stderr
+    jobs = planned_jobs(plan.stdout)
+    assert [jobs[rule] for rule in ("register", "parcellate", "stack_scans", "check_sheet", "assign_fold")] == [
+        3,
+        1,
+        1,
+        1,
+        4,
+    ]
+    assert not {"pair_scans", "index_slices"} & set(jobs)
+    plan = snakemake(checkout, environment, *command, "results/cohorts/own/slices.tsv")
+    assert {"pair_scans", "index_slices"} <= set(planned_jobs(plan.stdout))
+
+
+def test_a_fold_of_a_cohort_without_folds_is_refused_in_one_line(checkout, environment):
+    command = ["--profile", "profiles/demo", "-n", "results/cohorts/phantom/folds/1.tsv"]
+    run = snakemake(checkout, environment, *command)
+    assert run.returncode == 2
+    (line,) = [line for line in run.stderr.splitlines() if line.startswith("msdiff: error:")]
+    assert "cohort.phantom.folds: expected folds to make fold 1 of, got none" in line

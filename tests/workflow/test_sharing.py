@@ -27,6 +27,7 @@ while [ $# -gt 1 ]; do
 done
 """
 STEP = "results/preprocessed/phantom/normalised/sub-0001"
+STACK = "results/preprocessed/phantom/stack"
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +39,18 @@ def environment(environment, tmp_path_factory):
     return environment | {"PATH": os.pathsep.join([str(program.parent), environment["PATH"]])}
 
 
-def snakemake(folder, environment, *arguments):
-    """What a run up to the stack says."""
+def snakemake(folder, environment, *arguments, targets=(STACK,)):
+    """What a run up to the stack, or to other targets, says."""
     options = ["--profile", "profiles/demo", *arguments, "--configfile", "small.yaml"]
-    command = ["snakemake", *options, "--", "results/preprocessed/phantom/stack"]
+    command = ["snakemake", *options, "--", *targets]
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-4000:]
     return run.stdout + run.stderr
 
 
-def planned(folder, environment, *arguments):
+def planned(folder, environment, *arguments, targets=(STACK,)):
     """Jobs per rule that a dry-run would run."""
-    plan = snakemake(folder, environment, "-n", *arguments)
+    plan = snakemake(folder, environment, "-n", *arguments, targets=targets)
     table = re.search(r"^job\s+count\n-+\s+-+\n(.*?)^total", plan, re.MULTILINE | re.DOTALL)
     return {rule: int(count) for rule, count in map(str.split, table[1].splitlines())} if table else {}
 
@@ -111,3 +112,54 @@ def test_without_the_records_a_changed_setting_would_go_unnoticed(second, enviro
     shutil.rmtree(second / ".snakemake/metadata")
     change_normalisation(second)
     assert planned(second, environment) == {}
+
+
+def lists(*folds):
+    """The stack with its index of slices, and folds."""
+    return [
+        STACK,
+        "results/cohorts/phantom/slices.tsv",
+        *(f"results/cohorts/phantom/folds/{fold}.tsv" for fold in folds),
+    ]
+
+
+def choose(folder, cohort):
+    """Lay choices for the cohort over those of all tests here."""
+    values = yaml.safe_load(SMALL)
+    values["cohort"]["phantom"] |= cohort
+    (folder / "small.yaml").write_text(yaml.safe_dump(values))
+
+
+def test_a_changed_split_or_more_folds_rerun_no_imaging_and_no_stacking(checkout, environment, tmp_path):
+    folder = clone(checkout, tmp_path / "msdiff")
+    snakemake(folder, environment, targets=lists("split"))
+    assert planned(folder, environment, targets=lists("split")) == {}
+    choose(folder, {"split": {"train": 0, "validation": 1, "test": 1}})
+    assert planned(folder, environment, targets=lists("split")) == {"assign_fold": 1}
+    choose(folder, {"folds": {"backend": "k_fold", "k_fold": {"folds": 5, "seed": 0}}})
+    assert planned(folder, environment, targets=lists("split")) == {}
+    assert planned(folder, environment, targets=lists(*range(1, 6))) == {"assign_fold": 5}
+
+
+def test_a_changed_column_split_of_the_sheet_reruns_no_stacking(checkout, environment, tmp_path):
+    folder = clone(checkout, tmp_path / "msdiff")
+    snakemake(folder, environment)
+    sheet = folder / "sheet.tsv"
+    rows = ["subject\tsession\tdays\tflair\tt1w\tlesion_mask\tsplit"]
+    (folder / "scan.nii.gz").touch()
+
+    def write(split, days=300):
+        rows[1:] = [
+            f"sub-{patient}\tses-{session}\t{session * days}\tscan.nii.gz\t\tscan.nii.gz\t{split * (patient == 1)}"
+            for patient in (1, 2)
+            for session in (0, 1)
+        ]
+        sheet.write_text("\n".join(rows) + "\n")
+
+    choose(folder, {"sheet": "sheet.tsv"})
+    write("train")
+    snakemake(folder, environment, targets=lists("split"))
+    write("test")
+    assert planned(folder, environment, targets=lists("split")) == {"assign_fold": 1}
+    write("test", days=301)
+    assert planned(folder, environment) == {"check_sheet": 1, "stack_scans": 1}

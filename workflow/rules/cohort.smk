@@ -82,7 +82,7 @@ rule simulate_aligned:
         contrasts=contrasts,
         settings=settings(
             phantom="cohort/{cohort}/phantom",
-            grid="preprocess/grid",
+            grid="cohort/{cohort}/grid",
             normalisation="preprocess/normalisation",
         ),
     shell:
@@ -98,7 +98,7 @@ rule simulate_aligned:
 rule check_sheet:
     input:
         images_of_all_patients,
-        sheet=sheet,
+        sheet=sheet_as_rows,
     output:
         scans="results/cohorts/{cohort}/scans.tsv",
     log:
@@ -108,6 +108,7 @@ rule check_sheet:
         "../../envs/imaging.yaml"
     params:
         contrasts=contrasts,
+        rows=rows_without("split"),
     shell:
         r"""
         python -m msdiff check-sheet \
@@ -141,7 +142,7 @@ rule pair_scans:
 # {fold} is `split`, or one of cohort.NAME.folds. No step of imaging depends on it.
 rule assign_fold:
     input:
-        scans="results/cohorts/{cohort}/scans.tsv",
+        sheet=sheet_as_rows,
     output:
         fold="results/cohorts/{cohort}/folds/{fold}.tsv",
     log:
@@ -150,11 +151,14 @@ rule assign_fold:
     conda:
         "../../envs/imaging.yaml"
     params:
+        contrasts=contrasts,
+        rows=rows_without(),
         settings=fold_settings,
     shell:
         r"""
         python -m msdiff assign-fold \
-            --scans {input.scans:q} \
+            --sheet {input.sheet:q} \
+            --contrasts {params.contrasts:q} \
             --fold {wildcards.fold:q} \
             --out {output.fold:q} \
             --settings {params.settings:q} >{log:q} 2>&1

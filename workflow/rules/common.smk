@@ -76,6 +76,9 @@ if STUDY not in config["cohort"]:
     stop(
         f"study: expected a name under cohort ({', '.join(config['cohort'])}), got {STUDY!r}"
     )
+# A cohort's own grid, or the stage's.
+for values in config["cohort"].values():
+    values["grid"] = values.get("grid") or config["preprocess"]["grid"]
 # The cohort that each system learns from: the study itself, or one that stands for it; NET2's is None where a study
 # forecasts nothing.
 COHORT_OF = {
@@ -376,6 +379,25 @@ def sheet(wildcards):
     return f"results/cohorts/{wildcards.cohort}/sheet.tsv" if own is None else own
 
 
+def sheet_as_rows(wildcards):
+    """The sheet of a rule whose params hold a digest of what it reads there: another change reruns nothing.
+
+    The phantom's sheet is left to its time, for Snakemake overlooks changed params behind an ancient file that a job makes.
+    """
+    own = config["cohort"][wildcards.cohort]["sheet"]
+    return sheet(wildcards) if own is None else ancient(own)
+
+
+def rows_without(*columns):
+    """A function of the wildcards: a digest of a cohort's rows of the sheet without these columns."""
+
+    def rows(wildcards):
+        scans = SCANS[wildcards.cohort].drop(columns=list(columns), errors="ignore")
+        return hashlib.sha256(scans.to_csv(index=False).encode()).hexdigest()[:16]
+
+    return rows
+
+
 def shards(purpose):
     """The folders of all shards of a purpose, for the rule's cohort and generator."""
     return expand(
@@ -466,13 +488,6 @@ def fold_settings(wildcards):
             "set it, or use the fold `split`"
         )
     return json.dumps(choice, sort_keys=True)
-
-
-def stacked_rows(wildcards):
-    """A digest of the sheet's rows that are stacked: other cells of the sheet, such as split, rerun no stacking."""
-    columns = ["subject", "session", "days", "arm"]
-    rows = SCANS[wildcards.cohort].reindex(columns=columns).fillna("")
-    return hashlib.sha256(rows.to_csv(index=False).encode()).hexdigest()[:16]
 
 
 def parcellation_settings(wildcards):

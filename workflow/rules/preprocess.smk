@@ -28,7 +28,7 @@ rule register:
         patient=patient_rows,
         contrasts=contrasts,
         settings=settings(
-            grid="preprocess/grid", registration="preprocess/registration"
+            grid="cohort/{cohort}/grid", registration="preprocess/registration"
         ),
     shell:
         r"""
@@ -175,8 +175,7 @@ rule stack_scans:
     input:
         made_folders("registered", "stripped", "normalised"),
         parcellation=region_batches,
-        # Its rows are a param: a sheet of which other cells changed reruns nothing here.
-        scans=ancient("results/cohorts/{cohort}/scans.tsv"),
+        scans="results/cohorts/{cohort}/scans.tsv",
     output:
         stack=directory("results/preprocessed/{cohort}/stack"),
     log:
@@ -195,7 +194,6 @@ rule stack_scans:
         stripped=step_folders("stripped"),
         normalised=step_folders("normalised"),
         contrasts=contrasts,
-        rows=stacked_rows,
         settings=settings("preprocess/stack"),
     shell:
         r"""

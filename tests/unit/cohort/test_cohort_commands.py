@@ -27,9 +27,9 @@ def pairing(folder):
 
 
 def assigning(folder, **split):
-    """The command that assigns the patients of folder/scans.tsv to the sets of their own split."""
+    """The command that assigns the patients of folder/sheet.tsv to the sets of their own split."""
     choice = json.dumps({"backend": "split", "options": split | {"seed": 0}})
-    lists = [f"--scans={folder / 'scans.tsv'}", f"--out={folder / 'fold.tsv'}"]
+    lists = [f"--sheet={folder / 'sheet.tsv'}", "--contrasts=flair", f"--out={folder / 'fold.tsv'}"]
     return ["assign-fold", "--fold=split", *lists, f"--settings={choice}"]
 
 
