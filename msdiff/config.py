@@ -54,7 +54,7 @@ from msdiff.stack.writing import StackSettings
 from msdiff.synthesis.long_ms_diff.balance import BALANCES
 from msdiff.synthesis.long_ms_diff.denoiser import TARGETS, VARIANCES
 from msdiff.synthesis.long_ms_diff.options import AuxiliarySettings, LongMSDiffSettings, PreviewSettings
-from msdiff.synthesis.long_ms_diff.plan import PlanSettings
+from msdiff.synthesis.long_ms_diff.plan import Item, PlanSettings
 from msdiff.synthesis.scoring import ScoringSettings
 from msdiff.tables.layout import TableSettings
 
@@ -251,11 +251,12 @@ class Shards(Settings):
 
 
 class OwnGenerator(Settings):
-    """The section of a generator from elsewhere: its module, and what the module takes."""
+    """The section of a generator from elsewhere: its module, what it samples, and what the module takes."""
 
     model_config = ConfigDict(extra="allow")
 
     module: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")]
+    item: Item
 
 
 class Synthesis(Settings):

@@ -41,14 +41,14 @@ def run(arguments: argparse.Namespace) -> None:
     from msdiff.report.figures import plot
     from msdiff.report.forecasting.reading import read_forecasts
     from msdiff.report.pictures import save_picture, shown_contrast
-    from msdiff.sampling.shards import load_shard
+    from msdiff.sampling.shards import load_slices
     from msdiff.stack.reading import load_stack
     from msdiff.tables.layout import read_tables
     from msdiff.writing import whole_folder
 
     n_patients = settings.read(TableSettings, arguments.settings, "tables").figure_patients
     stack = load_stack(*arguments.stack)
-    shards = [load_shard(folder) for folder in arguments.held_out]
+    shards = [load_slices(folder, stack) for folder in arguments.held_out]
     histories = {name: pd.read_csv(path) for name, path in named("--histories", "NAME=CSV", arguments.histories)}
     forecast_shards = named("--forecast-shards", "PURPOSE=SHARD", arguments.forecast_shards)
     forecasts = {

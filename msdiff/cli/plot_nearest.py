@@ -26,13 +26,13 @@ def run(arguments: argparse.Namespace) -> None:
     from msdiff.privacy.thresholds import NEAREST_COLUMNS
     from msdiff.report.pictures import save_picture
     from msdiff.report.privacy.figures import plot_pairs, plot_similarities
-    from msdiff.sampling.shards import load_shard
+    from msdiff.sampling.shards import load_slices
     from msdiff.stack.reading import load_stack
     from msdiff.writing import whole_folder
 
     chosen = settings.read(PictureSettings, arguments.settings, "privacy.pictures")
     stack = load_stack(arguments.stack)
-    shards = [load_shard(folder) for folder in arguments.shards]
+    shards = [load_slices(folder, stack) for folder in arguments.shards]
     nearest = read_results(arguments.nearest, NEAREST_COLUMNS)
     with whole_folder(arguments.out) as folder:
         save_picture(plot_similarities(nearest), folder / "similarities.png")

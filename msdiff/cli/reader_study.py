@@ -41,7 +41,7 @@ def _export(arguments: argparse.Namespace) -> None:
     from msdiff.reader_study.answers import key_path
     from msdiff.reader_study.design import StudyExportSettings
     from msdiff.reader_study.page import make_study
-    from msdiff.sampling.shards import load_shard
+    from msdiff.sampling.shards import load_slices
     from msdiff.stack.reading import load_stack
     from msdiff.writing import whole_file
 
@@ -50,8 +50,9 @@ def _export(arguments: argparse.Namespace) -> None:
     for place in (arguments.key, arguments.keys):
         if place.resolve().is_relative_to(handed_out.resolve()):
             raise BadInput(f"{place}: expected a key outside of {handed_out}, which is given to the readers")
-    shards = [load_shard(folder) for folder in arguments.shards]
-    study = make_study(load_stack(arguments.stack), shards, chosen)
+    stack = load_stack(arguments.stack)
+    shards = [load_slices(folder, stack) for folder in arguments.shards]
+    study = make_study(stack, shards, chosen)
     with whole_file(arguments.page) as temporary:
         temporary.write_text(study.page, encoding="utf-8")
     # A page is handed out once, and exported again whenever its inputs change: old answers must still find their key.

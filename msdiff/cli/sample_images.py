@@ -12,6 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stack", type=Path, required=True, help="stack of the cohort's scans")
     parser.add_argument("--plan", type=Path, required=True, help="plan from plan-samples")
     parser.add_argument("--weights", type=Path, required=True, help="weights from train-generator")
+    parser.add_argument("--generator", help="its name; without it, one of msdiff's own, as the weights say")
+    parser.add_argument("--module", help="module of a generator of one's own, as the config names it")
     parser.add_argument("--shard", type=int, required=True, help="which shard, from 000")
     parser.add_argument("--shards", type=int, required=True, help="number of shards of the plan")
     parser.add_argument("--batch", type=int, required=True, help="samples at a time")
@@ -43,6 +45,8 @@ def run(arguments: argparse.Namespace) -> None:
         read(SamplerSettings, arguments.settings),
         device,
         arguments.compile,
+        arguments.generator,
+        arguments.module,
     )
     samples = sample_shard(
         sampling, arguments.shard, arguments.shards, arguments.batch, arguments.out, device.type != "cpu"

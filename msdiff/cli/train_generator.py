@@ -3,10 +3,13 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msdiff.cli.stacks import add_stack
 from msdiff.cli.trained import Training, add_compile_argument, add_training_arguments, run_training
+
+if TYPE_CHECKING:
+    import torch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_training_arguments(parser)
     add_compile_argument(parser)
     parser.add_argument("--previews", type=Path, help="folder to write, of pictures of samples while it trained")
-    parser.add_argument("--settings", required=True, help='JSON: {"generator": name, ...}')
+    parser.add_argument(
+        "--settings", required=True, help='JSON: {"generator": name, ...}; of one of your own its "module" too'
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -25,21 +30,20 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _training(arguments: argparse.Namespace) -> Training:
-    from msdiff.backends import load
     from msdiff.settings import check
     from msdiff.stack.reading import load_stack
-    from msdiff.synthesis import TRAIN
-    from msdiff.training import TrainingSettings
+    from msdiff.synthesis import described, generator_of
+    from msdiff.training import Trained, TrainingSettings
 
     settings = _settings(arguments.settings)
     generator = settings["generator"]
     # A generator that trains in its own way has no such section, and no parts to share.
     alone = "training" not in settings
     parts = 1 if alone else check(TrainingSettings, settings["training"], f"{generator}.training").parts
-    return Training(
-        f"{generator} on {arguments.stack[0]}, auxiliary {arguments.auxiliary}",
-        parts,
-        lambda device: load(TRAIN, generator)(
+    own = {key: settings.pop(key, None) for key in ("module", "item")}
+
+    def start(device: "torch.device") -> Trained:
+        trained: Trained = generator_of(generator, own["module"]).train(
             load_stack(*arguments.stack),
             settings,
             arguments.auxiliary,
@@ -47,7 +51,13 @@ def _training(arguments: argparse.Namespace) -> Training:
             arguments.minutes,
             device,
             arguments.compile,
-        ),
+        )
+        return trained._replace(description=described(trained.description, generator, own["item"]))
+
+    return Training(
+        f"{generator} on {arguments.stack[0]}, auxiliary {arguments.auxiliary}",
+        parts,
+        start,
     )
 
 

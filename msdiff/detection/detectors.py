@@ -35,7 +35,7 @@ from msdiff.errors import BadInput
 from msdiff.metrics.voxel import Confusion, confusion, dice
 from msdiff.networks import detectors
 from msdiff.networks.weights import sha256
-from msdiff.sampling.shards import Shard, load_shard
+from msdiff.sampling.shards import Shard, load_slices
 from msdiff.settings import Settings, digest
 from msdiff.stack.reading import Stack, digest_of_rows
 from msdiff.training import Trained, TrainingSettings, initialised, train
@@ -88,7 +88,7 @@ class SlicePairs:
         self.stack, self.contrast = stack, contrast
         self.listed = listed
         self.rows = listed[["baseline_row", "follow_up_row", "slice", "index"]].to_numpy(dtype=np.int64)
-        self.shards = {folder: load_shard(folder) for folder in listed["shard"].unique() if folder}
+        self.shards = {folder: load_slices(folder, stack) for folder in listed["shard"].unique() if folder}
         _check_shards(self.shards, stack.grid.shape[1::-1])
 
     def __len__(self) -> int:

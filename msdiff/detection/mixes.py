@@ -34,7 +34,7 @@ import pandas as pd
 
 from msdiff.errors import BadInput
 from msdiff.lists import read_list
-from msdiff.sampling.shards import load_shard
+from msdiff.sampling.shards import load_slices
 from msdiff.settings import Settings
 from msdiff.stack.reading import Stack
 
@@ -75,7 +75,7 @@ def mix_slices(stack: Stack, mix: str, shards: Sequence[str | Path], settings: M
     real = every.iloc[np.sort(rng.permutation(len(every))[:kept])]
     if parts.synthetic == 0:
         return real.reset_index(drop=True)
-    drawn = synthetic_slices(shards, settings.unit)
+    drawn = synthetic_slices(stack, shards, settings.unit)
     # A stream of its own: what is kept of the real slices does not move the synthetic ones.
     drawn = drawn.iloc[np.random.default_rng([seed, 1]).permutation(len(drawn))]
     if settings.unit == "patient":
@@ -131,11 +131,11 @@ def real_slices(stack: Stack, unit: str) -> pd.DataFrame:
     return slices[columns].assign(kind="real", shard="", index=-1)[MIX_COLUMNS]
 
 
-def synthetic_slices(shards: Sequence[str | Path], unit: str) -> pd.DataFrame:
-    """All follow-ups of the shards that count for a unit, in the shards' order."""
+def synthetic_slices(stack: Stack, shards: Sequence[str | Path], unit: str) -> pd.DataFrame:
+    """All follow-ups of the shards that count for a unit, in the shards' order; of volumes their slices."""
     tables = [pd.DataFrame(columns=MIX_COLUMNS)]
     for folder in shards:
-        shard = load_shard(folder)
+        shard = load_slices(folder, stack)
         manifest = shard.manifest
         rows = manifest[["slice", "baseline_row"]].assign(
             kind="synthetic",

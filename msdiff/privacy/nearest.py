@@ -37,7 +37,7 @@ from msdiff.privacy.slices import (
     synthetic_slices,
 )
 from msdiff.privacy.thresholds import NEAREST_COLUMNS, NearestSettings, flag
-from msdiff.sampling.shards import load_shard
+from msdiff.sampling.shards import load_slices
 from msdiff.stack.reading import Stack
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def find_nearest(
     """
     training = _brainy(stack.slices[stack.slices["split"] == "train"])
     held_out = _brainy(stack.slices[stack.slices["split"].isin(settings.reference)])
-    mapped = [load_shard(folder) for folder in shards]
+    mapped = [load_slices(folder, stack) for folder in shards]
     samples = pd.concat([shard.manifest for shard in mapped], ignore_index=True)
     if samples.empty or held_out.empty:
         raise BadInput(

@@ -24,6 +24,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
+from msdiff.stack.reading import Stack
 from msdiff.writing import whole_folder
 
 TOP = 65535
@@ -39,12 +40,16 @@ class Items(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """A shard as it lies on disk: its manifest is read, its arrays are mapped."""
+    """A shard as it lies on disk: its manifest is read, its arrays are mapped.
+
+    `places` are those of the manifest's rows in the arrays; None where they are the same.
+    """
 
     folder: Path
     manifest: pd.DataFrame
     items: Mapping[str, Items]
     stored: Mapping[str, NDArray[Any]]
+    places: NDArray[np.integer] | None = None
 
     def shape(self, name: str) -> tuple[int, ...]:
         """The shape of an item of an array; BadInput where the shard has no such array."""
@@ -56,6 +61,7 @@ class Shard(NamedTuple):
         Raises BadInput where the shard has no such array.
         """
         coding, shape = self._of(name)
+        index = index if self.places is None else self.places[index]
         return CODINGS[coding].decode(np.asarray(self.stored[name][index]), shape)
 
     def _of(self, name: str) -> Items:
@@ -123,6 +129,26 @@ def load_shard(folder: str | Path) -> Shard:
             "sample-forecasts"
         ) from error
     return Shard(folder, manifest, items, stored)
+
+
+def load_slices(folder: str | Path, stack: Stack) -> Shard:
+    """Open a shard of slices; or one of volumes as the shard of their slices with brain of the baseline in them."""
+    shard = load_shard(folder)
+    depths = {of.shape[0] for of in shard.items.values() if len(of.shape) > 2}
+    if not depths:
+        return shard
+    if depths != {stack.grid.shape[2]}:
+        raise BadInput(f"{folder}: expected volumes of the stack's {stack.grid.shape[2]} slices, got {max(depths)}")
+    brains = (stack.read("brain_mask", row).any(axis=(1, 2)) for row in shard.manifest["baseline_row"])
+    item, number = np.nonzero(np.array(list(brains)).reshape(-1, *depths))
+    rows = shard.manifest.iloc[item].reset_index(drop=True)
+    return Shard(
+        shard.folder,
+        rows.assign(**{name: number for name in ("slice", "mask_slice") if name in rows}),
+        {name: Items(of.coding, of.shape[1:]) for name, of in shard.items.items()},
+        {name: array.reshape(-1, *array.shape[2:]) for name, array in shard.stored.items()},
+        item * stack.grid.shape[2] + number,
+    )
 
 
 def joined(shards: Sequence[Shard], common: Sequence[str]) -> pd.DataFrame:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from msdiff import __version__
-from msdiff.backends import load
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import BadInput
 from msdiff.images import BACKGROUND
@@ -29,7 +28,7 @@ from msdiff.networks.weights import load_weights_of, sha256
 from msdiff.sampling.shard import Sampling
 from msdiff.sampling.shards import Items
 from msdiff.stack.reading import WHOLE, Stack
-from msdiff.synthesis import SAMPLE
+from msdiff.synthesis import check_name, generator_of
 from msdiff.synthesis.long_ms_diff.placement import Placer
 from msdiff.synthesis.long_ms_diff.plan import COLUMNS
 
@@ -56,12 +55,16 @@ def samples_of(
     settings: SamplerSettings,
     device: torch.device,
     compile_when: When = "never",
+    name: str | None = None,
+    module: str | None = None,
 ) -> Sampling[Batch]:
-    """The samples of a plan, for `sample_shard`.
+    """The samples of a plan, for `sample_shard`; of the generator `name`, one's own in `module`.
 
-    Raises BadInput where the weights are no generator's, or the plan describes other scalars than it was trained with.
+    Raises BadInput where the weights are no generator's, or not those of the one asked for (one of msdiff's own, where
+    none was), or where the plan has other items, or describes other scalars, than it was trained with.
     """
     tensors, description = load_weights_of("generator", weights)
+    made_by = check_name(description, name, weights)
     trained = description["settings"]
     others = sorted(set(plan["scalars"]) - {trained["scalars"]})
     if others:
@@ -69,7 +72,9 @@ def samples_of(
             f"{weights}: expected a plan with scalars of the {trained['scalars']}, as in training, got those of the "
             f"{others[0]}; set plan.scalars to {trained['scalars']} and plan again"
         )
-    follow_ups = load(SAMPLE, description["generator"])(tensors, description, device, compile_when)
+    follow_ups = generator_of(check_name(description, name, weights), module).sample(
+        tensors, description, device, compile_when
+    )
     contrast, placer = trained["contrast"], Placer(stack)
     volumes = _are_volumes(plan, description, weights)
     shape = stack.grid.shape[::-1] if volumes else stack.grid.shape[1::-1]
@@ -102,7 +107,7 @@ def samples_of(
 
     return Sampling(
         rows=plan.assign(
-            generator=description["generator"],
+            generator=made_by,
             weights_sha256=sha256(weights),
             contrast=contrast,
             sampler=settings.sampler.backend,

@@ -50,10 +50,10 @@ def graph():
 
 
 def backends(module):
-    """The modules that a module names in its table of backends, `"name": "module:function"`."""
+    """The modules that a module names in its table of backends, `"name": "module:function"`, or of modules."""
     path = ROOT.joinpath(*module.split("."))
     text = (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
-    return set(re.findall(r'"\w+": "(msdiff[\w.]+):\w+"', text))
+    return set(re.findall(r'"\w+": "(msdiff[\w.]+)(?::\w+)?"', text))
 
 
 def libraries(graph, module):

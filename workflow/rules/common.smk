@@ -439,10 +439,17 @@ def generator_settings(wildcards):
     """The section of a generator as one JSON argument; of an ablation's, that of Long-MS-Diff with its overrides."""
     overrides = ABLATED.get(wildcards.generator, [])
     name = "long_ms_diff" if overrides else wildcards.generator
-    section = copy.deepcopy(config["synthesis"][name])
+    section = {"generator": name} | copy.deepcopy(config["synthesis"][name])
     for changes in overrides:
         update_config(section, changes)
     return json.dumps(chosen(section), sort_keys=True)
+
+
+def named_generator(wildcards):
+    """The options of sample-images that name a generator, and the module of one from elsewhere."""
+    name = "long_ms_diff" if wildcards.generator in ABLATED else wildcards.generator
+    own = config["synthesis"][name].get("module")
+    return ["--generator", name, *(["--module", own] if own else [])]
 
 
 def shard_numbers(generator, purpose):

@@ -155,12 +155,16 @@ rule plan_samples:
         mem_mb=memory(8000),
         runtime=minutes(60),
     params:
+        item=lambda wildcards: config["synthesis"][wildcards.generator].get(
+            "item", "slice"
+        ),
         settings=settings("synthesis/plan"),
     shell:
         r"""
         python -m msdiff plan-samples \
             --stack {input.stack:q} \
             --purpose {wildcards.purpose} \
+            --item {params.item} \
             --plan {output.plan:q} \
             --settings {params.settings:q} >{log:q} 2>&1
         """
@@ -196,6 +200,7 @@ rule sample_images:
         shards=lambda wildcards: len(
             shard_numbers(wildcards.generator, wildcards.purpose)
         ),
+        generator=named_generator,
         settings=settings("synthesis/sampler"),
     shell:
         r"""
@@ -203,6 +208,7 @@ rule sample_images:
             --stack {input.stack:q} \
             --plan {input.plan:q} \
             --weights {input.weights:q} \
+            {params.generator:q} \
             --shard {wildcards.shard} \
             --shards {params.shards} \
             --batch {resources.sample_batch} \

@@ -39,9 +39,9 @@ def plot_pairs(stack: Stack, contrast: str, shards: Sequence[Shard], nearest: pd
     rows = nearest[nearest["kind"] == "synthetic"].sort_values("similarity", ascending=False, kind="stable")
     chosen, n_flagged = rows.head(n_pairs), int(rows["flagged"].sum())
     places = {
-        int(sample): (shard, place)
+        (sample, number): (shard, place)
         for shard in shards
-        for place, sample in enumerate(shard.manifest["sample"])
+        for place, (sample, number) in enumerate(zip(shard.manifest["sample"], shard.manifest["slice"], strict=True))
         if sample in set(chosen["sample"])
     }
     names = ["Synthetic", "Nearest training follow-up", f"Synthetic {MINUS} nearest", "Own baseline"]
@@ -51,7 +51,7 @@ def plot_pairs(stack: Stack, contrast: str, shards: Sequence[Shard], nearest: pd
     with mpl.rc_context(STYLE):
         figure, axes = panels(len(chosen), names, aspect, images.shape[-2:])
         for axis, row in zip(axes, chosen.itertuples(), strict=True):
-            shard, place = places[row.sample]
+            shard, place = places[row.sample, row.slice]
             follow_up = shard.read("follow_up", place)
             baseline_row = int(shard.manifest["baseline_row"].iloc[place])
             baseline = stack.read(contrast, baseline_row, row.slice).astype(np.float32)

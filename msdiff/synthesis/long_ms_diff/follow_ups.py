@@ -22,7 +22,7 @@ CPU_BATCH = 4
 def load_generator(
     tensors: dict[str, Tensor], description: dict[str, Any], device: torch.device, compile_when: When = "never"
 ) -> "Draw":
-    """The draw of trained weights, see msdiff.synthesis.SAMPLE; BadInput if the tensors do not fit them."""
+    """The draw of trained weights, see msdiff.synthesis; BadInput if the tensors do not fit them."""
     settings = check(LongMSDiffSettings, description["settings"], "weights")
     denoiser = Denoiser(settings)
     denoiser.fill(tensors)

@@ -185,7 +185,7 @@ def train_generator(
     device: torch.device,
     compile_when: When = "never",
 ) -> Trained:
-    """Train on the stack's training split; see msdiff.synthesis.TRAIN.
+    """Train on the stack's training split; see msdiff.synthesis.
 
     Raises BadSettings for settings of another form, BadInput where the training split is empty or without any change,
     or the auxiliary weights are no detector's of this contrast.

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from msdiff.errors import BadInput
-from msdiff.sampling.shards import Items, joined, load_shard, new_shard, save_shard
+from msdiff.images import axis_aligned_grid
+from msdiff.sampling.shards import Items, joined, load_shard, load_slices, new_shard, save_shard
+from msdiff.stack.reading import Stack
 
 SHAPES = {"slice": (5, 11), "volume": (3, 5, 11), "draws of a slab": (2, 3, 5, 11)}
 
@@ -66,6 +68,33 @@ def test_a_shard_without_items_keeps_their_shapes(tmp_path):
     assert shard.manifest.empty
     assert shard.shape("change_mask") == (5, 11)
     assert shard.read("change_mask", slice(None)).shape == (0, 5, 11)
+
+
+def test_volumes_are_read_as_their_slices_with_brain(tmp_path):
+    brain = np.zeros((2, 3, 5, 11), np.uint8)
+    brain[0, 1:, 2, 2] = brain[1, 0, 2, 2] = 1
+    np.save(tmp_path / "brain_mask.npy", brain)
+    stack = Stack(tmp_path, axis_aligned_grid((11, 5, 3), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0)), None, None)
+    manifest, values = make(3, (3, 5, 11))
+    manifest = manifest.assign(baseline_row=[0, 1, 0], slice=-1, mask_slice=-1)
+    shard = save_shard(tmp_path / "volumes", manifest, **values)
+    slices = load_slices(tmp_path / "volumes", stack)
+    places = [(0, 1), (0, 2), (1, 0), (2, 1), (2, 2)]
+    assert list(zip(slices.manifest["sample"], slices.manifest["slice"], strict=True)) == places
+    assert slices.manifest["mask_slice"].equals(slices.manifest["slice"])
+    assert slices.shape("follow_up") == (5, 11)
+    for name in values:
+        volumes = shard.read(name, slice(None))
+        expected = np.stack([volumes[place] for place in places])
+        np.testing.assert_array_equal(slices.read(name, slice(None)), expected)
+        np.testing.assert_array_equal(slices.read(name, 3), expected[3])
+        np.testing.assert_array_equal(slices.read(name, np.array([4, 0])), expected[[4, 0]])
+    manifest, values = make(3)
+    save_shard(tmp_path / "slices", manifest, **values)
+    assert load_slices(tmp_path / "slices", stack).manifest.equals(manifest)
+    save_shard(tmp_path / "others", *make(1, (4, 5, 11))[:1], **make(1, (4, 5, 11))[1])
+    with pytest.raises(BadInput, match="expected volumes of the stack's 3 slices, got 4"):
+        load_slices(tmp_path / "others", stack)
 
 
 def test_a_folder_that_is_no_shard_or_a_broken_one_is_refused(tmp_path):
