@@ -82,3 +82,17 @@ def laid_over(base: Any, changes: Any) -> Any:
     if not isinstance(base, dict):
         base = {}
     return base | {key: laid_over(base.get(key), value) for key, value in changes.items()}
+
+
+def chosen(section: Any) -> Any:
+    """A section as a command gets it: each pluggable part with the options of the backend that it names.
+
+    >>> chosen({"weight": {"backend": "min_snr", "unit": {}, "min_snr": {"gamma": 5.0}}})
+    {'weight': {'backend': 'min_snr', 'options': {'gamma': 5.0}}}
+    """
+    if not isinstance(section, dict):
+        return section
+    if "backend" in section:
+        name = section["backend"]
+        return {"backend": name, "options": section.get(name, {})}
+    return {key: chosen(value) for key, value in section.items()}

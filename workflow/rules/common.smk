@@ -472,16 +472,6 @@ def plan_and_detector_of(generator):
     return FIRST_GENERATOR if generator in ABLATED else generator
 
 
-def chosen(section):
-    """A config section with each pluggable part cut to the backend it names."""
-    if not isinstance(section, dict):
-        return section
-    if "backend" in section:
-        name = section["backend"]
-        return {"backend": name, "options": section.get(name, {})}
-    return {key: chosen(value) for key, value in section.items()}
-
-
 def fold_settings(wildcards):
     """How the patients of a fold are chosen, as one JSON argument: the cohort's own split, or one of its folds."""
     section = config["cohort"][wildcards.cohort]

@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.cli import get_profile_dir
 
 from msdiff.config_check import coerced, fault, one_of, texts_of
-from msdiff.config_files import merged_config, read_yaml
+from msdiff.config_files import chosen, merged_config, read_yaml
 from msdiff.errors import BadSettings
 
 

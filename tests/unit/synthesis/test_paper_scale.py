@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from msdiff.config_files import merged_config
+from msdiff.config_files import chosen, merged_config
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.networks.detectors import load_detector
 from msdiff.settings import check
@@ -13,15 +13,6 @@ from msdiff.synthesis.long_ms_diff.follow_ups import load_generator
 from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 
 PARAMETERS = 118_933_762
-
-
-def chosen(section):
-    """As the rules pass a section: each pluggable part cut to the backend it names."""
-    if not isinstance(section, dict):
-        return section
-    if "backend" in section:
-        return {"backend": section["backend"], "options": section[section["backend"]]}
-    return {key: chosen(value) for key, value in section.items()}
 
 
 @pytest.fixture(scope="module")
