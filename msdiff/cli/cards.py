@@ -12,7 +12,7 @@ from msdiff.errors import BadInput
 if TYPE_CHECKING:
     import pandas as pd
 
-    from msdiff.report.cards.record import Record, Weights
+    from msdiff.report.record import Record, Weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def read_record(arguments: argparse.Namespace) -> "Record":
     import pandas as pd
 
     from msdiff.forecasting.slabs import load_slabs
-    from msdiff.report.cards.record import Record
+    from msdiff.report.record import Record
     from msdiff.report.run import Run
     from msdiff.sampling.shards import load_shard
     from msdiff.stack.reading import load_stack
@@ -66,7 +66,7 @@ def read_record(arguments: argparse.Namespace) -> "Record":
 def read_weights(option: str, entries: list[str]) -> "dict[str, Weights]":
     """The weights of each NAME=PATH by name, as the cards tell of them."""
     from msdiff.networks.weights import load_weights, sha256
-    from msdiff.report.cards.record import Weights
+    from msdiff.report.record import Weights
 
     found = {}
     for name, path in named(option, "NAME=PATH", entries):

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read the run's record, write the card."""
-    from msdiff.report.cards.datasheet import datasheet
+    from msdiff.report.cards import datasheet
     from msdiff.writing import whole_file
 
     text = datasheet(cards.read_record(arguments))

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read the run's record, write the card."""
-    from msdiff.report.cards.model_card import model_card
+    from msdiff.report.cards import model_card
     from msdiff.writing import whole_file
 
     text = model_card(cards.read_record(arguments))

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from msdiff.report.imaging.scans import ScanPart
+from msdiff.report.record import Record
 from msdiff.report.run import Run
 from msdiff.report.templates import paragraphs
 
@@ -81,6 +82,8 @@ class Part(NamedTuple):
     tested      by kind of patient: how many patients its numbers rest on
     facts       facts about the run by name
     scans       scans whose pictures its section shows
+    kept        whether a record holds its weights or samples, of which the cards then tell though it has no table
+    card        values for its template card.md.j2
     methods     paragraphs of the methods; without, those of the template methods.j2 in its folder, where it has one
     """
 
@@ -98,6 +101,8 @@ class Part(NamedTuple):
     facts: Callable[[Run], Mapping[str, str]] = nothing
     scans: Callable[[Run], Sequence[ScanPart]] = no_scans
     methods: Callable[[Run], list[tuple[str, str]]] | None = None
+    kept: Callable[[Record], bool] = lambda _: False
+    card: Callable[[Record], Mapping[str, Any]] = nothing
 
     @property
     def name(self) -> str:

@@ -88,6 +88,8 @@ WORDS = {
     "real_synthetic": "real : synthetic",
     "reference_p99": "limit (99th percentile)",
     "size": "size, mm3",
+    "slabs": "slabs of the forecasts",
+    "stack": "preprocessed scans",
     "training_prevalence": "share in training",
     "two_sessions": "forecaster (two sessions)",
     "unet": "bi-temporal UNet",

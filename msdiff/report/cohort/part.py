@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from msdiff.report.cohort.card import card_values
 from msdiff.report.cohort.sentences import about_cohort, about_limits, about_patients, cohort_facts
 from msdiff.report.parts import Part
 
@@ -13,4 +14,5 @@ PART = Part(
     opening=about_patients,
     limits=about_limits,
     facts=cohort_facts,
+    card=card_values,
 )

@@ -1,8 +1,9 @@
 """Sentences on what a run cost."""
 
+import numpy as np
 import pandas as pd
 
-from msdiff.report.phrases import count
+from msdiff.report.phrases import count, number
 from msdiff.report.run import Run
 from msdiff.report.words import write
 
@@ -31,3 +32,18 @@ def compute_facts(run: Run) -> dict[str, str]:
     hours, gpu_hours = compute["wall_hours"].sum(), compute["gpu_hours"].sum(skipna=False)
     gpu = "GPU hours not recorded" if pd.isna(gpu_hours) else f"{gpu_hours:.3g} GPU hours"
     return {"Hours": f"{hours:.3g} summed over {count(compute['jobs'].sum(), 'job')}, {gpu}"}
+
+
+def about_training(run: Run, rule: str, what: str) -> str:
+    """What the trainings of a rule took; empty where the table does not hold it."""
+    compute = run.ours("compute")
+    rows = compute[compute["rule"] == rule] if len(compute) else compute
+    return " ".join(_about_training(row, what) for _, row in rows.iterrows())
+
+
+def _about_training(row: pd.Series, what: str) -> str:
+    gpus = "GPU hours not recorded" if np.isnan(row["gpu_hours"]) else f"{number(row['gpu_hours'])} GPU hours"
+    return (
+        f"Trainings of {what}: {duration(row['wall_hours'])} over {count(row['jobs'], 'job')}, {gpus}, at most "
+        f"{number(row['max_rss_gb'])} GiB of memory."
+    )

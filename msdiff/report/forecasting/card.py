@@ -1,52 +1,46 @@
-"""What the two cards say of the forecasts: what draws them, on whom it learned, what they are worth and not for."""
+"""What the cards say of forecasters and their forecasts, as values for card.md.j2."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
 from msdiff.forecasting.slabs import Slabs
-from msdiff.report.cards.record import Item, Record, Weights, grid
 from msdiff.report.forecasting.sentences import forecast_cohort
-from msdiff.report.methods import methods
-from msdiff.report.phrases import capital, count, listed, number
+from msdiff.report.phrases import count, listed, number
+from msdiff.report.record import Record, Weights
 from msdiff.report.run import SPLITS, simulated
-from msdiff.report.systems import say
 from msdiff.report.words import write
 
-USE = (
-    "Research: to study how well new lesions can be forecast from images and a treatment, and how such forecasts "
-    "should be judged."
-)
-NO_USE = (
-    "No clinical use of any kind: no prognosis, no choice or change of a treatment, no word to a patient. A forecast "
-    "under another treatment than the patient's own is no effect of that treatment, and nothing can confirm it."
-)
-# By the table: the question, and the estimates shown.
-TABLES = {
-    "activity_prediction": ("Forecasts: who becomes active.", ["arm", "method", "n", "n_positive"], ["auc", "ap"]),
-    "regional_accuracy": (
+# Table, question, keys and the estimates shown.
+TABLES: tuple[tuple[str, str, list[str], list[str]], ...] = (
+    ("activity_prediction", "Forecasts: who becomes active.", ["arm", "method", "n", "n_positive"], ["auc", "ap"]),
+    (
+        "regional_accuracy",
         "Forecasts: in which regions.",
         ["region", "method", "n", "n_positive"],
         ["balanced_accuracy", "precision", "recall", "f1"],
     ),
-    "lesion_count": ("Forecasts: how many lesions.", ["arm", "method", "n"], ["mse_log_count"]),
-}
+    ("lesion_count", "Forecasts: how many lesions.", ["arm", "method", "n"], ["mse_log_count"]),
+    ("calibration", "Forecasts: whether probabilities hold.", [], []),
+)
 
 
-def about_weights(record: Record) -> list[Item]:
-    """What each forecaster is, its use and its limits; nothing where a run has none."""
-    if not record.forecasters:
-        return []
-    items = [Item(f"{capital(write(name))}.", _about(weights)) for name, weights in record.forecasters.items()]
-    return [
-        *items,
-        Item("Intended use of forecasts.", USE),
-        Item("Not intended for forecasts.", NO_USE),
-        Item("Known limits of forecasts.", _limits(record)),
-    ]
+def card_values(record: Record) -> dict[str, Any]:
+    """Forecasters, forecasts by purpose, and on whom they were learned and tested."""
+    slabs = record.slabs
+    return {
+        "forecasters": {name: _about_weights(weights) for name, weights in record.forecasters.items()},
+        "forecasts": {purpose: _about_forecasts(rows) for purpose, rows in record.forecasts.items()},
+        "trained_on_simulated": simulated(record.run, forecast_cohort(record.run)),
+        "slabs": slabs is not None,
+        "patients_told": "" if slabs is None else _about_patients(record, slabs),
+        "by_arm": None if slabs is None else _by_arm(slabs),
+        "tables": TABLES,
+    }
 
 
-def _about(weights: Weights) -> str:
+def _about_weights(weights: Weights) -> str:
     described = weights.description
     prior: Mapping[str, object] = described.get("prior", {})
     sessions, shape, arms = (list(prior.get(name, [])) for name in ("sessions", "shape", "arms"))  # type: ignore[call-overload]
@@ -63,89 +57,43 @@ def _about(weights: Weights) -> str:
     )
 
 
-def _limits(record: Record) -> str:
-    limits = [
-        "Lesions outside the slab are not forecast, and none that shrink.",
-        "A treatment is one of the arms it learned: another drug, dose or change of drug has no forecast.",
-    ]
-    if simulated(record.run, forecast_cohort(record.run)):
-        limits.append(
-            "Trained on simulated patients, whose arms differ by the treatment alone: of real ones it knows nothing."
-        )
-    else:
-        limits.append("Patients of different trials differ in more than the treatment, which it cannot tell apart.")
-    return " ".join(limits)
-
-
-def about_cohort(record: Record) -> list[Item]:
-    """On whom forecasts were learned and tested: patients by arm and use."""
-    if record.slabs is None:
-        return []
-    slabs, cohort = record.slabs, forecast_cohort(record.run)
-    patients = slabs.patients
-    by_split = patients["split"].value_counts()
-    splits = [split for split in SPLITS if split in by_split]
+def _about_patients(record: Record, slabs: Slabs) -> str:
+    """On whom forecasts were learned and tested, and how many of them had a new lesion."""
+    cohort, patients = forecast_cohort(record.run), slabs.patients
+    splits = _splits(slabs)
     active = [
-        f"{int((patients.loc[patients['split'] == split, 'count'] > 0).sum())} of {by_split[split]} {SPLITS[split]}"
+        f"{int((patients.loc[patients['split'] == split, 'count'] > 0).sum())} of "
+        f"{(patients['split'] == split).sum()} {SPLITS[split]}"
         for split in splits
     ]
     kind = "It is simulated: no patient was scanned. " if simulated(record.run, cohort) else ""
-    text = (
+    return (
         f"The cohort {cohort}. {kind}{count(len(patients), 'patient')} with scans at {listed(slabs.sessions)}; with a "
         f"new lesion in the slab at {slabs.sessions[-1]}: {listed(active)}. A patient is in one set only."
     )
-    return [Item("Forecasts: patients.", text, _by_arm(slabs, splits))]
 
 
-def _by_arm(slabs: Slabs, splits: list[str]) -> str:
+def _splits(slabs: Slabs) -> list[str]:
+    return [split for split in SPLITS if split in set(slabs.patients["split"])]
+
+
+def _by_arm(slabs: Slabs) -> pd.DataFrame:
+    """Patients by arm and split."""
     table = pd.crosstab(slabs.patients["arm"], slabs.patients["split"]).reindex(
-        index=[arm for arm in slabs.arms if arm in set(slabs.patients["arm"])], columns=splits
+        index=[arm for arm in slabs.arms if arm in set(slabs.patients["arm"])], columns=_splits(slabs)
     )
-    return grid(table.reset_index(), ["arm", *splits], [])
+    return table.reset_index()
 
 
-def about_training(record: Record) -> list[Item]:
-    """How forecasters were trained and drawn from."""
-    return [Item("Forecasts.", dict(methods(record.run)).get("Forecasts", ""))] if record.forecasters else []
-
-
-def about_performance(record: Record) -> list[Item]:
-    """What the tables of forecasts say."""
-    items = []
-    for name, (question, keys, metrics) in TABLES.items():
-        rows = record.run.ours(name)
-        if len(rows):
-            items.append(Item(question, say(name, record.run), grid(rows, keys, metrics)))
-    if len(record.run.ours("calibration")):
-        items.append(Item("Forecasts: whether probabilities hold.", say("calibration", record.run)))
-    return items
-
-
-def about_treatments(record: Record) -> list[Item]:
-    """What the same patients are forecast under every arm."""
-    rows = record.run.ours("counterfactuals")
-    if rows.empty:
-        return []
-    metrics = ["mean_predicted_count", "active_fraction", "active_difference_to_placebo"]
-    said = say("counterfactuals", record.run)
-    return [Item("Forecasts of the same patients under every treatment.", said, grid(rows, ["arm", "n"], metrics))]
-
-
-def about_set(record: Record) -> list[Item]:
-    """What the set of drawn forecasts is, as a datasheet asks; nothing where a run has none."""
-    items = []
-    for purpose, rows in record.forecasts.items():
-        first, patients, arms = rows.iloc[0], rows["subject"].nunique(), rows["arm"].nunique()
-        under = "under their own arm" if (rows["arm"] == rows["own_arm"]).all() else f"under {count(arms, 'arm')}"
-        digests = listed([f"`{digest}`" for digest in sorted(set(rows["weights_sha256"]))])
-        items.append(
-            Item(
-                f"Which forecasts are there ({write(purpose)})?",
-                f"{count(first['draws'], 'mask')} of new lesions for each of {count(patients, 'patient')} "
-                f"{SPLITS.get(str(first['split']), str(first['split']))}, {under}, by the "
-                f"{write(str(first['model']))}, weights SHA-256 {digests}; sampler {write(str(first['sampler']))}, "
-                f"{count(int(first['steps']), 'step')}, guidance weight {number(float(first['guidance_weight']))}. "
-                "They are synthetic, and no patient's future.",
-            )
-        )
-    return items
+def _about_forecasts(rows: pd.DataFrame) -> str:
+    """What the forecasts of a purpose are, as a datasheet asks."""
+    first, patients, arms = rows.iloc[0], rows["subject"].nunique(), rows["arm"].nunique()
+    under = "under their own arm" if (rows["arm"] == rows["own_arm"]).all() else f"under {count(arms, 'arm')}"
+    digests = listed([f"`{digest}`" for digest in sorted(set(rows["weights_sha256"]))])
+    return (
+        f"{count(first['draws'], 'mask')} of new lesions for each of {count(patients, 'patient')} "
+        f"{SPLITS.get(str(first['split']), str(first['split']))}, {under}, by the "
+        f"{write(str(first['model']))}, weights SHA-256 {digests}; sampler {write(str(first['sampler']))}, "
+        f"{count(int(first['steps']), 'step')}, guidance weight {number(float(first['guidance_weight']))}. "
+        "They are synthetic, and no patient's future."
+    )

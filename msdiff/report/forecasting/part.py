@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from msdiff.report.forecasting.card import card_values
 from msdiff.report.forecasting.sentences import (
     about_activity_prediction,
     about_calibration,
@@ -66,4 +67,6 @@ PART = Part(
     limits=about_limits,
     tested=tested,
     facts=forecast_facts,
+    kept=lambda record: bool(record.forecasters or record.forecasts),
+    card=card_values,
 )

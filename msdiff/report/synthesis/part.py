@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from msdiff.report.parts import Figure, Part
+from msdiff.report.synthesis.card import card_values
 from msdiff.report.synthesis.generators import methods
 from msdiff.report.synthesis.sentences import (
     about_ablation,
@@ -38,4 +39,6 @@ PART = Part(
     opening=about_generators,
     summary={"Generated follow-ups": about_images},
     tested=lambda run: run.fewest("image_quality", "held-out"),
+    kept=lambda record: bool(record.generators or record.manifests),
+    card=card_values,
 )

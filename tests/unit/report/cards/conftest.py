@@ -2,8 +2,8 @@ import pandas as pd
 import pytest
 
 from msdiff.config_files import merged_config
-from msdiff.report.cards.record import Record, Weights
 from msdiff.report.provenance import record
+from msdiff.report.record import Record, Weights
 from msdiff.report.run import Run
 
 CONFIG = merged_config(size="paper")

@@ -9,8 +9,7 @@ from indexed import slab_files, stack_files
 
 from msdiff.cli import datasheet as datasheet_command
 from msdiff.cli import model_card as model_card_command
-from msdiff.report.cards.datasheet import datasheet
-from msdiff.report.cards.record import UNANSWERED
+from msdiff.report.cards import UNANSWERED, datasheet
 from msdiff.sampling.shards import load_shard, save_shard
 from msdiff.tables.layout import write_table
 

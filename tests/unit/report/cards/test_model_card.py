@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 from indexed import open_slabs
 
-from msdiff.report.cards.model_card import model_card
-from msdiff.report.cards.record import UNANSWERED, Weights
+from msdiff.report.cards import UNANSWERED, datasheet, model_card
+from msdiff.report.parts import Part
 from msdiff.report.phrases import estimate
+from msdiff.report.record import Weights
+from msdiff.report.systems import PARTS
 
 # The parts of MI-CLAIM-GEN, after what a model card begins with.
 HEADINGS = [
@@ -57,13 +59,57 @@ def test_what_the_record_does_not_hold_is_not_answered(tables, record_of):
     card = model_card(record_of({"cohort": tables["cohort"]}))
     for question in (
         "Age, sex, disease course, scanners.",
-        "Use for detection.",
         "Privacy and memorisation.",
         "Harms: who was asked, and what was found.",
         "Where weights and data can be had, and under what licence.",
     ):
         assert answer(card, question) == UNANSWERED
     assert "not among this run's tables" in answer(card, "Independence of training and test data.")
+
+
+def test_a_system_that_did_not_run_is_not_in_the_card(tables, record_of):
+    card = model_card(record_of({"cohort": tables["cohort"]}))
+    assert "Use for detection." not in card
+    assert "slices alone" not in card
+    forecasts_only = record_of({"cohort": tables["cohort"], **forecast_tables.all_tables()})
+    card = model_card(forecasts_only._replace(generators={}, manifests={}))
+    assert re.findall(r"^## (.*)$", card, re.MULTILINE) == HEADINGS
+    assert not re.search(r"Long-MS-Diff|enerated|follow-ups", card)
+
+
+@pytest.mark.parametrize("write_card", [model_card, datasheet])
+def test_another_generator_is_not_described_as_long_ms_diff(all_tables, record_of, write_card):
+    foreign = {
+        name: table[table["source"] == "msdiff"].replace("long_ms_diff", "diffuse_net")
+        for name, table in all_tables.items()
+        if name != "ablation"
+    }
+    record = record_of(foreign)
+    manifest = record.manifests["long_ms_diff"].assign(generator="diffuse_net").drop(columns="sampler")
+    card = write_card(
+        record._replace(
+            generators={"diffuse_net": record.generators["long_ms_diff"]}, manifests={"diffuse_net": manifest}
+        )
+    )
+    assert "diffuse net" in card
+    assert not re.search(
+        r"Long-MS-Diff|[Aa] diffusion model|slices of FLAIR|axial|one by one|foundation|DPM|UNet of", card
+    )
+    if write_card is model_card:
+        about = answer(card, "diffuse net.")
+        assert about.startswith("A generator that brought no description of itself, 637185 parameters, weights SHA-256")
+        assert answer(card, "Start of the training.") == UNANSWERED
+    else:
+        assert answer(card, "By which generator (diffuse net)?") == f"Weights SHA-256 `{'a' * 64}`."
+
+
+def test_a_part_answers_the_cards_by_its_own_template(tables, record_of, tmp_path):
+    macro = '{% macro model() %}{{ item("Coin.", "It has " ~ sides ~ " sides.") }}{% endmacro %}'
+    (tmp_path / "card.md.j2").write_text(macro)
+    toy = Part(folder=tmp_path, title="Guesses", ran=lambda _: True, card=lambda _: {"sides": 2})
+    assert answer(model_card(record_of(tables), [*PARTS, toy]), "Coin.") == "It has 2 sides."
+    for parts in (PARTS, [*PARTS, toy._replace(ran=lambda _: False)]):
+        assert "Coin." not in model_card(record_of(tables), parts)
 
 
 def test_ethics_are_answered_for_simulated_patients_only(tables, record_of):
@@ -130,7 +176,7 @@ def test_cohorts_and_trainings_are_told_apart(tables, record_of):
     other = cohort[cohort["source"] == "msdiff"].assign(cohort="trials")
     trained = compute[compute["rule"] == "train_generator"].iloc[:1].assign(rule="train_control", jobs=2)
     both = {"cohort": pd.concat([cohort, other]), "compute": pd.concat([compute, trained])}
-    card = model_card(record_of({**tables, **both}))
+    card = model_card(record_of({**tables, **forecast_tables.all_tables(), **both}))
     assert "| phantom | placebo | 10 |" in card
     assert "| trials | placebo | 10 |" in card
     assert "Trainings of generators: 3 minutes over 1 job" in card.replace("3.0", "3")
