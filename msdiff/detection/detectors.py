@@ -38,7 +38,7 @@ from msdiff.networks.weights import sha256
 from msdiff.sampling.shards import Shard, load_slices
 from msdiff.settings import Settings, digest
 from msdiff.stack.reading import Stack, digest_of_rows
-from msdiff.training import Trained, TrainingSettings, initialised, train
+from msdiff.training import Trained, TrainingSettings, initialised, train, with_share
 
 log = logging.getLogger(__name__)
 
@@ -277,14 +277,14 @@ def change_probability(
 
 
 def _weights(slices: SlicePairs, positive_share: float | None) -> NDArray[np.float64]:
-    """How often each slice is drawn: those with change make up their share; all alike where there is only one kind."""
+    """How often each slice is chosen: those with change make up their share; all alike where there is only one kind."""
     weights = np.ones(len(slices))
     if positive_share is None:
         return weights
     positive = slices.positive()
     if positive.all() or not positive.any():
         return weights
-    return np.asarray(np.where(positive, positive_share / positive.sum(), (1 - positive_share) / (~positive).sum()))
+    return with_share(positive, positive_share)
 
 
 def _blur(images: Tensor, sigma: NDArray[np.float64], largest: float) -> Tensor:

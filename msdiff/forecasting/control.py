@@ -30,7 +30,7 @@ from msdiff.networks.compiled import Call, When
 from msdiff.networks.pseudo_2d import ControlledUNet
 from msdiff.networks.weights import sha256
 from msdiff.stack.reading import digest_of_rows
-from msdiff.training import Trained, initialised, on_device, train
+from msdiff.training import Trained, initialised, on_device, train, with_share
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def balanced(patients: pd.DataFrame, mode: str, seed: int, folder: Path) -> tupl
             f"{len(active)}; set control.balanced to none"
         )
     if mode == "weights":
-        return patients, np.where(active, 0.5 / active.sum(), 0.5 / (~active).sum())
+        return patients, with_share(active, 0.5)
     number = min(active.sum(), (~active).sum())
     rng = np.random.default_rng(seed)
     chosen = [rng.choice(np.flatnonzero(kind), number, replace=False) for kind in (active, ~active)]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def batch_size(device: torch.device, of_cpu: int) -> int | None:
-    """The size of all batches that samples are drawn in: `of_cpu` there, None, which is any, on an accelerator."""
+    """The size of all batches that are sampled in: `of_cpu` there, None, which is any, on an accelerator."""
     return of_cpu if device.type == "cpu" else None
 
 
@@ -46,7 +46,7 @@ def batches(samples: int, largest: int, of_one_size: bool) -> list[NDArray[np.in
     """The samples of every batch.
 
     Of one size, an accelerator keeps its plans and graphs: as small as the number of batches allows, so that hardly any
-    sample is drawn twice, for the last batch may repeat its end.
+    sample is made twice, for the last batch may repeat its end.
 
     >>> [part.tolist() for part in batches(7, 3, of_one_size=False)]
     [[0, 1, 2], [3, 4, 5], [6]]

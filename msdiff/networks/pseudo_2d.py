@@ -40,7 +40,7 @@ class Pseudo2DSettings(UNetSettings):
 
 
 class SlabSizes(NamedTuple):
-    """What slabs hold: slices, channels that are drawn, channels of images that are given, and arms."""
+    """What slabs hold: slices, channels that are generated, channels of images that are given, and arms."""
 
     slices: int
     generated: int
@@ -85,7 +85,7 @@ class Pseudo2DUNet(nn.Module):
 class Pseudo2DControlNet(nn.Module):
     """What images say of a noisy slab, to be added to the UNet's skips and middle.
 
-    Images are the same at every noise level, so that whoever draws embeds them once.
+    Images are the same at every noise level, so that they are embedded once for all steps.
     """
 
     def __init__(self, settings: Pseudo2DSettings, sizes: SlabSizes) -> None:

@@ -1,7 +1,7 @@
 """The loop of every training: seeded, resumable bit for bit, stopping itself before its time limit.
 
-A step is a pure function of the last step's state, the seed and the step's number: the sampler draws the slices of step
-k from (seed, k). They are cut into parts, and augmentation, diffusion noise and dropout of part p come from (seed, k,
+A step is a pure function of the last step's state, the seed and the step's number: the items of step k are chosen
+from (seed, k). They are cut into parts, and augmentation, diffusion noise and dropout of part p come from (seed, k,
 p). A checkpoint therefore holds tensors, the step and the history, and no generator has to be stored; whoever continues
 from step k sees what would have come.
 
@@ -36,7 +36,7 @@ from msdiff import processes
 from msdiff.errors import BadSettings, OutOfTime
 from msdiff.networks.compiled import When
 from msdiff.settings import digest
-from msdiff.training.chance import AUGMENTATION, INITIAL, BatchSampler, global_generator, on_device
+from msdiff.training.chance import AUGMENTATION, INITIAL, BatchSampler, global_generator, on_device, with_share
 from msdiff.training.checkpoints import check_mark, folder_of, newest, newest_average, save
 from msdiff.training.compiling import compile_network
 from msdiff.training.progress import Progress, Watch, duration
@@ -60,6 +60,7 @@ __all__ = [
     "on_device",
     "processor",
     "train",
+    "with_share",
 ]
 
 log = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ def train(
         Go into the folder `previews` of that folder.
 
     Raises StaleCheckpoint where that folder holds another training's checkpoints, OutOfTime after a checkpoint before
-    the limit or on SIGTERM or SIGUSR1, BadInput where there is nothing to draw from, BadSettings where the loss is not
+    the limit or on SIGTERM or SIGUSR1, BadInput where there is nothing to train on, BadSettings where the loss is not
     finite or the processes cannot share a batch evenly.
     """
     if settings.parts % processes.size():

@@ -14,9 +14,9 @@ SAMPLER, AUGMENTATION, NOISE, DROPOUT, INITIAL = range(5)
 
 
 class BatchSampler:
-    """Endless draws with replacement; those of step k depend on the seed and k only.
+    """Endless batches, chosen with replacement; that of step k depends on the seed and k only.
 
-    The draws of a batch are spread evenly along the list (one in each of B equal parts of the total weight), so that
+    The items of a batch are spread evenly along the list (one in each of B equal parts of the total weight), so that
     each batch holds nearly the wanted share of every stretch of it; each item comes as often as its weight says.
     """
 
@@ -35,8 +35,13 @@ class BatchSampler:
         """The indices (B,) of a step's batch."""
         rng = np.random.default_rng([self.seed, step, SAMPLER])
         places = (np.arange(self.batch_size) + rng.random(self.batch_size)) / self.batch_size
-        drawn = np.searchsorted(self.bounds, places, side="right")
-        return np.asarray(self.indices[rng.permutation(np.minimum(drawn, len(self.indices) - 1))])
+        chosen = np.searchsorted(self.bounds, places, side="right")
+        return np.asarray(self.indices[rng.permutation(np.minimum(chosen, len(self.indices) - 1))])
+
+
+def with_share(positive: NDArray[np.bool_], share: float) -> NDArray[np.float64]:
+    """Weights (N,) of items such that this share of the chosen ones is positive, if there are both kinds."""
+    return np.where(positive, share / max(1, positive.sum()), (1 - share) / max(1, (~positive).sum()))
 
 
 def seed_of(seed: int, step: int, stream: int, part: int, player: int = 0) -> int:
@@ -56,7 +61,7 @@ def on_device(generator: torch.Generator, device: torch.device) -> torch.Generat
 
 @contextmanager
 def global_generator(seed: int, step: int, stream: int, part: int, player: int = 0) -> Iterator[None]:
-    """Seed the generators that layers such as dropout draw from; that of the CPU is put back afterwards."""
+    """Seed the generators that layers such as dropout use; that of the CPU is put back afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of(seed, step, stream, part, player))
         yield

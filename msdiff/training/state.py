@@ -50,9 +50,11 @@ class State:
         self.modules.train()
         for number, name in enumerate(self.players):
             scalars = self._turn(number, name, parts, seed)
+            if name:
+                scalars = {"loss": scalars["loss"]} | {f"{name}_{key}": value for key, value in scalars.items()}
             # Summed on the device: reading each step's loss would make the accelerator wait for this loop.
             for key, value in scalars.items():
-                key, value = f"{name}_{key}" if name else key, value.detach().to(torch.float64)
+                value = value.detach().to(torch.float64)
                 self.sums[key] = self.sums[key] + value if key in self.sums else value
         decay = min(self.settings.ema_decay, (1 + self.step) / (10 + self.step))
         average(self.ema, self.modules.state_dict(), decay)
@@ -112,11 +114,11 @@ class State:
         return {f"validation_{name}": value for name, value in scalars.items()}
 
     def preview(self, previews: Previews, folder: Path) -> dict[str, float]:
-        """Have the EMA drawn from, in the first process; the others go on and wait for it."""
+        """Have pictures made with the EMA, in the first process; the others go on and wait for it."""
         if processes.rank() > 0:
             return {}
         with self._averaged():
-            return {f"preview_{name}": value for name, value in previews.draw(folder, self.step).items()}
+            return {f"preview_{name}": value for name, value in previews.make(folder, self.step).items()}
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

@@ -21,7 +21,7 @@ class Trainable(Protocol):
     """What every task has; the loop moves `modules` and batches to its device.
 
     modules             one module that holds every trainable tensor and nothing else
-    indices, weights    what the sampler draws from (N,), and how often in relation to each other (N,), >= 0
+    indices, weights    what batches are chosen from (N,), and how often in relation to each other (N,), >= 0
     """
 
     modules: nn.Module
@@ -29,7 +29,7 @@ class Trainable(Protocol):
     weights: NDArray[np.float64]
 
     def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
-        """A part of a batch, on the CPU, from drawn indices (B,); runs in another thread than the loss."""
+        """A part of a batch, on the CPU, from chosen indices (B,); runs in another thread than the loss."""
         ...
 
     def validate(self) -> dict[str, float]:
@@ -68,7 +68,7 @@ class Player(NamedTuple):
 class Game(Trainable, Protocol):
     """A task with an optimiser for each player, by name; in every step each has its turn, in this order.
 
-    Scalars of the history bear their player's name first: `critic_loss`.
+    Scalars of the history bear their player's name first: `critic_loss`. `loss` is the sum of the players' losses.
     """
 
     @property
@@ -110,12 +110,12 @@ class Part(NamedTuple):
 class Previews(NamedTuple):
     """What is looked at while a training runs, every so many steps and at the last; it changes nothing of the training.
 
-    `draw` takes a folder to write into and the step, and gives scalars for the history. It is called with the EMA in
+    `make` takes a folder to write into and the step, and gives scalars for the history. It is called with the EMA in
     the task's modules, in evaluation mode, without gradients; in the first process only.
     """
 
     every: int
-    draw: Callable[[Path, int], dict[str, float]]
+    make: Callable[[Path, int], dict[str, float]]
 
 
 class Trained(NamedTuple):

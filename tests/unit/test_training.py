@@ -293,6 +293,12 @@ def test_sampler_follows_weights_seed_and_step():
     assert not np.array_equal(sampler.choose(3), training.BatchSampler(indices, weights, 8, 6).choose(3))
 
 
+def test_weights_give_positive_items_their_share():
+    weights = training.with_share(np.array([True, False, False, False]), 0.4)
+    np.testing.assert_allclose(weights, [0.4, 0.2, 0.2, 0.2])
+    np.testing.assert_allclose(training.with_share(np.array([True, True]), 0.4), [0.2, 0.2])
+
+
 def test_learning_rate_warms_up_and_decays():
     chosen = settings(steps=10, warm_up_steps=4, learning_rate=1.0)
     assert [training.learning_rate(chosen, step) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
@@ -440,6 +446,8 @@ class TestGame:
             "critic_loss", "critic_gradient_norm", "generator_loss", "generator_opinion", "generator_gradient_norm",
         ]  # fmt: skip
         assert {name.partition(".")[0] for name in trained.tensors} == {"generator", "critic"}
+        both = trained.history["critic_loss"] + trained.history["generator_loss"]
+        np.testing.assert_allclose(trained.history["loss"], both)
 
     @pytest.mark.parametrize("resting", ["critic", "generator"])
     def test_an_optimiser_changes_its_own_player_alone(self, tmp_path, resting):

@@ -44,7 +44,7 @@ from msdiff.synthesis.long_ms_diff.follow_ups import Draw
 from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 from msdiff.synthesis.long_ms_diff.pretrained import read_pretrained
 from msdiff.synthesis.long_ms_diff.previews import Previewer
-from msdiff.training import Previews, Trained, initialised, on_device, train
+from msdiff.training import Previews, Trained, initialised, on_device, train, with_share
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class LongMSDiff:
         self.scalars = standardised(scalars_of(self.slices, settings.scalars), self.statistics)
         positive = (self.slices["change_voxels"] > 0).to_numpy()
         self.indices = np.arange(len(self.slices))
-        self.weights = _weights(positive, settings.positive_fraction)
+        self.weights = with_share(positive, settings.positive_fraction)
         self.modules: nn.Module = initialised(
             lambda: nn.ModuleDict(
                 {
@@ -240,9 +240,3 @@ def train_generator(
     prefix = "denoiser."
     tensors = {name[len(prefix) :]: value for name, value in trained.tensors.items() if name.startswith(prefix)}
     return trained._replace(tensors=tensors)
-
-
-def _weights(positive: NDArray[np.bool_], fraction: float) -> NDArray[np.float64]:
-    """How often each slice (N,) is drawn, such that `fraction` of the draws are positive."""
-    negatives = max(1, int((~positive).sum()))
-    return np.where(positive, fraction / positive.sum(), (1 - fraction) / negatives)
