@@ -41,7 +41,7 @@ class BatchSampler:
 
 def with_share(positive: NDArray[np.bool_], share: float) -> NDArray[np.float64]:
     """Weights (N,) of items such that this share of the chosen ones is positive, if there are both kinds."""
-    return np.where(positive, share / max(1, positive.sum()), (1 - share) / max(1, (~positive).sum()))
+    return np.asarray(np.where(positive, share / max(1, positive.sum()), (1 - share) / max(1, (~positive).sum())))
 
 
 def seed_of(seed: int, step: int, stream: int, part: int, player: int = 0) -> int:
