@@ -100,8 +100,8 @@ def fault(values: Any, schema: Schema) -> str | None:
     error = _deepest(error)
     if error.validator == "required" and error.schema.get("additionalProperties") is True:
         *above, key = error.absolute_path
-        (needed,) = error.validator_value
-        return f"{_dotted(above)}: {_unknown(_at(schema, above), key)} One of your own has the key {needed!r}"
+        needed = ", ".join(error.validator_value)
+        return f"{_dotted(above)}: {_unknown(_at(schema, above), key)} One of your own has the keys {needed}"
     return f"{_dotted(error.absolute_path)}: {_told(error)}"
 
 

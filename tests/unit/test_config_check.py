@@ -108,7 +108,7 @@ def test_what_is_no_yaml_is_refused():
         ),
         (
             "synthesis={sampeler: {steps: 5}}",
-            "synthesis: unknown key 'sampeler'; did you mean 'sampler'? One of your own has the key 'module'",
+            "synthesis: unknown key 'sampeler'; did you mean 'sampler'? One of your own has the keys module, item",
         ),
         (
             "preprocess={quality: {limits: {snrr: [9, null]}}}",

@@ -251,10 +251,11 @@ def test_a_variant_of_the_ablation_is_part_of_a_generators_section(validator, ch
 @pytest.mark.parametrize(
     ("section", "valid"),
     [
-        ({"module": "laboratory.generator", "steps": 5, "network": {"width": 8}}, True),
+        ({"module": "laboratory.generator", "item": "slice", "steps": 5, "network": {"width": 8}}, True),
         # Its name alone says nothing of where it is.
-        ({"steps": 5}, False),
-        ({"module": "laboratory/generator.py"}, False),
+        ({"item": "slice", "steps": 5}, False),
+        ({"module": "laboratory/generator.py", "item": "slice"}, False),
+        ({"module": "laboratory.generator", "item": "pixel"}, False),
         (None, False),
     ],
 )
