@@ -50,6 +50,7 @@ class Copy:
             if not lines:
                 (body,) = bodies
                 assert not path.exists()
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(body)
             for line, body in zip(lines, bodies if lines else [], strict=True):
                 text = path.read_text().splitlines(keepends=True)
@@ -139,3 +140,26 @@ def test_a_backend_is_its_module_its_options_and_a_line(checkout, environment, t
     copy.follows_the_rules()
     assert copy.changed() == copy.named | {schema}
     assert len(copy.changed()) == rows_of("A backend") == 5
+
+
+def test_a_generator_from_elsewhere_is_its_module_and_its_section(checkout, environment, tmp_path):
+    """What the commands then do with it, tests/unit/synthesis/test_generators.py holds."""
+    copy = Copy(tmp_path / "msdiff", checkout, environment, "A generator")
+    plan = copy.run("snakemake", "--profile", "profiles/demo", "--configfile", "mine.yaml", "-n", "-p", "all")
+    for rule, words in {
+        "train_generator": '"generator": "mine", "item": "volume", "module": "mylab.generator"',
+        "plan_samples": "--item volume",
+        "sample_images": "--generator mine --module mylab.generator",
+        "score_images": "--shards results/synthesis/phantom/mine/held_out/shards/000",
+        "check_leakage": "--generator results/synthesis/phantom/mine/weights.safetensors",
+        "mix_slices": "results/synthesis/phantom/mine/mass/shards/000",
+        "find_nearest": "results/synthesis/phantom/mine/mass/shards/000",
+        "image_quality": "results/synthesis/phantom/mine/image_scores.tsv",
+    }.items():
+        assert any(words in job for job in plan.split(f"rule {rule}:")[1:]), rule
+    # The ablation is of Long-MS-Diff, whose plan and name it keeps.
+    assert "--item slice" in plan
+    assert "--generator long_ms_diff " in plan
+    copy.follows_the_rules()
+    assert copy.changed() == copy.named
+    assert len(copy.named) == rows_of("A generator") == 2
