@@ -219,6 +219,20 @@ def test_resumed_training_equals_uninterrupted_training(stack, tmp_path):
     assert any(not torch.equal(tensor, whole[name]) for name, tensor in run("other", seed=4).items())
 
 
+def test_a_changed_set_of_other_patients_trains_nothing_anew(stack, tmp_path):
+    """Other patients to validate on do, for they choose the weights that are kept."""
+    listed = mix_slices(stack, "1-0", [], BY_SLICE, 0)
+
+    def checkpoints(**moved):
+        slices = stack.slices.assign(split=stack.slices["split"].replace(moved))
+        options = {"seed": 3, "checkpoints": tmp_path, "minutes": None, "device": "cpu"}
+        chosen = settings(training={"steps": 2, "validate_every": 2, "log_every": 1})
+        train_detector(stack._replace(slices=slices), listed, chosen, **options)
+        return len(list(tmp_path.iterdir()))
+
+    assert [checkpoints(), checkpoints(test="unused"), checkpoints(test="validation")] == [1, 1, 2]
+
+
 @pytest.mark.slow
 def test_two_processes_train_as_one(stack, tmp_path):
     """By the command, as a rule calls it; also what they say of bad input."""

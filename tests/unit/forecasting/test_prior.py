@@ -59,6 +59,18 @@ def test_every_variant_trains(tmp_path, stage_slabs, stage_options, changes):
     assert np.isfinite(trained.history["loss"]).all()
 
 
+def test_a_changed_set_of_other_patients_trains_nothing_anew(tmp_path, stage_slabs, stage_options):
+    settings = stage_options("prior", prior__training__steps=2)
+
+    def checkpoints(**moved):
+        patients = stage_slabs.patients
+        patients = patients.assign(split=patients["split"].replace(moved))
+        train(stage_slabs._replace(patients=patients), settings, tmp_path)
+        return len(list(tmp_path.iterdir()))
+
+    assert [checkpoints(), checkpoints(test="validation"), checkpoints(test="train")] == [1, 1, 2]
+
+
 def test_the_command_writes_weights_that_are_enough(tmp_path, stage_slabs, stage_options):
     paths = {"--checkpoints": "checkpoints", "--weights": "weights.safetensors", "--history": "history.csv"}
     arguments = [part for name, value in paths.items() for part in (name, str(tmp_path / value))]

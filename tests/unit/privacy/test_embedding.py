@@ -98,6 +98,20 @@ def test_patients_and_settings_are_in_the_weights(embedding_path):
     assert description["settings"]["slices"] == {"contrast": "flair", "side": 16, "minimum_overlap": 0.5}
 
 
+def test_a_changed_set_of_other_patients_trains_nothing_anew(tmp_path, stack, embedding_settings):
+    short = embedding_settings.model_copy(
+        update={"training": embedding_settings.training.model_copy(update={"steps": 2, "warm_up_steps": 0})}
+    )
+
+    def checkpoints(**moved):
+        slices = stack.slices.assign(split=stack.slices["split"].replace(moved))
+        options = {"checkpoints": tmp_path, "minutes": None, "device": torch.device("cpu")}
+        train_embedding(stack._replace(slices=slices), short, **options)
+        return len(list(tmp_path.iterdir()))
+
+    assert [checkpoints(), checkpoints(test="validation"), checkpoints(validation="train")] == [1, 1, 2]
+
+
 def test_other_weights_and_a_lonely_patient_are_bad_input(tmp_path, stack, embedding_settings):
     save_weights({"a": torch.zeros(1)}, {"kind": "detector"}, tmp_path / "weights.safetensors")
     with pytest.raises(BadInput, match="train-embedding wrote"):

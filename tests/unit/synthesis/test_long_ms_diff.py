@@ -107,6 +107,23 @@ def test_other_settings_and_other_voxels_train_anew(tmp_path, stack, detector_pa
     assert len(list((tmp_path / "again").iterdir())) == 2
 
 
+def test_a_changed_set_of_other_patients_trains_nothing_anew(tmp_path, stack, detector_path, given, caplog):
+    """A patient fewer to train on does."""
+    caplog.set_level("INFO")
+    first = train(stack, given("generator"), detector_path, tmp_path)
+    split = stack.slices["split"].replace({"validation": "test", "test": "validation"})
+    moved = stack._replace(slices=stack.slices.assign(split=split))
+    caplog.clear()
+    again = train(moved, given("generator"), detector_path, tmp_path)
+    steps = given("generator")["training"]["steps"]
+    assert f"training to step {steps} from step {steps}" in caplog.text
+    assert all(torch.equal(first.tensors[name], again.tensors[name]) for name in first.tensors)
+    assert first.history.equals(again.history)
+    fewer = stack.slices["split"].where(stack.slices["subject"] != "sub-0001", "test")
+    train(stack._replace(slices=stack.slices.assign(split=fewer)), given("generator"), detector_path, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_checkpoints_of_other_settings_are_one_line_of_bad_input(tmp_path, stack, detector_path, given, capsys):
     arguments = [
         "--stack",
