@@ -155,6 +155,7 @@ def demo_jobs(dry_run):
         ("profiles/demo", ["--configfile", "mine.yaml"]),
         ("profiles/demo", ["--config", "study=phantom"]),
         ("profiles/demo", ["--configfile", "mine.yaml", "--config", "detection={seeds: [5]}"]),
+        ("profiles/demo", ["--directory", "elsewhere", "--config", "study=phantom"]),
         ("slurm", ["--config", "size=demo", "--configfile", "mine.yaml"]),
     ],
 )

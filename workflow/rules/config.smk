@@ -40,7 +40,10 @@ def values_of_profiles(words):
     given = given or os.environ.get("SNAKEMAKE_PROFILE", "").split()
     values = []
     for name in given:
-        if found := get_profile_dir(name):
+        # With --directory the run is elsewhere than where the command named the profile: mostly beside the Snakefile.
+        places = [os.path.join(workflow.basedir, name), name]
+        found = next(filter(None, map(get_profile_dir, places)), None)
+        if found:
             own = read_yaml(Path(found[1])).get("config") or values
             if isinstance(own, dict):
                 own = [f"{key}={value}" for key, value in own.items()]
