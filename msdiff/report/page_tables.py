@@ -37,7 +37,7 @@ KEYS = (
     *("architecture", "real_synthetic", "arm", "region", "rule", "variant", "measure", "size", "metric", "kind"),
     *("method", "quantity", "bin"),
 )
-# Keys that are told once where all rows share them.
+# Keys that are named once where all rows share them.
 SHARED_KEYS = ("cohort", "generator", "architecture")
 
 

@@ -82,7 +82,7 @@ class Part(NamedTuple):
     tested      by kind of patient: how many patients its numbers rest on
     facts       facts about the run by name
     scans       scans whose pictures its section shows
-    kept        whether a record holds its weights or samples, of which the cards then tell though it has no table
+    kept        whether a record holds its weights or samples, which the cards then describe though it has no table
     card        values for its template card.md.j2
     methods     paragraphs of the methods; without, those of the template methods.j2 in its folder, where it has one
     """

@@ -56,7 +56,7 @@ Image = NDArray[Any]
 
 
 class Picture(NamedTuple):
-    """A drawn figure, with what a reader must know to read it."""
+    """A plotted figure, with what a reader must know to read it."""
 
     figure: Figure
     title: str

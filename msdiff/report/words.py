@@ -55,7 +55,7 @@ WORDS = {
     "min_snr": "min-SNR",
     "moderate_efficacy": "moderate efficacy (dimethyl fumarate)",
     "ms_ssim": "MS-SSIM",
-    "monte_carlo": "drawn by share (Monte Carlo)",
+    "monte_carlo": "sampled by share (Monte Carlo)",
     "mse": "MSE",
     "mse_log_count": "squared error of log(1 + count)",
     "msseg2_f1": "F1 (MSSEG-2)",

@@ -17,7 +17,7 @@ PART = Part(
             ("histories",),
         ),
         "previews": Figure(
-            "Drawn during the training from few patients; they show that it works, not how well.",
+            "Sampled during the training from few patients; they show that it works, not how well.",
             "msdiff.report.compute.previews:plot_previews",
             ("previews",),
         ),

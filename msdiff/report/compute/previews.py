@@ -1,4 +1,4 @@
-"""The figure of previews: what the generator drew of the same slices while it trained."""
+"""The figure of previews: samples of the same slices during the generator's training."""
 
 import re
 from collections.abc import Sequence
@@ -38,11 +38,11 @@ def plot_previews(paths: Sequence[Path]) -> Picture | None:
             axis.axis("off")
     steps = [str(_step(path)) for path in chosen]
     caption = (
-        f"{ORIENTATION} Drawn after {listed(steps)} steps, of the same slices and from the same noise, so that only "
+        f"{ORIENTATION} Sampled after {listed(steps)} steps, of the same slices and from the same noise, so that only "
         "the weights make the pictures differ. Each row: baseline, the change asked for, real follow-up, generated "
         "follow-up, and generated less baseline (red is brighter, blue darker)."
     )
-    return Picture(figure, "What the generator drew while it trained", caption)
+    return Picture(figure, "Samples of the generator during its training", caption)
 
 
 def _step(path: Path) -> int:

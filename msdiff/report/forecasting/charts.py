@@ -58,7 +58,7 @@ def plot_activity(table: pd.DataFrame) -> Picture | None:
         "Who has a new lesion at the last session, by the share of a patient's forecasts that hold one; below each "
         f"arm how many of its test patients were active ({forecast['n'].max():.0f} in all). Lines: interval by "
         "resampling patients; an arm without a mark has nobody active, or only active ones. Dashed: an AUC of 0.5, "
-        "and the share of active patients, which chance gives. The baseline draws outcomes with the arm's share in "
+        "and the share of active patients, which chance gives. The baseline samples outcomes with the arm's share in "
         "the training set; over all arms it knows the arm, which is why it may pass 0.5 there. The paper prints no "
         "intervals, and its numbers are those of other patients."
     )

@@ -1,4 +1,4 @@
-"""Figures of forecasts: drawn masks beside the true outcome, heat maps over many draws, one patient under every arm.
+"""Figures of forecasts: sampled masks beside the true outcome, heat maps over many draws, one patient under every arm.
 
 As figures 2 and 3 of Favero et al., arXiv 2508.07006 (2025). Which patients are shown follows from their true outcome
 alone, never from how well the forecast fits it.
@@ -89,7 +89,7 @@ def plot_forecasts(slabs: Slabs, forecasts: Forecasts, n_patients: int) -> Pictu
         f"New and enlarging lesions from {last} to {future} over the {write(_ground(slabs))} image of {last}. One test "
         f"patient per row ({len(chosen)} of {len(own_arm(forecasts))}), on the slice with most of the true outcome or, "
         f"for a patient without a new lesion, of the forecasts. {ORIENTATION} {GREY} Blue: the true outcome. Orange: "
-        f"the first {len(shown)} of {n_draws} forecasts under the patient's own treatment, as they were drawn; "
+        f"the first {len(shown)} of {n_draws} forecasts under the patient's own treatment, as they were sampled; "
         f"{ELSEWHERE}. Counts are of the whole slab, those of forecasts after the opening. {CHOSEN}"
     )
     return Picture(figure, "Forecasts of new lesions beside the true outcome", caption)

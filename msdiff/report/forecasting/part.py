@@ -32,12 +32,12 @@ PART = Part(
     },
     figures={
         "forecasts": Figure(
-            "Forecasts are drawn, and each may be right in its way; a few do not say how often they are.",
+            "Forecasts are samples, and each may be right in its way; a few do not show how often they are.",
             f"{PLOTS}.figures:plot_forecasts",
             ("slabs", "forecasts/test", "n_patients"),
         ),
         "heat_maps": Figure(
-            "A true lesion on a likely place is one case; how often that is so, the tables tell.",
+            "A true lesion on a likely place is one case; the tables show how often that is so.",
             f"{PLOTS}.figures:plot_heat_maps",
             ("slabs", "forecasts/heat_maps", "n_patients"),
         ),

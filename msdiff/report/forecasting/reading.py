@@ -1,4 +1,4 @@
-"""What figures show of forecasts: the drawn masks of a purpose, with what was read out of them."""
+"""What figures show of forecasts: the sampled masks of a purpose, with what was read out of them."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ class Forecasts(NamedTuple):
 
     patients     one row per patient and arm: what all draws together say, and the truth where the arm is the patient's
     draws        one row per draw: lesions counted
-    shards       the drawn masks; none where only scores are shown
+    shards       the sampled masks; none where only scores are shown
     probability  (row of `patients`, z, y, x), share of draws with a lesion at a voxel; None where it was not kept
     """
 
@@ -50,7 +50,7 @@ def drawn_masks(forecasts: Forecasts, subject: str, arm: str) -> NDArray[np.bool
         if same.any():
             return shard.read(MASKS, int(np.argmax(same)))
     raise BadInput(
-        f"forecasts of {subject} under {arm}: in none of the shards; draw the forecasts and score them again"
+        f"forecasts of {subject} under {arm}: in none of the shards; sample the forecasts and score them again"
     )
 
 

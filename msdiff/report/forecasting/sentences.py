@@ -44,7 +44,7 @@ def about_activity(run: Run) -> Iterator[str]:
     row = rows.loc[FORECAST]
     active = f"{row['n_positive']:.0f} of {count(row['n'], 'test patient')}"
     if np.isnan(row["auc"]):
-        yield f"{active} had a new lesion: without both kinds of patients nothing can be told apart."
+        yield f"{active} had a new lesion: without both kinds of patients nothing can be distinguished."
         return
     yield (
         f"{active} had a new lesion; the share of forecasts with one ranks them above the others with an AUC of "
@@ -52,7 +52,7 @@ def about_activity(run: Run) -> Iterator[str]:
     )
     if CHANCE in rows.index and not np.isnan(rows.loc[CHANCE, "auc"]):
         yield (
-            f"Outcomes drawn with the share of the patient's own arm reach {number(rows.loc[CHANCE, 'auc'])}"
+            f"Outcomes sampled with the share of the patient's own arm reach {number(rows.loc[CHANCE, 'auc'])}"
             f"{_gain(row, 'auc_difference')}."
         )
 
@@ -90,7 +90,7 @@ def about_regional_accuracy(run: Run) -> str:
         sentences.append(
             f"{having}: balanced accuracy {estimate(row, 'balanced_accuracy')}"
             f"{_beside(row, 'balanced_accuracy', AUC_OF_CHANCE)}"
-            f"{_gain(row, 'balanced_accuracy_difference', 'to outcomes drawn by share')}."
+            f"{_gain(row, 'balanced_accuracy_difference', 'to outcomes sampled by share')}."
         )
     if "threshold" in forecast and forecast["threshold"].notna().any():
         sentences.append(
@@ -98,7 +98,7 @@ def about_regional_accuracy(run: Run) -> str:
             "which was chosen without the test patients."
         )
     sentences.append(
-        "The forecast knows the treatment, outcomes drawn by share do not. "
+        "The forecast knows the treatment, outcomes sampled by share do not. "
         "A region is a large part of the brain: to be right about it is not to know the place of a lesion."
     )
     published = papers[papers["method"] == FORECAST] if len(papers) else papers
@@ -249,7 +249,7 @@ def _rests_on(rows: pd.DataFrame) -> str:
 
 
 def about_forecasters(run: Run) -> Iterator[str]:
-    """On whom forecasts were learned, and how many were drawn of whom."""
+    """On whom forecasts were learned, and how many were sampled of whom."""
     cohort, tested, draws = forecast_cohort(run), _tested_patients(run), run.setting("forecasting.draws")
     if cohort is None or tested is None or draws is None:
         return
@@ -257,7 +257,7 @@ def about_forecasters(run: Run) -> Iterator[str]:
     of_whom = "" if patients is None else f" ({count(patients, 'patient')})"
     kind = "simulated cohort" if simulated(run, cohort) else "cohort"
     yield (
-        f"A forecaster of new lesions was trained on the {kind} {cohort}{of_whom} and drew "
+        f"A forecaster of new lesions was trained on the {kind} {cohort}{of_whom} and sampled "
         f"{count(draws['test']['draws'], 'forecast')} for each of {count(tested, 'test patient')}."
     )
 

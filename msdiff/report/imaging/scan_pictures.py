@@ -49,7 +49,7 @@ class Plane(NamedTuple):
 
 
 class ScanPicture(NamedTuple):
-    """A drawn scan, with what a reader must know to read it."""
+    """A plotted scan, with what a reader must know to read it."""
 
     image: Image.Image
     title: str

@@ -11,7 +11,7 @@ def about_quality(run: Run) -> str:
     flagged = ours[ours["flagged"] > 0]
     found = [f"{row.measure} ({count(row.flagged, 'scan')})" for row in flagged.itertuples()]
     beyond = f"Outside the accepted range: {'; '.join(found)}." if found else "No scan lies outside the limits."
-    return f"{beyond} Numbers find gross faults; look at the pictures for the others."
+    return f"{beyond} Numbers find gross faults only; look at the pictures for others."
 
 
 def about_flagged_scans(scans: ScanParts) -> str:

@@ -1,4 +1,4 @@
-"""Figure of the ablation: what taking one idea away changes, beside nothing."""
+"""Figure of the ablation: what leaving out one component changes."""
 
 import matplotlib as mpl
 import numpy as np
@@ -45,4 +45,4 @@ def plot_ablation(table: pd.DataFrame) -> Picture | None:
         "contrast should come nearer to 1 and the change outside nearer to that of the real follow-up, so there the "
         "sign alone says nothing. The interval tells nothing of the spread between trainings."
     )
-    return Picture(figure, "What each idea of the generator buys", caption)
+    return Picture(figure, "How much each component of the generator contributes", caption)

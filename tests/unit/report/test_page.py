@@ -159,6 +159,23 @@ def test_figures_of_each_generator_stand_in_their_section(tables, pictures):
     assert "Further results" not in page
 
 
+def test_another_generator_is_not_described_as_long_ms_diff(tables, pictures):
+    foreign = {
+        name: table[table["source"] == "msdiff"].replace("long_ms_diff", "diffuse_net")
+        for name, table in tables.items()
+    }
+    chosen = merged_config(size="paper")
+    plotted = {"augmentation": pictures["augmentation"]}
+    html = report_page(foreign, plotted, record(chosen), {})
+    said, settings = html.split("All settings", 1)
+    # Captions name the paper that rows marked as a paper's are from.
+    said = re.sub("(table 1|training) of Long-MS-Diff", "", said)
+    assert "diffuse net was trained on the training patients" in said
+    assert "diffuse net is a generator that brought no description of itself." in said
+    assert not re.search(r"Long-MS-Diff|diffusion model of single|the auxiliary bi-temporal UNet counts", said)
+    assert "synthesis.long_ms_diff.training.steps" in settings
+
+
 def test_headings_stand_in_their_order(html):
     levels = [int(level) for level in re.findall(r"<h([1-6])", html)]
     assert levels[0] == 1

@@ -24,7 +24,7 @@ def test_the_opening_says_what_was_run_on_whom(tables, run_of):
     text = paragraphs["What was run"]
     assert "The cohort phantom has 18 patients with a follow-up scan, and is split into 12 for training" in text
     assert "no patient was scanned" in text
-    assert "Long-MS-Diff was trained on the training patients and drew 240 new follow-ups of them." in text
+    assert "Long-MS-Diff was trained on the training patients and sampled 240 new follow-ups of them." in text
     assert "Two detectors of new lesions (ViT (ResNet-50) and bi-temporal UNet) were trained" in text
     assert "at 1:0, 1:1 and 1:2, once each, and tested on the real scans of 4 test patients" in text
     assert "Numbers on simulated scans say nothing about patients" in paragraphs["What this does not show"]

@@ -60,7 +60,7 @@ def test_regions_have_their_positive_patients_and_threshold(said):
     assert "balanced accuracy 0.7 [0.6, 0.8], beyond the 0.5 of chance" in text
     assert "balanced accuracy 0.55 [0.45, 0.65], which does not leave the 0.5 of chance" in text
     assert "where its score reaches 0.35" in text
-    assert "knows the treatment, outcomes drawn by share do not" in text
+    assert "knows the treatment, outcomes sampled by share do not" in text
 
 
 def test_counts_are_held_against_the_average(said):
@@ -109,7 +109,9 @@ def test_forecasts_stand_in_the_summary_and_the_warning(run_of):
     paragraphs = dict(summary(run))
     assert "an AUC of 0.8" in paragraphs["Forecasts"]
     assert "falls (2" in paragraphs["Forecasts"]
-    assert "trained on the simulated cohort trials and drew 20 forecasts for each of 42" in paragraphs["What was run"]
+    assert (
+        "trained on the simulated cohort trials and sampled 20 forecasts for each of 42" in paragraphs["What was run"]
+    )
     assert "no forecast of it is checked" in paragraphs["What this does not show"]
     assert warning(run) == ""
     few = tables.activity()

@@ -30,9 +30,11 @@ def test_directions_follow_the_numbers(tables, run_of):
     table.loc[ours, ["adherence_dice", "adherence_dice_lo", "adherence_dice_hi"]] = 0.99, 0.98, 1.0
     text = say("image_quality", run_of({"image_quality": table}))
     assert "0.3 [0.29, 0.31], above that of a copy of the baseline (0.15 [0.12, 0.18])" in text
-    assert "drawn lesions are easier to find than real ones" in text
+    assert "generated lesions are easier to find than real ones" in text
     table.loc[ours, ["adherence_dice", "adherence_dice_lo", "adherence_dice_hi"]] = 0.1, 0.05, 0.2
-    assert "drawn lesions are harder to find than real ones" in say("image_quality", run_of({"image_quality": table}))
+    assert "generated lesions are harder to find than real ones" in say(
+        "image_quality", run_of({"image_quality": table})
+    )
 
 
 def test_what_was_not_measured_is_not_told(tables, run_of):
