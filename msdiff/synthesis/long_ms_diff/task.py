@@ -204,17 +204,7 @@ def train_generator(
         "auxiliary": sha256(auxiliary),
         "pretrained": None if task.pretrained is None else task.pretrained.sha256,
     }
-    log.info(
-        "long_ms_diff: %d training slices of %d pairs, %d with a change",
-        len(task.slices),
-        task.slices["pair"].nunique(),
-        (task.slices["change_voxels"] > 0).sum(),
-    )
-    epochs = chosen.training.steps * chosen.training.batch_size / len(task.slices)
-    if epochs < FEW_EPOCHS:
-        log.warning(
-            "%.0f epochs (steps x batch / slices) are few, samples may stay noise; train for %d", epochs, FEW_EPOCHS
-        )
+    _log_slices(task)
     description = {
         "kind": "generator",
         "generator": chosen.generator,
@@ -240,3 +230,19 @@ def train_generator(
     prefix = "denoiser."
     tensors = {name[len(prefix) :]: value for name, value in trained.tensors.items() if name.startswith(prefix)}
     return trained._replace(tensors=tensors)
+
+
+def _log_slices(task: LongMSDiff) -> None:
+    """Log how many slices there are, and warn if each is seen too seldom."""
+    slices, training = task.slices, task.settings.training
+    log.info(
+        "long_ms_diff: %d training slices of %d pairs, %d with a change",
+        len(slices),
+        slices["pair"].nunique(),
+        (slices["change_voxels"] > 0).sum(),
+    )
+    epochs = training.steps * training.batch_size / len(slices)
+    if epochs < FEW_EPOCHS:
+        log.warning(
+            "%.0f epochs (steps x batch / slices) are few, samples may stay noise; train for %d", epochs, FEW_EPOCHS
+        )
