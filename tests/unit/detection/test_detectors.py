@@ -316,3 +316,9 @@ def test_from_slices_to_scores(stack, shards, tmp_path, architecture, network, m
     pooled = patients[["tp", "fp", "fn"]].sum()
     assert 2 * pooled["tp"] / (2 * pooled["tp"] + pooled["fp"] + pooled["fn"]) >= least_dice
     assert len(pd.read_csv(tmp_path / "history.csv")) >= 1
+    # What a table's rows are told apart by stands in every row.
+    told = patients[["generator", "architecture", "mix", "seed"]].drop_duplicates()
+    assert told.to_numpy().tolist() == [["long_ms_diff", "unet", "1-0", 0]]
+    kinds = pd.read_csv(listed, sep="\t")["kind"].value_counts()
+    for kind in ("real", "synthetic"):
+        assert (patients[f"n_{kind}"] == kinds.get(kind, 0)).all()

@@ -194,8 +194,11 @@ def command(run, out):
 
 def test_the_command_writes_its_record_or_ends_with_one_line_and_2(run, tmp_path, capsys):
     out = tmp_path / "leakage.json"
-    assert main(command(run, out)) == 0
-    assert json.loads(out.read_text())["leaked_patients"] == 0
+    assert main([*command(run, out), "--keys", "generator=long_ms_diff"]) == 0
+    record = json.loads(out.read_text())
+    assert (record["leaked_patients"], record["generator"]) == (0, "long_ms_diff")
+    assert main([*command(run, out), "--keys", "long_ms_diff"]) == 2
+    assert "--keys: expected NAME=VALUE, got 'long_ms_diff'" in capsys.readouterr().err
     out.unlink()
     run.manifest.loc[0, "mask_row"] = TEST_ROW
     capsys.readouterr()

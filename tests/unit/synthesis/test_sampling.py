@@ -128,7 +128,9 @@ def test_commands_train_plan_draw_and_score(tmp_path, stack, detector_path, give
     assert len(load_shard(out).manifest) == 4
     scoring = json.dumps({"ring_width_mm": 6.0, "blur_sigma_mm": 3.0, "detection_threshold": 0.5})
     scores = tmp_path / "scores.tsv"
-    assert run("score-images", shards=out, detector=detector_path, scores=scores, settings=scoring, threads=1) == 0
+    options = {"shards": out, "detector": detector_path, "scores": scores, "settings": scoring, "threads": 1}
+    assert run("score-images", **options, keys="variant=complete") == 0
+    assert set(pd.read_csv(scores, sep="\t")["variant"]) == {"complete"}
     assert set(pd.read_csv(scores, sep="\t")["generator"]) == {
         "long_ms_diff",
         "copy_baseline",
