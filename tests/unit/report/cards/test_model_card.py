@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import forecast_cases
 import forecast_tables
@@ -6,6 +7,7 @@ import pandas as pd
 import pytest
 from indexed import open_slabs
 
+from msdiff.report import cards
 from msdiff.report.cards import UNANSWERED, datasheet, model_card
 from msdiff.report.parts import Part
 from msdiff.report.phrases import estimate
@@ -187,3 +189,19 @@ def test_a_run_without_forecasts_has_a_whole_card(tables, record_of):
     card = model_card(record_of(tables))
     assert re.findall(r"^## (.*)$", card, re.MULTILINE) == HEADINGS
     assert not re.search(r"^\*\*[^*]*orecast", card, re.MULTILINE)
+
+
+def test_every_answer_of_a_part_is_asked_for_in_a_card():
+    frames = [Path(cards.__file__).with_name(name).read_text() for name in (cards.MODEL_CARD, cards.DATASHEET)]
+    asked = {question for frame in frames for question in re.findall(r'(?:tell|answers)\("(\w+)"\)', frame)}
+    answered = set()
+    for part in PARTS:
+        template = part.folder / cards.ANSWERS
+        if template.is_file():
+            text = template.read_text()
+            macros = set(re.findall(r"{% macro (\w+)\(\)", text))
+            # Some are said in another answer of the same part, too.
+            used = {name for name in macros if re.search(rf"[^ ]* {name}\(\) }}}}|, {name}\(\)", text)}
+            assert macros - used <= asked, part.name
+            answered |= macros
+    assert asked <= answered
