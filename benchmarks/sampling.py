@@ -49,7 +49,7 @@ from msdiff.networks.conditional_unet import embedding_time
 from msdiff.settings import check
 from msdiff.synthesis.long_ms_diff.conditions import channels, standardised
 from msdiff.synthesis.long_ms_diff.denoiser import Denoiser
-from msdiff.synthesis.long_ms_diff.follow_ups import Draw
+from msdiff.synthesis.long_ms_diff.follow_ups import FollowUpSampler
 from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 
 ROOT = Path(__file__).parents[1]
@@ -99,7 +99,7 @@ def compare(size: str, device: torch.device, steps: int, batch: int, repeats: in
     nn.init.normal_(denoiser.last, std=0.02)
     plain = copy.deepcopy(denoiser.network.unet).to(device)
     last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
-    draw = Draw(denoiser, STATISTICS, settings, device, "accelerator")
+    draw = FollowUpSampler(denoiser, STATISTICS, settings, device, "accelerator")
     inputs = follow_up_inputs(batch, PIXELS[size])
     runs: dict[str, Callable[[], Tensor]] = {}
     for sampler, theirs in zip(SAMPLERS, (DDIMScheduler, DDPMScheduler), strict=True):
@@ -128,7 +128,7 @@ def follow_up_inputs(batch: int, pixels: int) -> tuple[Tensor, Tensor, Tensor, l
     return baseline, mask, torch.tensor([[200.0, 3.0, 1.0]]).repeat(batch, 1), list(range(batch))
 
 
-def ours(draw: Draw, inputs: tuple[Any, ...], name: str, steps: int) -> Callable[[], Tensor]:
+def ours(draw: FollowUpSampler, inputs: tuple[Any, ...], name: str, steps: int) -> Callable[[], Tensor]:
     """Our draw."""
     options = {"spacing": "t", "clip": None} | ({"eta": 0.0} if name == "ddim" else {})
     choice = {"backend": name, "options": options}
@@ -136,7 +136,9 @@ def ours(draw: Draw, inputs: tuple[Any, ...], name: str, steps: int) -> Callable
     return lambda: draw(*inputs, settings).cpu()
 
 
-def monai(unet: nn.Module, draw: Draw, inputs: tuple[Any, ...], kind: type[Any], steps: int) -> Callable[[], Tensor]:
+def monai(
+    unet: nn.Module, draw: FollowUpSampler, inputs: tuple[Any, ...], kind: type[Any], steps: int
+) -> Callable[[], Tensor]:
     """MONAI's inferer on the same network, its discrete steps told to the network as noise levels."""
     baseline, mask, scalars, seeds = inputs
     values = torch.from_numpy(standardised(scalars.double().numpy(), draw.statistics))

@@ -21,15 +21,15 @@ CPU_BATCH = 4
 
 def load_generator(
     tensors: dict[str, Tensor], description: dict[str, Any], device: torch.device, compile_when: When = "never"
-) -> "Draw":
-    """The draw of trained weights, see msdiff.synthesis; BadInput if the tensors do not fit them."""
+) -> "FollowUpSampler":
+    """The sampler of trained weights, see msdiff.synthesis; BadInput if the tensors do not fit them."""
     settings = check(LongMSDiffSettings, description["settings"], "weights")
     denoiser = Denoiser(settings)
     denoiser.fill(tensors)
-    return Draw(denoiser.eval(), description["statistics"], settings, device, compile_when)
+    return FollowUpSampler(denoiser.eval(), description["statistics"], settings, device, compile_when)
 
 
-class Draw:
+class FollowUpSampler:
     """Follow-ups from a denoiser, which is compiled, if at all, for the first batch's size."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Pictures of what a generator draws while it trains: one row per pair of scans, real beside generated.
+"""Pictures of what a generator samples while it trains: one row per pair of scans, real beside generated.
 
 The pairs, their slices and the seeds of the noise are the same at every step, so that only the weights make pictures
 differ. Each row holds the baseline, the baseline with the change mask's outline, the real follow-up, the generated one,
@@ -18,7 +18,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from msdiff.images import BACKGROUND
 from msdiff.stack.reading import Stack
 from msdiff.synthesis.long_ms_diff.conditions import scalars_of
-from msdiff.synthesis.long_ms_diff.follow_ups import Draw
+from msdiff.synthesis.long_ms_diff.follow_ups import FollowUpSampler
 from msdiff.synthesis.long_ms_diff.options import PreviewSettings
 from msdiff.writing import whole_file
 
@@ -34,23 +34,23 @@ Slices = NDArray[np.float32]
 
 
 class Previewer:
-    """Draws the same slices again and again; `draw` is the draw of the network in training."""
+    """Samples the same slices again and again; `sampler` is that of the network in training."""
 
-    def __init__(self, stack: Stack, draw: Draw, settings: PreviewSettings) -> None:
-        self.draw = draw
+    def __init__(self, stack: Stack, sampler: FollowUpSampler, settings: PreviewSettings) -> None:
+        self.sampler = sampler
         self.settings = settings
         self.rows = preview_slices(stack.slices, settings.pairs)
-        contrast = draw.settings.contrast
+        contrast = sampler.settings.contrast
         self.baseline = _read(stack, contrast, self.rows, "baseline_row")
         self.real = _read(stack, contrast, self.rows, "follow_up_row")
         self.mask = _read(stack, "change_mask", self.rows, "follow_up_row") > 0
         self.brain = _read(stack, "brain_mask", self.rows, "baseline_row") > 0
-        self.scalars = torch.from_numpy(scalars_of(self.rows, draw.settings.scalars))
+        self.scalars = torch.from_numpy(scalars_of(self.rows, sampler.settings.scalars))
 
     def __call__(self, folder: Path, step: int) -> dict[str, float]:
         """Write `step-{step}.png` into the folder and return the errors; for msdiff.training.Previews."""
         seeds = list(range(len(self.rows)))
-        drawn = self.draw(
+        drawn = self.sampler(
             torch.from_numpy(self.baseline)[:, None],
             torch.from_numpy(self.mask.astype(np.float32))[:, None],
             self.scalars,

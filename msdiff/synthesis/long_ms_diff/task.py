@@ -40,7 +40,7 @@ from msdiff.synthesis.long_ms_diff.conditions import (
     training_slices,
 )
 from msdiff.synthesis.long_ms_diff.denoiser import Denoiser
-from msdiff.synthesis.long_ms_diff.follow_ups import Draw
+from msdiff.synthesis.long_ms_diff.follow_ups import FollowUpSampler
 from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 from msdiff.synthesis.long_ms_diff.pretrained import read_pretrained
 from msdiff.synthesis.long_ms_diff.previews import Previewer
@@ -214,7 +214,7 @@ def train_generator(
         "pretrained_sha256": identity["pretrained"],
         "patients": sorted(task.slices["subject"].unique()),
     }
-    draw = Draw(task.denoiser, task.statistics, chosen, device)
+    sampler = FollowUpSampler(task.denoiser, task.statistics, chosen, device)
     trained = train(
         task,
         chosen.training,
@@ -225,7 +225,7 @@ def train_generator(
         device=device,
         description=description,
         compile_when=compile_when,
-        previews=Previews(chosen.preview.every, Previewer(stack, draw, chosen.preview)),
+        previews=Previews(chosen.preview.every, Previewer(stack, sampler, chosen.preview)),
     )
     prefix = "denoiser."
     tensors = {name[len(prefix) :]: value for name, value in trained.tensors.items() if name.startswith(prefix)}

@@ -67,7 +67,7 @@ def test_errors_are_those_of_the_regions(tmp_path, stack, draw):
     preview = previews.Previewer(stack, draw, draw.settings.preview)
     fixed = torch.from_numpy(preview.real)[:, None] + torch.where(torch.from_numpy(preview.mask), 0.25, -0.5)[:, None]
     seen = []
-    preview.draw = lambda *arguments: seen.append(arguments[:4]) or fixed
+    preview.sampler = lambda *arguments: seen.append(arguments[:4]) or fixed
     # Draws are held to -1 to 1.
     kept = np.abs(fixed[:, 0].numpy().clip(-1, 1) - preview.real)
     scalars = preview(tmp_path, 3)

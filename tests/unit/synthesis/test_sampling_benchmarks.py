@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from msdiff.synthesis.long_ms_diff.follow_ups import Draw
+from msdiff.synthesis.long_ms_diff.follow_ups import FollowUpSampler
 
 ROOT = Path(__file__).parents[3]
 CPU = torch.device("cpu")
@@ -35,7 +35,7 @@ def test_both_sample_the_same_images_by_ddim():
     torch.manual_seed(0)
     denoiser = sampling.Denoiser(settings).eval()
     torch.nn.init.normal_(denoiser.last, std=0.02)
-    draw, inputs = Draw(denoiser, sampling.STATISTICS, settings, CPU), sampling.follow_up_inputs(2, 32)
+    draw, inputs = FollowUpSampler(denoiser, sampling.STATISTICS, settings, CPU), sampling.follow_up_inputs(2, 32)
     theirs = sampling.monai(denoiser.network.unet, draw, inputs, sampling.DDIMScheduler, 5)()
     ours = sampling.ours(draw, inputs, "ddim", 5)()
     assert ours.std() > 0.1
