@@ -389,7 +389,7 @@ def patients(run: Run) -> Config:
         "parcellation": "template",
         "split": {"train": 0.5, "validation": 0.25, "test": 0.25},
     }
-    return {"study": "phantom", "cohort": {COHORT: cohort}, "parcellation": {"patients_per_job": 12 if run.tiny else 2}}
+    return {"study": "phantom", "cohort": {COHORT: cohort}, "preprocess": {"patients_per_job": 12 if run.tiny else 2}}
 
 
 def training(run: Run) -> Config:

@@ -59,10 +59,10 @@ def raw_pair(arguments: argparse.Namespace, config: dict[str, Any]) -> list[dict
         folder = longitudinal / "raw" / f"patient{arguments.patient:02d}"
         files = {f"ses-{study}": folder / f"study{study}_FLAIR.nii.gz" for study in (1, 2)}
     else:
-        raw = arguments.work / "raw"
+        raw = arguments.work / "raw/sub-0001"
         if not raw.exists():
             numbers = json.dumps(config["cohort"]["phantom"]["phantom"])
-            drawn = ["simulate-phantom", "--subject", "sub-0001", "--contrasts", CONTRAST, "--out", str(raw)]
+            drawn = ["simulate-phantom", "--subjects", raw.name, "--contrasts", CONTRAST, "--out", str(raw.parent)]
             if code := msdiff([*drawn, "--settings", numbers]):
                 raise SystemExit(code)
         files = {session: images[CONTRAST] for session, images in patient_images(raw).items()}
@@ -79,17 +79,20 @@ def commands(
         return {"backend": backend, "options": part[stage][backend]}
 
     def at(step: str) -> str:
-        return str(arguments.work / step)
+        return str(arguments.work / step / "sub")
+
+    def out(step: str) -> list[str]:
+        return ["--out", str(arguments.work / step)]
 
     threads = ["--threads", str(arguments.threads)]
     grid = {"grid": part["grid"], "registration": choice("registration")}
-    patient = ["--patient", json.dumps(rows), "--contrasts", CONTRAST, "--out", at("registered")]
+    patient = ["--patients", json.dumps(rows), "--contrasts", CONTRAST, *out("registered")]
     yield "register", [*patient, *threads, "--settings", json.dumps(grid)]
-    corrected = ["--registered", at("registered"), "--out", at("corrected")]
+    corrected = ["--registered", at("registered"), *out("corrected")]
     yield "correct-bias", [*corrected, *threads, "--settings", json.dumps(choice("bias"))]
-    stripped = ["--registered", at("registered"), "--corrected", at("corrected"), "--out", at("stripped")]
+    stripped = ["--registered", at("registered"), "--corrected", at("corrected"), *out("stripped")]
     yield "strip-skull", [*stripped, *threads, "--settings", json.dumps(choice("skull_stripping"))]
-    normalised = ["--corrected", at("corrected"), "--stripped", at("stripped"), "--out", at("normalised")]
+    normalised = ["--corrected", at("corrected"), "--stripped", at("stripped"), *out("normalised")]
     yield "normalise", [*normalised, "--settings", json.dumps(choice("normalisation"))]
 
 
@@ -136,10 +139,10 @@ def backend_rows(arguments: argparse.Namespace, part: dict[str, Any], rows: list
     limit_threads(1)
     spacing_mm = float(np.cbrt(np.prod(part["grid"]["spacing_mm"])))
     fixed, moving = (registration.even(registration.cubic(load_image(row[CONTRAST]), spacing_mm)) for row in rows)
-    registered = load_image(patient_images(arguments.work / "registered")[rows[0]["session"]][CONTRAST])
-    corrected = load_image(patient_images(arguments.work / "corrected")[rows[0]["session"]][CONTRAST])
+    registered = load_image(patient_images(arguments.work / "registered/sub")[rows[0]["session"]][CONTRAST])
+    corrected = load_image(patient_images(arguments.work / "corrected/sub")[rows[0]["session"]][CONTRAST])
     brain = np.asarray(load_mask(arguments.work / "stripped" / "brain_mask.nii.gz").data, dtype=np.bool_)
-    to_grid = load_itk_affine(arguments.work / "registered" / f"{rows[0]['session']}_{CONTRAST}_to_grid.txt")
+    to_grid = load_itk_affine(arguments.work / "registered/sub" / f"{rows[0]['session']}_{CONTRAST}_to_grid.txt")
     masks = registration.session_masks(fixed, Volume(template_brain(registered.grid), registered.affine), to_grid)
     images = {rows[0]["session"]: np.asarray(corrected.data, dtype=np.float32)}
     session = skull_stripping.Session({CONTRAST: registered}, {CONTRAST: corrected}, None)

@@ -50,14 +50,19 @@ def run(command: str, out: Path, settings: Any, *arguments: object) -> None:
         raise SystemExit(code)
 
 
+def made(folder: Path, step: str) -> Path:
+    """The patient's own folder of a step; a command writes one per patient."""
+    return folder / step / folder.name
+
+
 def prepare(folder: Path, rows: list[dict[str, str]], config: dict[str, Any]) -> None:
     """Register and correct a patient."""
     part = config["preprocess"]
     registration = {"grid": part["grid"], "registration": chosen(part["registration"], part["registration"]["backend"])}
-    patient = ["--patient", json.dumps(rows), "--contrasts", *CONTRASTS, "--threads", 1]
+    patient = ["--patients", json.dumps(rows), "--contrasts", *CONTRASTS, "--threads", 1]
     run("register", folder / "registered", registration, *patient)
     bias = chosen(part["bias"], part["bias"]["backend"])
-    run("correct-bias", folder / "corrected", bias, "--registered", folder / "registered", "--threads", 1)
+    run("correct-bias", folder / "corrected", bias, "--registered", made(folder, "registered"), "--threads", 1)
 
 
 def phantoms(work: Path, count: int, config: dict[str, Any]) -> Iterator[tuple[str, Path]]:
@@ -65,8 +70,8 @@ def phantoms(work: Path, count: int, config: dict[str, Any]) -> Iterator[tuple[s
     numbers = config["cohort"]["phantom"]["phantom"]
     for number in range(1, count + 1):
         subject = f"sub-{number:04d}"
-        raw = work / subject / "raw"
-        run("simulate-phantom", raw, numbers, "--subject", subject, "--contrasts", *CONTRASTS)
+        raw = made(work / subject, "raw")
+        run("simulate-phantom", raw.parent, numbers, "--subjects", subject, "--contrasts", *CONTRASTS)
         rows = [
             {"subject": subject, "session": session}
             | {contrast: str(path) for contrast, path in images.items() if contrast in CONTRASTS}
@@ -97,10 +102,10 @@ def open_ms(work: Path, root: Path, config: dict[str, Any]) -> Iterator[tuple[st
         patient = subject.replace("sub-", "patient")
         published = load_mask(longitudinal / "coregistered" / patient / "brainmask.nii.gz")
         (work / subject / "known").mkdir(exist_ok=True)
-        for session, images in patient_images(work / subject / "registered").items():
+        for session, images in patient_images(made(work / subject, "registered")).items():
             name = f"{session.removeprefix('ses-')}_FLAIR_to_common_space.txt"
             to_common = np.linalg.inv(load_itk_affine(longitudinal / "raw" / patient / name))
-            to_flair = load_itk_affine(work / subject / "registered" / f"{session}_flair_to_grid.txt")
+            to_flair = load_itk_affine(made(work / subject, "registered") / f"{session}_flair_to_grid.txt")
             grid = load_image(images["flair"]).grid
             save(resample_labels(published, grid, to_common @ to_flair), known_brain(work / subject, session))
         yield subject, work / subject
@@ -114,8 +119,8 @@ def known_brain(folder: Path, session: str) -> Path:
 def known(folder: Path, session: str) -> tuple[np.ndarray, np.ndarray]:
     """A session's brain and its lesions, or what changed (all false where neither is known)."""
     path = known_brain(folder, session)
-    brain = load_mask(path if path.is_file() else image_path(folder / "registered", session, "brain_mask")).data
-    paths = [image_path(folder / "registered", session, name) for name in LESIONS]
+    brain = load_mask(path if path.is_file() else image_path(made(folder, "registered"), session, "brain_mask")).data
+    paths = [image_path(made(folder, "registered"), session, name) for name in LESIONS]
     lesions = next((load_mask(path).data for path in paths if path.is_file()), np.zeros_like(brain))
     return np.asarray(brain, dtype=bool), np.asarray(lesions, dtype=bool)
 
@@ -139,7 +144,7 @@ def measure(
     subject: str, folder: Path, names: Iterable[str], contrasts: Iterable[str], part: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Rows of every backend, contrast and session of a patient."""
-    sessions = patient_images(folder / "corrected")
+    sessions = patient_images(made(folder, "corrected"))
     for name in names:
         strip = backends.load(BACKENDS, name)
         _, options = split(BrainOptions, part[name], "skull_stripping")
@@ -149,7 +154,7 @@ def measure(
                 if contrast not in images:
                     continue
                 image = load_image(images[contrast])
-                before = {contrast: load_image(image_path(folder / "registered", session, contrast))}
+                before = {contrast: load_image(image_path(made(folder, "registered"), session, contrast))}
                 brain, lesions = known(folder, session)
                 began = time.process_time()
                 try:

@@ -98,6 +98,7 @@ class Quality(QualitySettings):
 class Preprocess(Settings):
     """Section `preprocess`."""
 
+    patients_per_job: PositiveInt
     grid: GridSettings
     registration: Annotated[
         Choice,
@@ -151,7 +152,6 @@ class Preprocess(Settings):
 class Parcellation(ParcellationSettings):
     """Section `parcellation`: the stage's own numbers stand beside its backends."""
 
-    patients_per_job: PositiveInt
     training: ParcellatorSettings
 
 

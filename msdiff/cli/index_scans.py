@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patients-per-folder",
         type=int,
-        help="phantom: patients of a batch of simulate-aligned; none for simulate-phantom's",
+        help="phantom: patients of a batch, where they lie in batches",
     )
     parser.add_argument("--settings", help="phantom: its settings as JSON")
 

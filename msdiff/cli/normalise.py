@@ -1,4 +1,4 @@
-"""Bring a patient's intensities to [-1, 1], measured on the baseline."""
+"""Bring patients' intensities to [-1, 1], measured on the baseline."""
 
 import argparse
 import json
@@ -7,31 +7,33 @@ from pathlib import Path
 
 import numpy as np
 
-from msdiff.cli.patient import add_patient_output
+from msdiff.cli.patients import add_folders, add_patients_output, patient_folders, write_patients
 from msdiff.errors import BadInput
 from msdiff.images import Volume, check_grid, load_image, load_mask, save
 from msdiff.patients import image_path, patient_images
 from msdiff.preprocess.normalisation import normalise
 from msdiff.settings import Choice, read
-from msdiff.writing import whole_folder
 
 log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--corrected", required=True, help="the patient's bias-corrected folder")
-    parser.add_argument("--stripped", required=True, help="the folder of the patient's brain mask")
+    add_folders(parser, "corrected", "stripped")
     parser.add_argument("--settings", required=True, help='JSON: {"backend": ..., "options": ...}')
-    add_patient_output(parser, threads=False)
+    add_patients_output(parser, threads=False)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Normalise the patient."""
+    """Normalise each patient."""
     choice = read(Choice, arguments.settings)
-    with whole_folder(arguments.out) as folder:
-        normalise_patient(Path(arguments.corrected), Path(arguments.stripped), folder, choice)
-    log.info("wrote %s", arguments.out)
+    patients = patient_folders(arguments, "corrected", "stripped")
+
+    def write(subject: str, folder: Path) -> None:
+        corrected, stripped = patients[subject]
+        normalise_patient(corrected, stripped, folder, choice)
+
+    write_patients(arguments.out, patients, write, arguments.settings)
 
 
 def normalise_patient(corrected: Path, stripped: Path, out: Path, choice: Choice) -> None:

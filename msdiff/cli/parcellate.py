@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from msdiff.cli.patient import add_patient_output
-from msdiff.errors import BadInput
+from msdiff.cli.patients import add_folders, add_patients_output, patient_folders
 from msdiff.images import load_image, load_mask, save
 from msdiff.parcellation.regions import MniScan, ParcellationSettings, parcellate, volumes
 from msdiff.patients import image_path, patient_images
@@ -17,32 +16,24 @@ from msdiff.writing import whole_folder
 
 log = logging.getLogger(__name__)
 
-FOLDERS = {
-    "normalised": "the patients' normalised folders",
-    "corrected": "the patients' bias-corrected folders, in the same order",
-    "stripped": "the folders of the patients' brain masks, in the same order",
-}
+FOLDERS = ("normalised", "corrected", "stripped")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    for name, text in FOLDERS.items():
-        parser.add_argument(f"--{name}", required=True, nargs="+", type=Path, metavar="DIR", help=text)
+    add_folders(parser, *FOLDERS)
     parser.add_argument("--settings", required=True, help='JSON: {"backend": ..., "options": ..., "limits": ...}')
-    add_patient_output(parser, threads=True)
+    add_patients_output(parser, threads=True)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write {subject}/regions.nii.gz and {subject}/volumes.tsv of every patient."""
     settings = read(ParcellationSettings, arguments.settings)
-    folders = [getattr(arguments, name) for name in FOLDERS]
-    subjects = [[folder.name for folder in each] for each in folders]
-    if subjects.count(subjects[0]) < len(subjects) or len(set(subjects[0])) < len(subjects[0]):
-        raise BadInput(f"expected the same patients, each once, under {', '.join(FOLDERS)}; got {subjects}")
-    log.info("parcellate %d patients, backend %s", len(subjects[0]), settings.backend)
+    patients = patient_folders(arguments, *FOLDERS)
+    log.info("parcellate %d patients, backend %s", len(patients), settings.backend)
     with whole_folder(arguments.out) as out:
-        scans = (read_scan(*patient) for patient in zip(*folders, strict=True))
-        progress = tqdm(total=len(subjects[0]), desc="patients", unit="patient", disable=None)
+        scans = (read_scan(*patient) for patient in patients.values())
+        progress = tqdm(total=len(patients), desc="patients", unit="patient", disable=None)
         for subject, labels in parcellate(scans, settings, arguments.threads):
             save(labels, out / subject / "regions.nii.gz")
             table = volumes(labels)

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--provenance", type=Path, required=True, help="JSON that the command provenance wrote")
     add_stack(parser, required=False)
-    parser.add_argument("--pictures", type=Path, help="folder of the patients' folders that check-quality wrote")
+    parser.add_argument("--pictures", type=Path, nargs="+", help="folders that check-quality wrote")
     parser.add_argument("--sheet", type=Path, help="the cohort's scan sheet, for the scans that it excludes")
     parser.add_argument("--cards", type=Path, nargs="*", default=[], help="model card and datasheet, to be linked")
     parser.add_argument("--reader-pages", type=Path, nargs="*", default=[], help="pages for readers, to be linked")

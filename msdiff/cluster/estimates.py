@@ -9,6 +9,7 @@ network of the line's `width` (channels of the first level; work and weights gro
 import csv
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib.resources import files
@@ -115,8 +116,8 @@ def _cohort(name: str, jobs: Iterable[PlannedJob], config: Any) -> Cohort:
     section = _within(config, "cohort", name or config.get("study"))
     folds = [settings_of(job) for job in own if job.rule == "assign_fold"]
     split = next((fold["options"] for fold in folds if fold["backend"] == "split"), section.get("split"))
-    rows = {job.options["patient"]: job.options["contrasts"] for job in own if "patient" in job.options}
-    images = [_images(patient[0], contrasts) for patient, contrasts in rows.items()]
+    rows = {job.options["patients"]: job.options["contrasts"] for job in own if "patients" in job.options}
+    images = [count for batch, contrasts in rows.items() for count in _images(batch[0], contrasts)]
     # Batches of patients who are drawn on the common grid.
     for job in own:
         if job.rule == "simulate_aligned":
@@ -179,17 +180,19 @@ def settings_of(job: PlannedJob) -> dict[str, Any]:
     return _read(job.options["settings"][0]) if "settings" in job.options else {}
 
 
-def _of_patient(job: PlannedJob, scale: Scale) -> float:
+def _of_patients(job: PlannedJob, scale: Scale) -> float:
     """Images of a job's patients, relative to the voxels of the paper-scale grid."""
-    rows = job.options.get("patient")
-    images = _images(rows[0], job.options["contrasts"]) if rows else scale.cohort(job).images
-    return _voxels(scale) * images * len(job.options.get("subjects", "1"))
+    if "patients" in job.options:
+        return _voxels(scale) * sum(_images(job.options["patients"][0], job.options["contrasts"]))
+    # Steps after registration are given the folders of the patients alone.
+    given = (job.options[name] for name in ("subjects", "registered", "corrected") if name in job.options)
+    return _voxels(scale) * scale.cohort(job).images * len(next(given, "1"))
 
 
 def _of_cohort(job: PlannedJob, scale: Scale) -> float:
     """Images of all patients of a job's cohort, likewise."""
     cohort = scale.cohort(job)
-    return _voxels(scale) * cohort.images * (sum("/normalised/" in path for path in job.inputs) or cohort.patients)
+    return _voxels(scale) * cohort.images * cohort.patients
 
 
 def _stacked_volumes(job: PlannedJob, scale: Scale) -> float:
@@ -245,7 +248,7 @@ def _pixels(scale: Scale) -> float:
 
 UNITS: Mapping[str, Callable[[PlannedJob, Scale], float]] = {
     "job": lambda job, scale: 1.0,
-    "image": _of_patient,
+    "image": _of_patients,
     "patient": lambda job, scale: _voxels(scale) * len(job.options.get("normalised", "1")),
     "cohort image": _of_cohort,
     "stacked volume": _stacked_volumes,
@@ -260,10 +263,12 @@ UNITS: Mapping[str, Callable[[PlannedJob, Scale], float]] = {
 }
 
 
-def _images(rows: str, contrasts: Iterable[str]) -> int:
-    """Images in a patient's rows of the scan sheet."""
-    scans = _read(rows)
-    return sum(contrast in scan for scan in scans for contrast in contrasts)
+def _images(rows: str, contrasts: Iterable[str]) -> list[int]:
+    """Images of each patient, from the rows of the scan sheet."""
+    counts: Counter[str] = Counter()
+    for scan in _read(rows):
+        counts[scan["subject"]] += sum(contrast in scan for contrast in contrasts)
+    return list(counts.values())
 
 
 def _width(settings: Mapping[str, Any]) -> float | None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from msdiff.errors import BadInput
 from msdiff.lists import read_results
 from msdiff.preprocess.quality import MEASURES, Limit
 from msdiff.tables.estimates import estimate
@@ -25,8 +26,14 @@ SUMMARY_COLUMNS = [
 
 
 def quality_table(folders: Sequence[Path], cohort: str) -> pd.DataFrame:
-    """One row per scan, from the patients' folders that `check-quality` wrote; flagged scans are logged."""
-    rows = [read_results(folder / "quality.tsv", COLUMNS[1:]) for folder in sorted(folders)]
+    """One row per scan, from the folders of patients' folders that `check-quality` wrote; flagged scans are logged."""
+    paths = []
+    for folder in folders:
+        found = list(folder.glob("*/quality.tsv"))
+        if not found:
+            raise BadInput(f"{folder}: expected a quality.tsv per patient, found none; run check_quality again")
+        paths += found
+    rows = [read_results(path, COLUMNS[1:]) for path in sorted(paths, key=lambda path: path.parent.name)]
     scans = pd.concat([row.dropna(axis=1, how="all") for row in rows]).assign(cohort=cohort)
     table = assemble(scans.to_dict("records"), [], COLUMNS)
     for scan in table[table["flag"].notna()].itertuples():

@@ -41,10 +41,10 @@ def test_all_others_run_on_nodes_without(jobs):
 
 
 def test_short_rules_share_submissions(jobs):
-    """Four patients are one group of imaging, one of quality control; three tables are one, forecasts' five another."""
+    """Four patients are one job of each step, imaging's in one group; three tables are one, forecasts' five another."""
     submissions = Counter(row["Rule"] for row in jobs)
     (imaging,) = (number for rule, number in submissions.items() if "normalise" in rule)
-    assert (imaging, submissions["quality_check_quality"]) == (1, 1)
+    assert (imaging, submissions["check_quality"]) == (1, 1)
     # Twelve trial patients are three batches, drawn together, and four of the study one.
     assert (submissions["aligned_simulate_aligned"], submissions["parcellate"]) == (1, 4)
     assert len(jobs) == 54

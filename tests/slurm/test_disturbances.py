@@ -17,13 +17,13 @@ import pytest
 pytestmark = pytest.mark.slurm
 DETECTORS = "results/detection/phantom/long_ms_diff"
 GENERATED = "results/synthesis/phantom/long_ms_diff"
-QUALITY = "results/preprocessed/phantom/quality/sub-0001"
+QUALITY = "results/preprocessed/phantom/quality/000"
 # What is interrupted and how, and what comes after it: Slurm jobs, by the comments that the plugin gives them.
 CANCELLED = "rule_train_detector_wildcards_phantom_long_ms_diff_unet_1-1_0"
 ORPHANED = "rule_train_detector_wildcards_phantom_long_ms_diff_bit_resnet50_1-1_0"
 NODE_DOWN = "rule_sample_images_wildcards_phantom_long_ms_diff_held_out_000"
 OVER_TIME = "rule_detect_lesions_wildcards_phantom_long_ms_diff_unet_1-0_0"
-OVER_MEMORY = "rule_quality_check_quality"
+OVER_MEMORY = "rule_check_quality_wildcards_phantom_000"
 INTERRUPTED = {CANCELLED, ORPHANED, NODE_DOWN, OVER_TIME, OVER_MEMORY}
 DOWNSTREAM = {
     "rule_detect_lesions_wildcards_phantom_long_ms_diff_unet_1-1_0",

@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.slurm
 ROOT = Path(__file__).parent.parent.parent
 START = Path("/usr/share/modules/init/bash")
-PATIENT = "results/cohorts/phantom/raw/sub-0001"
+PATIENT = "results/cohorts/phantom/raw/000"
 # In place of the shared environment's python: draws no patient, but tells where it was called.
 PYTHON = f"""#!/bin/sh
 mkdir -p {PATIENT}

@@ -274,7 +274,7 @@ def test_a_generator_from_elsewhere_has_a_section_with_its_module(validator, sec
         (("synthesis", "long_ms_diff", "objective", "weight"), {"backend": "min_srn"}, "expected one of unit, min_snr"),
         (("preprocess", "bias"), {"unheard_of": {}}, "unheard_of"),
         (("synthesis", "long_ms_diff", "network"), {"norm_groups": 7}, "norm_groups 7 must divide"),
-        (("parcellation",), {"patients_per_job": 0}, "patients_per_job"),
+        (("preprocess",), {"patients_per_job": 0}, "patients_per_job"),
         (("forecasting", "models"), {"pre_treatment": {"sessions": ["w048"]}}, "expected the first of slabs.sessions"),
     ],
 )

@@ -1,7 +1,7 @@
 """Who is in the study: the embedded phantom's scans, the checked sheet, pairs, folds and the index of slices.
 
 Reads   config[cohort], the scan sheet, results/preprocessed/{cohort}/stack/ (index of slices only)
-Writes  results/cohorts/{cohort}/sheet.tsv and raw/ (phantom only), scans.tsv, pairs.tsv, folds/{fold}.tsv, slices.tsv
+Writes  results/cohorts/{cohort}/sheet.tsv and raw/{batch}/{subject}/ (phantom only), scans.tsv, pairs.tsv, folds/{fold}.tsv, slices.tsv
         results/preprocessed/{cohort}/aligned/{batch}/ (phantom on the common grid only)
 """
 
@@ -16,17 +16,15 @@ rule index_phantom:
         "../../envs/imaging.yaml"
     params:
         root=phantom_folder,
-        # Aligned patients lie in folders of so many.
-        batches=lambda wildcards: (
-            ["--patients-per-folder", PER_JOB] if wildcards.cohort in ALIGNED else []
-        ),
+        per_folder=PER_JOB,
         contrasts=contrasts,
         settings=settings("cohort/{cohort}/phantom"),
     shell:
         r"""
         python -m msdiff index-scans \
             --source phantom \
-            --root {params.root:q} {params.batches} \
+            --root {params.root:q} \
+            --patients-per-folder {params.per_folder} \
             --contrasts {params.contrasts:q} \
             --out {output.sheet:q} \
             --settings {params.settings:q} >{log:q} 2>&1
@@ -35,25 +33,26 @@ rule index_phantom:
 
 rule simulate_phantom:
     output:
-        scans=directory("results/cohorts/{cohort}/raw/{subject}"),
+        scans=directory("results/cohorts/{cohort}/raw/{batch}"),
     log:
-        "results/logs/simulate_phantom/{cohort}/{subject}.log",
+        "results/logs/simulate_phantom/{cohort}/{batch}.log",
     benchmark:
-        "results/benchmarks/simulate_phantom/{cohort}/{subject}.tsv"
+        "results/benchmarks/simulate_phantom/{cohort}/{batch}.tsv"
     group:
         "imaging"
     conda:
         "../../envs/imaging.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=minutes(10),
+        runtime=minutes(per_patient(2)),
     params:
+        subjects=batch_subjects,
         contrasts=contrasts,
         settings=settings("cohort/{cohort}/phantom"),
     shell:
         r"""
         python -m msdiff simulate-phantom \
-            --subject {wildcards.subject:q} \
+            --subjects {params.subjects:q} \
             --contrasts {params.contrasts:q} \
             --out {output.scans:q} \
             --settings {params.settings:q} >{log:q} 2>&1
@@ -74,11 +73,9 @@ rule simulate_aligned:
         "../../envs/imaging.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=minutes(
-            lambda wildcards: 2 * len(BATCHES[wildcards.cohort][wildcards.batch])
-        ),
+        runtime=minutes(per_patient(2)),
     params:
-        subjects=lambda wildcards: BATCHES[wildcards.cohort][wildcards.batch],
+        subjects=batch_subjects,
         contrasts=contrasts,
         settings=settings(
             phantom="cohort/{cohort}/phantom",

@@ -41,9 +41,9 @@ def phantom_scans(cohort):
     numbers = config["cohort"][cohort]["phantom"]
     arms = [arm for arm, count in numbers["arms"].items() for _ in range(count)]
     rows = []
-    for patient, arm in enumerate(arms, start=1):
-        subject = f"sub-{patient:04d}"
-        folder = f"results/cohorts/{cohort}/raw/{subject}"
+    for patient, arm in enumerate(arms):
+        subject = f"sub-{patient + 1:04d}"
+        folder = f"results/cohorts/{cohort}/raw/{patient // PER_JOB:03d}/{subject}"
         for number, session in enumerate(numbers["sessions"]):
             row = {"subject": subject, "session": f"ses-{session}", "arm": arm}
             row |= {
@@ -99,6 +99,7 @@ COHORTS = [
 ]
 # What each system makes, by name; a rule file of its own declares it.
 SYSTEMS = {}
+PER_JOB = config["preprocess"]["patients_per_job"]
 SCANS = {cohort: cohort_scans(cohort) for cohort in COHORTS}
 SUBJECTS = {
     cohort: list(dict.fromkeys(scans["subject"])) for cohort, scans in SCANS.items()
@@ -124,7 +125,6 @@ SHARDS = {
     purpose: [f"{shard:03d}" for shard in range(count)]
     for purpose, count in config["synthesis"]["shards"].items()
 }
-PER_JOB = config["parcellation"]["patients_per_job"]
 BATCHES = {
     cohort: {
         f"{start // PER_JOB:03d}": subjects[start : start + PER_JOB]
@@ -157,7 +157,6 @@ SEEDS = config["detection"]["seeds"]
 
 wildcard_constraints:
     cohort="|".join(COHORTS),
-    subject=r"sub-[A-Za-z0-9]+",
     generator="|".join([*GENERATORS, *ABLATED]),
     purpose="|".join([*SHARDS, *DRAWS]),
     model="|".join(config["forecasting"]["models"]),
@@ -183,78 +182,81 @@ def rows_by_subject(cohort):
     return rows
 
 
-def patient_rows(wildcards):
-    """A patient's sheet rows as one JSON argument, empty cells left out."""
-    rows = rows_by_subject(wildcards.cohort)[wildcards.subject]
+def batch_rows(wildcards):
+    """The sheet rows of a batch's patients as one JSON argument, empty cells left out."""
     columns = {"subject", "session", *contrasts(wildcards), *MASKS}
     return json.dumps(
         [
             {key: value for key, value in row.items() if value and key in columns}
-            for row in rows
+            for row in rows_of(wildcards)
         ]
     )
 
 
-def patient_files(wildcards):
-    """A patient's raw images and masks, or the folder that the phantom is drawn in."""
+def batch_files(wildcards):
+    """The raw images and masks of a batch's patients, or the folder that the phantom's are simulated in."""
     if config["cohort"][wildcards.cohort]["sheet"] is None:
-        return f"results/cohorts/{wildcards.cohort}/raw/{wildcards.subject}"
-    rows = rows_by_subject(wildcards.cohort)[wildcards.subject]
+        return f"results/cohorts/{wildcards.cohort}/raw/{wildcards.batch}"
     columns = [*contrasts(wildcards), *MASKS]
     return sorted(
-        {row[column] for row in rows for column in columns if row.get(column)}
+        {
+            row[column]
+            for row in rows_of(wildcards)
+            for column in columns
+            if row.get(column)
+        }
     )
 
 
-def preprocessed(cohort, batch, step):
-    """The parent folder of a step's folders of a batch of patients; who is drawn aligned has no bias to correct."""
+def rows_of(wildcards):
+    """The sheet rows of a batch's patients."""
+    by_subject = rows_by_subject(wildcards.cohort)
+    return [row for subject in batch_subjects(wildcards) for row in by_subject[subject]]
+
+
+def batch_subjects(wildcards):
+    """The patients of a batch."""
+    return BATCHES[wildcards.cohort][wildcards.batch]
+
+
+def step_folder(cohort, batch, step):
+    """The folder of a step of a batch, with one per patient; who is simulated aligned has no bias to correct."""
     if cohort in ALIGNED:
-        step = f"aligned/{batch}/{'registered' if step == 'corrected' else step}"
-    return f"results/preprocessed/{cohort}/{step}"
+        return f"results/preprocessed/{cohort}/aligned/{batch}/{'registered' if step == 'corrected' else step}"
+    return f"results/preprocessed/{cohort}/{step}/{batch}"
 
 
-def batch_folders(step):
-    """A function of the wildcards: the folders of a preprocessing step of all patients of a batch."""
+def patient_folders(step):
+    """A function of the wildcards: the folders of a step of a batch's patients."""
 
     def folders(wildcards):
-        cohort, batch = wildcards.cohort, wildcards.batch
-        return [
-            f"{preprocessed(cohort, batch, step)}/{subject}"
-            for subject in BATCHES[cohort][batch]
-        ]
+        parent = step_folder(wildcards.cohort, wildcards.batch, step)
+        return [f"{parent}/{subject}" for subject in batch_subjects(wildcards)]
 
     return folders
 
 
-def step_folders(step):
-    """A function of the wildcards: the parents of all patients' folders of a preprocessing step."""
+def batch_folders(step):
+    """A function of the wildcards: the folders of a step of all batches."""
 
     def folders(wildcards):
         cohort = wildcards.cohort
-        parents = [preprocessed(cohort, batch, step) for batch in BATCHES[cohort]]
-        return list(dict.fromkeys(parents))
+        return [step_folder(cohort, batch, step) for batch in BATCHES[cohort]]
 
     return folders
 
 
 def made_folders(*steps):
-    """A function of the wildcards: the inputs of a rule that reads these steps of a batch, or of all patients."""
+    """A function of the wildcards: the inputs of a rule that reads these steps of a batch, or of all batches."""
 
     def folders(wildcards):
         cohort = wildcards.cohort
-        batches = BATCHES[cohort]
-        if "batch" in wildcards.keys():
-            batches = {wildcards.batch: batches[wildcards.batch]}
+        batches = [wildcards.batch] if "batch" in wildcards.keys() else BATCHES[cohort]
         if cohort in ALIGNED:
             return [
                 f"results/preprocessed/{cohort}/aligned/{batch}" for batch in batches
             ]
-        return [
-            f"results/preprocessed/{cohort}/{step}/{subject}"
-            for step in steps
-            for subjects in batches.values()
-            for subject in subjects
-        ]
+        return [step_folder(cohort, batch, step) for step in steps for batch in batches]
 
     return folders
 
@@ -267,19 +269,8 @@ def region_batches(wildcards):
     ]
 
 
-def region_batch(wildcards):
-    """The parcellation job's folder that holds a patient's regions: what a rule takes as input."""
-    place = SUBJECTS[wildcards.cohort].index(wildcards.subject)
-    return f"results/parcellation/{wildcards.cohort}/{place // PER_JOB:03d}"
-
-
-def region_folder(wildcards):
-    """A patient's regions inside that folder: what a command reads."""
-    return f"{region_batch(wildcards)}/{wildcards.subject}"
-
-
 def phantom_folder(wildcards):
-    """Where the phantom of a cohort is drawn."""
+    """Where the phantom of a cohort is simulated."""
     if wildcards.cohort in ALIGNED:
         return f"results/preprocessed/{wildcards.cohort}/aligned"
     return f"results/cohorts/{wildcards.cohort}/raw"
@@ -290,9 +281,7 @@ def images_of_all_patients(wildcards):
     cohort = wildcards.cohort
     if config["cohort"][cohort]["sheet"] is not None:
         return []
-    if cohort in ALIGNED:
-        return made_folders()(wildcards)
-    return [f"{phantom_folder(wildcards)}/{subject}" for subject in SUBJECTS[cohort]]
+    return [f"{phantom_folder(wildcards)}/{batch}" for batch in BATCHES[cohort]]
 
 
 @cache

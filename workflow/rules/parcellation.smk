@@ -19,11 +19,7 @@ rule parcellate:
     threads: 2
     resources:
         mem_mb=memory(PARCELLATOR_MEMORY),
-        runtime=minutes(
-            lambda wildcards: (
-                PARCELLATOR_MINUTES * len(BATCHES[wildcards.cohort][wildcards.batch])
-            )
-        ),
+        runtime=minutes(per_patient(PARCELLATOR_MINUTES)),
     params:
         # A cohort's own backend needs none; with conda it runs in that of the stage's.
         environment=lambda wildcards: (
@@ -31,9 +27,9 @@ rule parcellate:
             if config["cohort"][wildcards.cohort].get("parcellation")
             else ENVIRONMENT
         ),
-        normalised=batch_folders("normalised"),
-        corrected=batch_folders("corrected"),
-        stripped=batch_folders("stripped"),
+        normalised=patient_folders("normalised"),
+        corrected=patient_folders("corrected"),
+        stripped=patient_folders("stripped"),
         settings=parcellation_settings,
     # A backend's own environment, made by `make environment-NAME`: here, in a shared installation, or in the container.
     # Where it is not there, as with conda and for the other backends, PATH's own python runs.

@@ -1,21 +1,21 @@
-"""Raw scans to normalised brains on one grid, then to one stack per cohort.
+"""Raw scans to normalised brains on one grid, several patients per job, then to one stack per cohort.
 
 Reads   the scan sheet's images, or the phantom's
-Writes  results/preprocessed/{cohort}/{registered,corrected,stripped,normalised}/{subject}/
-        results/preprocessed/{cohort}/quality/{subject}/
+Writes  results/preprocessed/{cohort}/{registered,corrected,stripped,normalised}/{batch}/{subject}/
+        results/preprocessed/{cohort}/quality/{batch}/{subject}/
         results/preprocessed/{cohort}/stack/
 """
 
 
 rule register:
     input:
-        patient_files,
+        batch_files,
     output:
-        registered=directory("results/preprocessed/{cohort}/registered/{subject}"),
+        registered=directory("results/preprocessed/{cohort}/registered/{batch}"),
     log:
-        "results/logs/register/{cohort}/{subject}.log",
+        "results/logs/register/{cohort}/{batch}.log",
     benchmark:
-        "results/benchmarks/register/{cohort}/{subject}.tsv"
+        "results/benchmarks/register/{cohort}/{batch}.tsv"
     group:
         "imaging"
     conda:
@@ -23,9 +23,9 @@ rule register:
     threads: 2
     resources:
         mem_mb=memory(4000),
-        runtime=minutes(20),
+        runtime=minutes(per_patient(5)),
     params:
-        patient=patient_rows,
+        patients=batch_rows,
         contrasts=contrasts,
         settings=settings(
             grid="cohort/{cohort}/grid", registration="preprocess/registration"
@@ -33,7 +33,7 @@ rule register:
     shell:
         r"""
         python -m msdiff register \
-            --patient {params.patient:q} \
+            --patients {params.patients:q} \
             --contrasts {params.contrasts:q} \
             --out {output.registered:q} \
             --threads {threads} \
@@ -43,13 +43,13 @@ rule register:
 
 rule correct_bias:
     input:
-        registered="results/preprocessed/{cohort}/registered/{subject}",
+        registered="results/preprocessed/{cohort}/registered/{batch}",
     output:
-        corrected=directory("results/preprocessed/{cohort}/corrected/{subject}"),
+        corrected=directory("results/preprocessed/{cohort}/corrected/{batch}"),
     log:
-        "results/logs/correct_bias/{cohort}/{subject}.log",
+        "results/logs/correct_bias/{cohort}/{batch}.log",
     benchmark:
-        "results/benchmarks/correct_bias/{cohort}/{subject}.tsv"
+        "results/benchmarks/correct_bias/{cohort}/{batch}.tsv"
     group:
         "imaging"
     conda:
@@ -57,13 +57,14 @@ rule correct_bias:
     threads: 2
     resources:
         mem_mb=memory(4000),
-        runtime=minutes(15),
+        runtime=minutes(per_patient(3)),
     params:
+        registered=patient_folders("registered"),
         settings=settings("preprocess/bias"),
     shell:
         r"""
         python -m msdiff correct-bias \
-            --registered {input.registered:q} \
+            --registered {params.registered:q} \
             --out {output.corrected:q} \
             --threads {threads} \
             --settings {params.settings:q} >{log:q} 2>&1
@@ -72,14 +73,14 @@ rule correct_bias:
 
 rule strip_skull:
     input:
-        registered="results/preprocessed/{cohort}/registered/{subject}",
-        corrected="results/preprocessed/{cohort}/corrected/{subject}",
+        registered="results/preprocessed/{cohort}/registered/{batch}",
+        corrected="results/preprocessed/{cohort}/corrected/{batch}",
     output:
-        stripped=directory("results/preprocessed/{cohort}/stripped/{subject}"),
+        stripped=directory("results/preprocessed/{cohort}/stripped/{batch}"),
     log:
-        "results/logs/strip_skull/{cohort}/{subject}.log",
+        "results/logs/strip_skull/{cohort}/{batch}.log",
     benchmark:
-        "results/benchmarks/strip_skull/{cohort}/{subject}.tsv"
+        "results/benchmarks/strip_skull/{cohort}/{batch}.tsv"
     group:
         "imaging"
     conda:
@@ -87,14 +88,16 @@ rule strip_skull:
     threads: 2
     resources:
         mem_mb=memory(4000),
-        runtime=minutes(15),
+        runtime=minutes(per_patient(3)),
     params:
+        registered=patient_folders("registered"),
+        corrected=patient_folders("corrected"),
         settings=settings("preprocess/skull_stripping"),
     shell:
         r"""
         python -m msdiff strip-skull \
-            --registered {input.registered:q} \
-            --corrected {input.corrected:q} \
+            --registered {params.registered:q} \
+            --corrected {params.corrected:q} \
             --out {output.stripped:q} \
             --threads {threads} \
             --settings {params.settings:q} >{log:q} 2>&1
@@ -103,28 +106,30 @@ rule strip_skull:
 
 rule normalise:
     input:
-        corrected="results/preprocessed/{cohort}/corrected/{subject}",
-        stripped="results/preprocessed/{cohort}/stripped/{subject}",
+        corrected="results/preprocessed/{cohort}/corrected/{batch}",
+        stripped="results/preprocessed/{cohort}/stripped/{batch}",
     output:
-        normalised=directory("results/preprocessed/{cohort}/normalised/{subject}"),
+        normalised=directory("results/preprocessed/{cohort}/normalised/{batch}"),
     log:
-        "results/logs/normalise/{cohort}/{subject}.log",
+        "results/logs/normalise/{cohort}/{batch}.log",
     benchmark:
-        "results/benchmarks/normalise/{cohort}/{subject}.tsv"
+        "results/benchmarks/normalise/{cohort}/{batch}.tsv"
     group:
         "imaging"
     conda:
         "../../envs/imaging.yaml"
     resources:
         mem_mb=memory(2000),
-        runtime=minutes(5),
+        runtime=minutes(per_patient(1)),
     params:
+        corrected=patient_folders("corrected"),
+        stripped=patient_folders("stripped"),
         settings=settings("preprocess/normalisation"),
     shell:
         r"""
         python -m msdiff normalise \
-            --corrected {input.corrected:q} \
-            --stripped {input.stripped:q} \
+            --corrected {params.corrected:q} \
+            --stripped {params.stripped:q} \
             --out {output.normalised:q} \
             --settings {params.settings:q} >{log:q} 2>&1
         """
@@ -132,39 +137,43 @@ rule normalise:
 
 rule check_quality:
     input:
-        patient_files,
-        region_batch,
-        registered="results/preprocessed/{cohort}/registered/{subject}",
-        corrected="results/preprocessed/{cohort}/corrected/{subject}",
-        stripped="results/preprocessed/{cohort}/stripped/{subject}",
-        normalised="results/preprocessed/{cohort}/normalised/{subject}",
+        batch_files,
+        regions="results/parcellation/{cohort}/{batch}",
+        registered="results/preprocessed/{cohort}/registered/{batch}",
+        corrected="results/preprocessed/{cohort}/corrected/{batch}",
+        stripped="results/preprocessed/{cohort}/stripped/{batch}",
+        normalised="results/preprocessed/{cohort}/normalised/{batch}",
     output:
-        quality=directory("results/preprocessed/{cohort}/quality/{subject}"),
+        quality=directory("results/preprocessed/{cohort}/quality/{batch}"),
     log:
-        "results/logs/check_quality/{cohort}/{subject}.log",
+        "results/logs/check_quality/{cohort}/{batch}.log",
     benchmark:
-        "results/benchmarks/check_quality/{cohort}/{subject}.tsv"
-    group:
-        "quality"
+        "results/benchmarks/check_quality/{cohort}/{batch}.tsv"
     conda:
         "../../envs/tables.yaml"
     resources:
         mem_mb=memory(3000),
-        runtime=minutes(5),
+        runtime=minutes(per_patient(1)),
     params:
-        patient=patient_rows,
+        patients=batch_rows,
         contrasts=contrasts,
-        regions=region_folder,
+        regions=lambda wildcards, input: [
+            f"{input.regions}/{subject}" for subject in batch_subjects(wildcards)
+        ],
+        registered=patient_folders("registered"),
+        corrected=patient_folders("corrected"),
+        stripped=patient_folders("stripped"),
+        normalised=patient_folders("normalised"),
         settings=settings("preprocess/quality"),
     shell:
         r"""
         python -m msdiff check-quality \
-            --patient {params.patient:q} \
+            --patients {params.patients:q} \
             --contrasts {params.contrasts:q} \
-            --registered {input.registered:q} \
-            --corrected {input.corrected:q} \
-            --stripped {input.stripped:q} \
-            --normalised {input.normalised:q} \
+            --registered {params.registered:q} \
+            --corrected {params.corrected:q} \
+            --stripped {params.stripped:q} \
+            --normalised {params.normalised:q} \
             --regions {params.regions:q} \
             --out {output.quality:q} \
             --settings {params.settings:q} >{log:q} 2>&1
@@ -190,9 +199,9 @@ rule stack_scans:
             lambda wildcards: max(60, len(SUBJECTS[wildcards.cohort]) // 10)
         ),
     params:
-        registered=step_folders("registered"),
-        stripped=step_folders("stripped"),
-        normalised=step_folders("normalised"),
+        registered=batch_folders("registered"),
+        stripped=batch_folders("stripped"),
+        normalised=batch_folders("normalised"),
         contrasts=contrasts,
         settings=settings("preprocess/stack"),
     shell:

@@ -78,6 +78,11 @@ def memory(megabytes, node=CPU_NODE, times=3):
     return growing(megabytes, times, node["max_mem_mb"])
 
 
+def per_patient(amount):
+    """A function of the wildcards: so many minutes for each patient of a batch."""
+    return lambda wildcards: amount * len(BATCHES[wildcards.cohort][wildcards.batch])
+
+
 def minutes(amount, node=CPU_NODE, times=3):
     """The `runtime` of a job that begins anew with each attempt."""
     return growing(amount, times, node["max_runtime"])

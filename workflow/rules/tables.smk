@@ -14,9 +14,9 @@ for system in ASKED:
 STACK = expand(INDEXED_STACK, cohort=STUDY)
 SHEET = config["cohort"][STUDY]["sheet"] or f"results/cohorts/{STUDY}/sheet.tsv"
 QUALITY = expand(
-    "results/preprocessed/{cohort}/quality/{subject}",
+    "results/preprocessed/{cohort}/quality/{batch}",
     cohort=STUDY,
-    subject=SUBJECTS[STUDY],
+    batch=BATCHES[STUDY],
 )
 LEARNED_ON = list(dict.fromkeys([STUDY, *(system.cohort for system in RUNNING)]))
 STACKS = expand("results/preprocessed/{cohort}/stack", cohort=LEARNED_ON)
@@ -194,7 +194,6 @@ rule report:
     conda:
         "../../envs/tables.yaml"
     params:
-        pictures=lambda wildcards, input: os.path.dirname(input.scans[0]),
         of_systems=words(PAGE),
     shell:
         r"""
@@ -204,7 +203,7 @@ rule report:
             {params.of_systems:q} \
             --provenance {input.provenance:q} \
             --stack {input.stack:q} \
-            --pictures {params.pictures:q} \
+            --pictures {input.scans:q} \
             --sheet {input.sheet:q} \
             --cards {input.cards:q} \
             --out {output.page:q} >{log:q} 2>&1

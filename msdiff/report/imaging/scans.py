@@ -32,18 +32,20 @@ class ScanParts(NamedTuple):
         return [scan for scan in self.scans if scan.flag]
 
 
-def scan_parts(table: pd.DataFrame, pictures: Path, page: Path, shown: int, sheet: pd.DataFrame) -> ScanParts:
+def scan_parts(table: pd.DataFrame, pictures: Sequence[Path], page: Path, shown: int, sheet: pd.DataFrame) -> ScanParts:
     """The scans of the table of quality control, lowest score first, `shown` of them with their picture.
 
-    `pictures` holds {subject}/{session}.png, links are relative to the page's folder. Raises BadInput where a picture
-    is missing.
+    One of the folders `pictures` holds {subject}/{session}.png, links are relative to the page's folder. Raises
+    BadInput where a picture is missing.
     """
     ordered = table.sort_values(["score", "subject", "session"], kind="stable")
     scans = []
     for number, scan in enumerate(ordered.itertuples(index=False)):
-        path = pictures / scan.subject / f"{scan.session}.png"
-        if not path.is_file():
-            raise BadInput(f"{path}: no such picture; run check_quality for {scan.subject} again")
+        name = f"{scan.subject}/{scan.session}.png"
+        path = next((folder / name for folder in pictures if (folder / name).is_file()), None)
+        if path is None:
+            places = ", ".join(map(str, pictures))
+            raise BadInput(f"{places}: {name}: no such picture; run check_quality for {scan.subject} again")
         data = base64.b64encode(path.read_bytes()).decode() if number < shown else ""
         flag = "" if pd.isna(scan.flag) else str(scan.flag)
         scans.append(ScanPart(f"{scan.subject} {scan.session}", flag, os.path.relpath(path, page.parent), data))

@@ -1,7 +1,12 @@
-"""The imaging commands one after another, as the rules call them, on a patient of two sessions; what they refuse."""
+"""The imaging commands one after another, as the rules call them, on a patient of two sessions; what they refuse.
+
+Of several patients to a process: what one is, is what it is alone, and one who fails leaves the others.
+"""
 
 import json
+import logging
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +60,7 @@ def ending(out, settings):
 
 def register(rows, out, registration=REGISTRATION, contrasts=("flair", "t1w")):
     settings = json.dumps({"grid": GRID, "registration": registration})
-    return main(["register", "--patient", json.dumps(rows), "--contrasts", *contrasts, *ending(out, settings)])
+    return main(["register", "--patients", json.dumps(rows), "--contrasts", *contrasts, *ending(out, settings)])
 
 
 def parcellate(folders, out, *brains):
@@ -95,16 +100,16 @@ def chain(rows, tmp_path_factory):
     root = tmp_path_factory.mktemp("results")
     steps = ("registered", "corrected", "stripped", "normalised")
     folders = {name: str(root / name / "sub-01") for name in steps} | {"parcellation": str(root / "parcellation/000")}
-    assert register(rows, folders["registered"]) == 0
+    assert register(rows, root / "registered") == 0
     steps = [
         ["correct-bias", "registered", "corrected", {"backend": "none", "options": {}}],
         ["strip-skull", "corrected", "stripped", STRIPPING, "--registered", folders["registered"]],
     ]
     for command, source, out, settings, *more in steps:
-        arguments = [f"--{source}", folders[source], *more, "--out", folders[out], "--threads", "1"]
+        arguments = [f"--{source}", folders[source], *more, "--out", str(root / out), "--threads", "1"]
         assert main([command, *arguments, "--settings", json.dumps(settings)]) == 0
     both = ["--stripped", folders["stripped"], "--settings"]
-    out = ["--corrected", folders["corrected"], "--out", folders["normalised"]]
+    out = ["--corrected", folders["corrected"], "--out", str(root / "normalised")]
     assert main(["normalise", *out, *both, json.dumps(NORMALISATION)]) == 0
     assert parcellate(folders, folders["parcellation"], "stripped") == 0
     return {name: Path(folder) for name, folder in folders.items()}
@@ -194,12 +199,12 @@ def check_quality(chain, rows, out, limits):
     settings = {"histogram_bins": 32, "smoothing_mm": 4.0, "limits": limits}
     folders = [f"--{name}={chain[name]}" for name in ("registered", "corrected", "stripped", "normalised")]
     ending = ["--regions", str(chain["parcellation"] / "sub-01"), "--out", str(out), "--settings", json.dumps(settings)]
-    return main(["check-quality", "--patient", json.dumps(rows), "--contrasts", "flair", "t1w", *folders, *ending])
+    return main(["check-quality", "--patients", json.dumps(rows), "--contrasts", "flair", "t1w", *folders, *ending])
 
 
 def test_quality_is_measured_and_pictured(chain, rows, tmp_path):
     limits = {"template_dice": [0.85, None], "slice_mm": [None, 5.0]}
-    assert check_quality(chain, rows, tmp_path / "sub-01", limits) == 0
+    assert check_quality(chain, rows, tmp_path, limits) == 0
     names = sorted(path.name for path in (tmp_path / "sub-01").iterdir())
     assert names == ["quality.tsv", "ses-w000.png", "ses-w048.png"]
     table = pd.read_csv(tmp_path / "sub-01/quality.tsv", sep="\t")
@@ -270,15 +275,71 @@ def test_mask_on_another_grid_is_refused(rows, tmp_path, capsys):
     assert "expected the grid of its image" in refused(capsys, code)
 
 
-def test_rows_of_two_patients_are_refused(rows, tmp_path, capsys):
-    code = register([rows[0], rows[1] | {"subject": "sub-02"}], tmp_path / "out")
-    assert "expected distinct sessions of one subject" in refused(capsys, code)
+def test_a_session_twice_is_refused(rows, tmp_path, capsys):
+    code = register([rows[0], rows[0]], tmp_path / "out")
+    assert "expected distinct sessions of sub-01" in refused(capsys, code)
+
+
+def test_an_empty_list_is_refused(tmp_path, capsys):
+    assert "got an empty one" in refused(capsys, register([], tmp_path / "out"))
+
+
+def test_rows_of_other_patients_than_the_folders_are_refused(chain, rows, tmp_path, capsys):
+    others = [row | {"subject": "sub-02"} for row in rows]
+    line = refused(capsys, check_quality(chain, others, tmp_path / "out", {}))
+    assert "--patients: expected the rows of sub-01, got those of sub-02" in line
 
 
 def test_text_that_is_no_json_is_refused(tmp_path, capsys):
     settings = json.dumps({"grid": GRID, "registration": REGISTRATION})
-    code = main(["register", "--patient", "sub-01", "--contrasts", "flair", *ending(tmp_path / "out", settings)])
+    code = main(["register", "--patients", "sub-01", "--contrasts", "flair", *ending(tmp_path / "out", settings)])
     assert "expected a JSON list of sheet rows" in refused(capsys, code)
+
+
+def files(folder):
+    """The contents of a folder's files by their names."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def others(chain, tmp_path):
+    """Two more patients with the first one's registered scans."""
+    for subject in ("sub-00", "sub-02"):
+        shutil.copytree(chain["registered"], tmp_path / "registered" / subject)
+    return [str(tmp_path / "registered/sub-00"), str(chain["registered"]), str(tmp_path / "registered/sub-02")]
+
+
+def test_a_patient_among_others_is_to_the_bit_what_it_is_alone(chain, rows, others, tmp_path):
+    bias = {"backend": "ants", "options": {"shrink_factor": 4, "iterations": [5], "spline_spacing_mm": 200.0}}
+    bias["options"] |= {"tolerance": 1.0e-3, "margin_mm": 4.0}
+    for name, patients in (("alone", others[1:2]), ("together", others)):
+        last = ending(tmp_path / name, json.dumps(bias))
+        assert main(["correct-bias", "--registered", *patients, *last]) == 0
+    assert files(tmp_path / "alone/sub-01") == files(tmp_path / "together/sub-01")
+    strange = [row | {"subject": "sub-00"} for row in rows[:1]]
+    assert register([*strange, *rows], tmp_path / "registrations") == 0
+    assert files(tmp_path / "registrations/sub-01") == files(chain["registered"])
+
+
+def test_a_patient_who_fails_leaves_the_others_for_the_next_attempt(others, tmp_path, capsys, caplog):
+    none = json.dumps({"backend": "none", "options": {}})
+    command = ["correct-bias", "--registered", *others, *ending(tmp_path / "out", none)]
+    image = Path(others[2]) / "ses-w000_flair.nii.gz"
+    whole = image.read_bytes()
+    image.write_bytes(b"no image")
+    line = refused(capsys, main(command))
+    assert "1 of 3 patients failed, the others are kept: sub-02: " in line
+    assert not (tmp_path / "out").exists()
+
+    image.write_bytes(whole)
+    changed = Path(others[0]) / "ses-w000_flair.nii.gz"
+    os.utime(changed, ns=(0, 0))
+    caplog.set_level(logging.INFO)
+    assert main(command) == 0
+    kept = [record.getMessage() for record in caplog.records if "kept" in record.getMessage()]
+    assert kept == ["sub-01: kept from an earlier attempt"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["sub-00", "sub-01", "sub-02"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "registered"]
 
 
 def test_absurd_brain_names_the_folder(chain, tmp_path, capsys):
@@ -311,8 +372,9 @@ def test_given_brain_that_is_not_there_is_told(chain, tmp_path, capsys):
 
 def test_brain_of_another_grid_is_refused(chain, tmp_path, capsys):
     grid = axis_aligned_grid((8, 8, 8), (4.0, 4.0, 8.0), (0.0, 0.0, 0.0))
-    save(Volume(np.ones(grid.shape, dtype=bool), grid.affine), tmp_path / "brain_mask.nii.gz")
-    arguments = ["--corrected", str(chain["corrected"]), "--stripped", str(tmp_path), "--out", str(tmp_path / "out")]
+    save(Volume(np.ones(grid.shape, dtype=bool), grid.affine), tmp_path / "sub-01/brain_mask.nii.gz")
+    stripped = str(tmp_path / "sub-01")
+    arguments = ["--corrected", str(chain["corrected"]), "--stripped", stripped, "--out", str(tmp_path / "out")]
     code = main(["normalise", *arguments, "--settings", json.dumps(NORMALISATION)])
     assert "brain_mask.nii.gz: expected the grid of its image" in refused(capsys, code)
 

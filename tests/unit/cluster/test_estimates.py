@@ -75,17 +75,21 @@ def test_paper_scale_sampling_is_149_pflop(job):
 
 def test_imaging_takes_by_images_and_voxels(job):
     def register(sessions, contrasts, shape):
-        rows = json.dumps([dict.fromkeys(contrasts, "x")] * sessions)
+        rows = json.dumps([{"subject": "sub-1"} | dict.fromkeys(contrasts, "x")] * sessions)
         settings = {"grid": {"shape": shape}, "registration": {"backend": "greedy", "options": {}}}
-        return job("register", settings=settings, options={"patient": (rows,), "contrasts": tuple(contrasts)})
+        return job("register", settings=settings, options={"patients": (rows,), "contrasts": tuple(contrasts)})
 
     pair = work_hours(register(2, ["flair"], [256, 256, 60]))
     assert work_hours(register(3, ["flair", "t1w"], [256, 256, 60])) == pytest.approx(3 * pair)
     assert work_hours(register(2, ["flair"], [128, 128, 60])) == pytest.approx(pair / 4)
     # Steps after registration are told nothing of the images: they follow the registrations of the same run.
-    normalise = job("normalise", settings={"backend": "percentile"})
-    both = [work_hours(normalise, register(sessions, ["flair"], [256, 256, 60])) for sessions in (2, 4)]
+    one, two = (
+        job("normalise", settings={"backend": "percentile"}, options={"corrected": ("sub-1", "sub-2")[:patients]})
+        for patients in (1, 2)
+    )
+    both = [work_hours(one, register(sessions, ["flair"], [256, 256, 60])) for sessions in (2, 4)]
     assert both[1] == pytest.approx(2 * both[0])
+    assert work_hours(two, register(2, ["flair"], [256, 256, 60])) == pytest.approx(2 * both[0])
 
 
 def test_a_slower_backend_takes_longer(job):
@@ -144,8 +148,8 @@ def test_what_reads_forecasts_out_takes_by_their_draws(job):
 
 def test_two_cohorts_are_sized_apart(job):
     """Splits, patients and images of one say nothing of the other."""
-    rows = json.dumps([dict.fromkeys(["flair", "t1w"], "x")] * 2)
-    options = {"patient": (rows,), "contrasts": ("flair", "t1w")}
+    rows = json.dumps([{"subject": "sub-1", "flair": "x", "t1w": "x"}] * 2)
+    options = {"patients": (rows,), "contrasts": ("flair", "t1w")}
     register = job("register", options=options, wildcards={"cohort": "phantom"})
     split = job("assign_fold", settings=choice({"test": 30}), wildcards={"cohort": "phantom"})
     scale = scale_of([register, split, *trials(job)])

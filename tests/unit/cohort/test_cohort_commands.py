@@ -44,18 +44,9 @@ def test_from_settings_to_pairs(few_lesions, tmp_path, capsys):
     assert "no such file" in capsys.readouterr().err
     assert not (tmp_path / "scans.tsv").exists()
 
-    for subject in pd.read_csv(sheet, sep="\t")["subject"].unique():
-        drawing = [
-            "simulate-phantom",
-            "--subject",
-            subject,
-            "--out",
-            str(root / subject),
-            "--contrasts",
-            "flair",
-            "t1w",
-        ]
-        assert main([*drawing, "--settings", settings]) == 0
+    subjects = pd.read_csv(sheet, sep="\t")["subject"].unique()
+    simulating = ["simulate-phantom", "--subjects", *subjects, "--out", str(root), "--contrasts", "flair", "t1w"]
+    assert main([*simulating, "--settings", settings]) == 0
     assert main(checking(tmp_path)) == 0
     assert main(pairing(tmp_path)) == 0
     assert len(pd.read_csv(tmp_path / "pairs.tsv", sep="\t")) == 3
@@ -137,9 +128,9 @@ def test_slabs_of_whole_heads_count_what_the_lesion_process_says(few_lesions, tm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--subject", "sub-0099", "--contrasts", "flair"], "sub-0099"),
-        (["--subject", "patient", "--contrasts", "flair"], "patient"),
-        (["--subject", "sub-0001", "--contrasts", "dwi"], "dwi"),
+        (["--subjects", "sub-0099", "--contrasts", "flair"], "sub-0099"),
+        (["--subjects", "patient", "--contrasts", "flair"], "patient"),
+        (["--subjects", "sub-0001", "--contrasts", "dwi"], "dwi"),
     ],
 )
 def test_bad_input_ends_in_one_line(values, tmp_path, capsys, arguments, message):

@@ -14,7 +14,7 @@ LIMITS = {"snr": (10.0, None), "residual_shift_mm": (None, 1.0), "brain_ml": (80
 
 
 def write_patient(folder, subject, sessions):
-    """A patient's folder as check-quality writes it, from measures by session."""
+    """A folder with a patient's, as check-quality writes it, from measures by session; the first one."""
     (folder / subject).mkdir(parents=True)
     rows = [
         {"subject": subject, "session": session, "contrasts": "flair t1w", **dict.fromkeys(MEASURES, np.nan)}
@@ -23,19 +23,21 @@ def write_patient(folder, subject, sessions):
         for session, measures in sessions.items()
     ]
     pd.DataFrame(rows).to_csv(folder / subject / "quality.tsv", sep="\t", index=False)
-    return folder / subject
+    return folder
 
 
 @pytest.fixture
 def patients(tmp_path):
     return [
         write_patient(
-            tmp_path,
+            tmp_path / "001",
             "sub-2",
             {"ses-1": {"snr": 40.0, "brain_ml": 1500.0}, "ses-2": {"snr": 20.0, "residual_shift_mm": 2.0}},
         ),
-        write_patient(tmp_path, "sub-1", {"ses-1": {"snr": 5.0}, "ses-2": {"snr": 7.0, "residual_shift_mm": 0.5}}),
-        write_patient(tmp_path, "sub-3", {"ses-1": {"snr": 50.0}}),
+        write_patient(
+            tmp_path / "002", "sub-1", {"ses-1": {"snr": 5.0}, "ses-2": {"snr": 7.0, "residual_shift_mm": 0.5}}
+        ),
+        write_patient(tmp_path / "003", "sub-3", {"ses-1": {"snr": 50.0}}),
     ]
 
 
@@ -73,7 +75,7 @@ def test_command_writes_the_table_and_names_the_flagged(patients, tmp_path, capl
 
 def test_a_cohort_without_a_flag_is_a_table_too(tmp_path, caplog):
     write_patient(tmp_path, "sub-1", {"ses-1": {"snr": 20.0}})
-    table = quality_table([tmp_path / "sub-1"], "phantom")
+    table = quality_table([tmp_path], "phantom")
     assert table["flag"].isna().tolist() == [True]
     assert not caplog.records
 

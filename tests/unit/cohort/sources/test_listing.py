@@ -56,8 +56,11 @@ def test_phantom_is_listed_before_it_is_drawn(values, tmp_path):
 
 
 def test_a_phantom_in_batches_is_listed_where_it_will_lie(values, tmp_path):
-    options = {"settings": check(PhantomSettings, values), "contrasts": ["flair"], "patients_per_folder": 4}
-    scans = list_scans("phantom", tmp_path, options)
+    options = {"contrasts": ["flair"], "patients_per_folder": 4}
+    scanned = list_scans("phantom", tmp_path, options | {"settings": check(PhantomSettings, values)})
+    assert scanned["brain_mask"].tolist()[4 * 3] == f"{tmp_path}/001/sub-0005/ses-w000_brain_mask.nii.gz"
+    settings = check(PhantomSettings, values | {"space": "template"})
+    scans = list_scans("phantom", tmp_path, options | {"settings": settings})
     folders = scans.groupby("subject")["flair"].first().str.removeprefix(f"{tmp_path}/").tolist()
     assert folders[3] == "000/registered/sub-0004/ses-w000_flair.nii.gz"
     assert folders[4] == "001/registered/sub-0005/ses-w000_flair.nii.gz"

@@ -24,12 +24,12 @@ def table():
 
 @pytest.fixture
 def pictures(table, tmp_path):
-    folder = tmp_path / "preprocessed/phantom/quality"
+    batches = [tmp_path / "preprocessed/phantom/quality" / batch for batch in ("000", "001")]
     for scan in table.itertuples():
-        path = folder / scan.subject / f"{scan.session}.png"
+        path = batches[scan.subject == "sub-2"] / scan.subject / f"{scan.session}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(f"{scan.subject} {scan.session}".encode())
-    return folder
+    return batches
 
 
 def test_worst_come_first_and_some_are_shown(table, pictures, tmp_path):
@@ -38,7 +38,7 @@ def test_worst_come_first_and_some_are_shown(table, pictures, tmp_path):
     assert [base64.b64decode(scan.data).decode() for scan in parts.scans] == [
         *("sub-1 ses-2", "sub-2 ses-2", "sub-2 ses-1", "")
     ]
-    assert parts.scans[0].link == "preprocessed/phantom/quality/sub-1/ses-2.png"
+    assert parts.scans[0].link == "preprocessed/phantom/quality/000/sub-1/ses-2.png"
     assert [scan.name for scan in parts.flagged] == ["sub-1 ses-2", "sub-2 ses-2"]
 
 
@@ -59,6 +59,6 @@ def test_a_sheet_without_the_column_excludes_nothing():
 
 
 def test_a_missing_picture_is_an_error(table, pictures, tmp_path):
-    (pictures / "sub-2/ses-1.png").unlink()
+    (pictures[1] / "sub-2/ses-1.png").unlink()
     with pytest.raises(BadInput, match=r"ses-1\.png: no such picture; run check_quality for sub-2 again"):
         scan_parts(table, pictures, tmp_path / "report.html", 1, SHEET)
