@@ -20,7 +20,8 @@ def card_values(record: Record) -> dict[str, Any]:
     """Weights, samples and grid; `own(name, question)` is a generator's own answer."""
     run = record.run
     ablation = run.ours("ablation")
-    shape, spacing = run.setting("preprocess.grid.shape"), run.setting("preprocess.grid.spacing_mm")
+    grid = run.setting(f"cohort.{run.setting('study')}.grid") or run.setting("preprocess.grid") or {}
+    shape, spacing = grid.get("shape"), grid.get("spacing_mm")
     licence = run.setting("synthesis.nifti.license")
     instances = {_own(record, name, "instance") or INSTANCE for name in record.manifests}
     return {

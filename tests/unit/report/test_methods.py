@@ -49,6 +49,15 @@ def test_settings_stand_in_the_sentences(every_table):
     assert not re.search(r"[{}]|settings|None", " ".join(parts.values()))
 
 
+def test_the_grid_is_that_of_the_study(every_table):
+    study = CONFIG["study"]
+    own = {"shape": [40, 48, 44], "spacing_mm": [4.0, 4.0, 4.5], "centre_mm": [0.0, -18.0, 8.0]}
+    config = CONFIG | {"cohort": CONFIG["cohort"] | {study: CONFIG["cohort"][study] | {"grid": own}}}
+    before, after = (dict(methods(Run(every_table, values, {})))["Preprocessing"] for values in (CONFIG, config))
+    assert "a grid of 256 \N{MULTIPLICATION SIGN} 256" in before
+    assert "a grid of 40 \N{MULTIPLICATION SIGN} 48 \N{MULTIPLICATION SIGN} 44 voxels of 4 " in after
+
+
 @pytest.mark.parametrize("key", ["tables", "detection"])
 def test_what_a_run_lacks_is_left_out(every_table, key):
     config = {name: section for name, section in CONFIG.items() if name != key}
