@@ -70,20 +70,24 @@ def _card(name: str, record: Record, parts: Sequence[Part]) -> str:
         **{function.__name__: function for function in (capital, count, listed, number, write)},
     }
     answers = _answers(record, parts, made)
-    made.globals |= {"answers": answers, "tell": lambda question: "\n\n".join(answers(question))}
+    made.globals |= {
+        "answers": answers,
+        "tell": lambda name: "\n\n".join(answers(name)),
+        "ask": lambda question, name: item(question, " ".join(answers(name))),
+    }
     return re.sub(r"\n\s*\n", "\n\n", made.from_string(_read(HERE / name)).render()).strip() + "\n"
 
 
 def _answers(record: Record, parts: Sequence[Part], made: jinja2.Environment) -> Callable[[str], list[str]]:
-    """What each part answers to a question, in their order; parts without an answer are left out."""
+    """What each part answers to a question, by its name, in their order; parts without an answer are left out."""
     modules = [
         made.from_string(_read(part.folder / ANSWERS)).make_module(dict(part.card(record)))
         for part in parts
         if (part.folder / ANSWERS).is_file()
     ]
 
-    def answers(question: str) -> list[str]:
-        told = [str(getattr(module, question)()).strip() for module in modules if hasattr(module, question)]
+    def answers(name: str) -> list[str]:
+        told = [str(getattr(module, name)()).strip() for module in modules if hasattr(module, name)]
         return [answer for answer in told if answer]
 
     return answers

@@ -193,7 +193,9 @@ def test_a_run_without_forecasts_has_a_whole_card(tables, record_of):
 
 def test_every_answer_of_a_part_is_asked_for_in_a_card():
     frames = [Path(cards.__file__).with_name(name).read_text() for name in (cards.MODEL_CARD, cards.DATASHEET)]
-    asked = {question for frame in frames for question in re.findall(r'(?:tell|answers)\("(\w+)"\)', frame)}
+    asked = {
+        question for frame in frames for question in re.findall(r'(?:tell\(|answers\(|ask\("[^"]+", )"(\w+)"\)', frame)
+    }
     answered = set()
     for part in PARTS:
         template = part.folder / cards.ANSWERS
