@@ -10,7 +10,7 @@ import csv
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ ARMS = 6
 # What a rule writes whose estimate is that of all tables.
 TABLES = "results/tables/"
 GENERATING = ("train_generator", "train_ablation")
+IMAGING = ("register", "simulate_aligned")
 FORECASTING = ("train_prior", "train_control", "sample_forecasts")
 
 
@@ -41,21 +42,22 @@ class Cohort(NamedTuple):
 
     images          of a patient: contrasts of all sessions
     sets            patients of train, validation and test
+    shape           voxels of the grid (x, y, z)
     """
 
     patients: float
     images: float
     sets: Mapping[str, float]
+    shape: tuple[int, ...]
 
 
-PAPER = Cohort(patients=170, images=6, sets={"train": 110, "validation": 30, "test": 30})
+PAPER = Cohort(patients=170, images=6, sets={"train": 110, "validation": 30, "test": 30}, shape=GRID)
 
 
 class Scale(NamedTuple):
     """What a job's own command does not tell of its work.
 
     cohorts         by name; of a job that names none, the study's
-    shape           voxels of the common grid (x, y, z)
     mass            samples for the detectors
     slices_per_pair drawn of held-out pairs
     arms            treatments of the forecasts
@@ -64,7 +66,6 @@ class Scale(NamedTuple):
     """
 
     cohorts: Mapping[str, Cohort]
-    shape: tuple[int, ...]
     mass: float
     slices_per_pair: float
     arms: int
@@ -90,8 +91,6 @@ def scale_of(jobs: Iterable[PlannedJob]) -> Scale:
     told = {job.rule: settings_of(job) for job in jobs}
     # The record of provenance is given the whole config.
     config: Any = next((json.loads(job.options["config"][0]) for job in jobs if "config" in job.options), {})
-    imaging = told.get("register") or told.get("simulate_aligned") or {}
-    grid = imaging.get("grid") or _within(config, "preprocess", "grid")
     plan = told.get("plan_samples") or _within(config, "synthesis", "plan")
     synthesis, forecasting = _within(config, "synthesis"), _within(config, "forecasting")
     generators = {name: _within(synthesis, name) for name in synthesis.get("generators", [])}
@@ -100,7 +99,6 @@ def scale_of(jobs: Iterable[PlannedJob]) -> Scale:
     names = {"", *(job.wildcards["cohort"] for job in jobs if "cohort" in job.wildcards)}
     return Scale(
         cohorts={name: _cohort(name, jobs, config) for name in names},
-        shape=tuple(grid.get("shape", GRID)),
         mass=plan.get("mass", {}).get("count", MASS_SAMPLES),
         slices_per_pair=plan.get("held_out", {}).get("slices_per_pair", SLICES_PER_PAIR),
         arms=len((told.get("cut_slabs") or forecasting).get("arms", ())) or ARMS,
@@ -110,11 +108,14 @@ def scale_of(jobs: Iterable[PlannedJob]) -> Scale:
     )
 
 
-def _cohort(name: str, jobs: Iterable[PlannedJob], config: Any) -> Cohort:
+def _cohort(name: str, jobs: Sequence[PlannedJob], config: Any) -> Cohort:
     """A cohort as its jobs and the config tell of it; the study's where the name is empty."""
     own = [job for job in jobs if job.wildcards.get("cohort", "") == name]
     section = _within(config, "cohort", name or config.get("study"))
     folds = [settings_of(job) for job in own if job.rule == "assign_fold"]
+    # Its own, or where nothing tells of it, that of another cohort.
+    own_grids, grids = ([settings_of(job).get("grid") for job in some if job.rule in IMAGING] for some in (own, jobs))
+    known = [*own_grids, section.get("grid"), _within(config, "preprocess", "grid"), *grids]
     split = next((fold["options"] for fold in folds if fold["backend"] == "split"), section.get("split"))
     rows = {job.options["patients"]: job.options["contrasts"] for job in own if "patients" in job.options}
     images = [count for batch, contrasts in rows.items() for count in _images(batch[0], contrasts)]
@@ -129,6 +130,7 @@ def _cohort(name: str, jobs: Iterable[PlannedJob], config: Any) -> Cohort:
         patients=patients,
         images=sum(images) / len(images) if images else PAPER.images,
         sets={kind: count * patients if isinstance(count, float) else count for kind, count in sets.items()},
+        shape=next((tuple(grid["shape"]) for grid in known if grid), GRID),
     )
 
 
@@ -183,16 +185,16 @@ def settings_of(job: PlannedJob) -> dict[str, Any]:
 def _of_patients(job: PlannedJob, scale: Scale) -> float:
     """Images of a job's patients, relative to the voxels of the paper-scale grid."""
     if "patients" in job.options:
-        return _voxels(scale) * sum(_images(job.options["patients"][0], job.options["contrasts"]))
+        return _voxels(job, scale) * sum(_images(job.options["patients"][0], job.options["contrasts"]))
     # Steps after registration are given the folders of the patients alone.
     given = (job.options[name] for name in ("subjects", "registered", "corrected") if name in job.options)
-    return _voxels(scale) * scale.cohort(job).images * len(next(given, "1"))
+    return _voxels(job, scale) * scale.cohort(job).images * len(next(given, "1"))
 
 
 def _of_cohort(job: PlannedJob, scale: Scale) -> float:
     """Images of all patients of a job's cohort, likewise."""
     cohort = scale.cohort(job)
-    return _voxels(scale) * cohort.images * cohort.patients
+    return _voxels(job, scale) * cohort.images * cohort.patients
 
 
 def _stacked_volumes(job: PlannedJob, scale: Scale) -> float:
@@ -205,11 +207,11 @@ def _trained_slices(job: PlannedJob, scale: Scale) -> float:
     settings = settings_of(job)
     parts = [settings, *(part for part in settings.values() if isinstance(part, dict))]
     training = next(part["training"] for part in parts if "training" in part)
-    return float(training["steps"] * training["batch_size"]) * _pixels(scale)
+    return float(training["steps"] * training["batch_size"]) * _pixels(job, scale)
 
 
 def _drawn_slices(job: PlannedJob, scale: Scale) -> float:
-    return _samples(job, scale) * _passes(settings_of(job)) * _pixels(scale)
+    return _samples(job, scale) * _passes(settings_of(job)) * _pixels(job, scale)
 
 
 def _forecasts(job: PlannedJob, scale: Scale) -> float:
@@ -218,7 +220,7 @@ def _forecasts(job: PlannedJob, scale: Scale) -> float:
     patients = scale.cohort(job).sets[draws["split"]]
     rows = min(patients, draws["patients"] or patients) * (scale.arms if draws["arms"] == "all" else 1)
     shards = int(job.options["shards"][0]) if "shard" in job.options else 1
-    return float(rows * draws["draws"]) / shards * _pixels(scale)
+    return float(rows * draws["draws"]) / shards * _pixels(job, scale)
 
 
 def _denoised_forecasts(job: PlannedJob, scale: Scale) -> float:
@@ -238,28 +240,28 @@ def _samples(job: PlannedJob, scale: Scale) -> float:
     return scale.slices_per_pair * scale.cohort(job).sets["test"] / shards
 
 
-def _voxels(scale: Scale) -> float:
-    return math.prod(scale.shape) / math.prod(GRID)
+def _voxels(job: PlannedJob, scale: Scale) -> float:
+    return math.prod(scale.cohort(job).shape) / math.prod(GRID)
 
 
-def _pixels(scale: Scale) -> float:
-    return math.prod(scale.shape[:2]) / math.prod(GRID[:2])
+def _pixels(job: PlannedJob, scale: Scale) -> float:
+    return math.prod(scale.cohort(job).shape[:2]) / math.prod(GRID[:2])
 
 
 UNITS: Mapping[str, Callable[[PlannedJob, Scale], float]] = {
     "job": lambda job, scale: 1.0,
     "image": _of_patients,
-    "patient": lambda job, scale: _voxels(scale) * len(job.options.get("normalised", "1")),
+    "patient": lambda job, scale: _voxels(job, scale) * len(job.options.get("normalised", "1")),
     "cohort image": _of_cohort,
     "stacked volume": _stacked_volumes,
-    "cohort slab": lambda job, scale: _pixels(scale) * scale.cohort(job).patients,
-    "test slice": lambda job, scale: _pixels(scale) * scale.shape[2] * scale.cohort(job).sets["test"],
+    "cohort slab": lambda job, scale: _pixels(job, scale) * scale.cohort(job).patients,
+    "test slice": lambda job, scale: _pixels(job, scale) * scale.cohort(job).shape[2] * scale.cohort(job).sets["test"],
     "trained slice": _trained_slices,
     "drawn slice": _drawn_slices,
     "denoised forecast": _denoised_forecasts,
     "forecast": _forecasts,
     "sample": _samples,
-    "sample slice": lambda job, scale: _pixels(scale) * _samples(job, scale),
+    "sample slice": lambda job, scale: _pixels(job, scale) * _samples(job, scale),
 }
 
 

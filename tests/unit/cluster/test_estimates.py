@@ -165,6 +165,17 @@ def test_two_cohorts_are_sized_apart(job):
     assert large == pytest.approx(small * 2130 * 3 / 4)
 
 
+def test_two_cohorts_may_have_two_grids(job):
+    def normalise(cohort):
+        return job("normalise", settings={"backend": "percentile"}, wildcards={"cohort": cohort})
+
+    grid = {"grid": {"shape": [128, 128, 60]}, "registration": {"backend": "greedy", "options": {}}}
+    options = {"patients": (json.dumps([{"subject": "sub-1", "flair": "x"}] * 3),), "contrasts": ("flair",)}
+    register = job("register", settings=grid, options=options, wildcards={"cohort": "phantom"})
+    hours = [work_hours(normalise(cohort), register, *trials(job)) for cohort in ("phantom", "trials")]
+    assert hours[1] == pytest.approx(4 * hours[0])
+
+
 def test_the_config_given_to_provenance_fills_what_no_command_tells(job):
     config = {
         "study": "own",
@@ -177,7 +188,7 @@ def test_the_config_given_to_provenance_fills_what_no_command_tells(job):
         },
     }
     scale = scale_of([job("provenance", options={"config": (json.dumps(config),)})])
-    assert (scale.shape, scale.cohorts[""].sets["test"]) == ((128, 128, 60), 60)
+    assert (scale.cohorts[""].shape, scale.cohorts[""].sets["test"]) == ((128, 128, 60), 60)
     assert (scale.mass, scale.slices_per_pair) == (99, 2)
     assert scale.widths == {"g": 32}
 
