@@ -57,7 +57,7 @@ def sample_shard(
     """
     rows = rows_of_shard(sampling.rows, shard, shards)
     total = len(rows) * sampling.draws
-    log.info("sampling %d of %d rows", total, len(rows))
+    log.info("%d samples of %d rows", total, len(rows))
     with new_shard(out, rows, sampling.items) as opened, tqdm(total=total, disable=None) as progress:
 
         def read(numbers: NDArray[np.int64]) -> Inputs:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
+from small_stack import simulate_stack
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 ROOT = Path(__file__).parent.parent.parent
@@ -28,6 +30,24 @@ SETTINGS = {
     },
     **{"lesion_size_edges_mm3": [14.0], "figure_patients": 1, "quality_pictures": 1},
 }
+
+
+# Of a run on a stack of a few small brains.
+SHORT = {"steps": 4, "log_every": 2, "checkpoint_every": 2}
+SMALLER = {
+    "synthesis": {
+        "generators": ["mine"],
+        "mine": {"training": SHORT},
+        "auxiliary": {"detector": {"training": {**SHORT, "validate_every": 2}}},
+        "shards": {"mass": 2, "held_out": 1},
+        "plan": {"mass": {"count": 5, "minimum_surviving_fraction": 0.1}},
+    },
+    "detection": {"detectors": {"unet": {"training": {**SHORT, "validate_every": 2}}}},
+}
+RULES = [
+    *("list_auxiliary_slices", "train_auxiliary", "train_generator", "plan_samples", "sample_images", "score_images"),
+    *("check_leakage", "export_samples", "mix_slices", "train_detector", "image_quality"),
+]
 
 
 def section(title):
@@ -163,3 +183,22 @@ def test_a_generator_from_elsewhere_is_its_module_and_its_section(checkout, envi
     copy.follows_the_rules()
     assert copy.changed() == copy.named
     assert len(copy.named) == rows_of("A generator") == 2
+
+
+def test_a_generator_from_elsewhere_runs_from_config_to_table(checkout, environment, tmp_path):
+    copy = Copy(tmp_path / "msdiff", checkout, environment, "A generator")
+    results = copy.folder / "results"
+    stack = simulate_stack(results / "preprocessed/phantom/stack").folder
+    (results / "cohorts/phantom/folds").mkdir(parents=True)
+    (stack / "slices.tsv").rename(results / "cohorts/phantom/slices.tsv")
+    (stack / "fold.tsv").rename(results / "cohorts/phantom/folds/split.tsv")
+    (copy.folder / "smaller.yaml").write_text(yaml.safe_dump(SMALLER))
+    mixed = "results/detection/phantom/mine/unet/1-1/seed-0/weights.safetensors"
+    nifti = "results/synthesis/phantom/mine/mass/nifti"
+    asked = ["--profile", "profiles/demo", "--configfile", "mine.yaml", "smaller.yaml", "--allowed-rules", *RULES]
+    copy.run("snakemake", *asked, "--", "results/tables/image_quality.csv", mixed, nifti)
+    table = pd.read_csv(results / "tables/image_quality.csv").set_index(["generator", "region"])
+    assert table.loc[("mine", "lesion"), "n"] == 2
+    assert table.loc[("mine", "brain"), "mae"] > 0
+    assert json.loads((results / "privacy/phantom/mine/leakage.json").read_text())["n_samples"] == 5
+    assert len(list((copy.folder / nifti).glob("sub-*/anat/*_FLAIR.nii.gz"))) == 5
