@@ -82,8 +82,9 @@ class Cohort(Settings):
         | None
     ) = LEFT_OUT
     pairs: PairSettings
-    # In place of preprocess.grid.
+    # In place of preprocess.grid and preprocess.patients_per_job.
     grid: GridSettings | None = LEFT_OUT
+    patients_per_job: PositiveInt | None = LEFT_OUT
     phantom: PhantomSettings = LEFT_OUT
     # The one that reads no scan; the stage's own reads all of them alike.
     parcellation: Literal["template"] | None = LEFT_OUT

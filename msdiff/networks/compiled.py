@@ -12,7 +12,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.exc import TorchDynamoException
 
 from msdiff.networks.batches import in_batches
 
@@ -50,7 +49,7 @@ def compiled(
     try:
         with torch.random.fork_rng(devices=[]):
             trial(call)
-    except (TorchDynamoException, RuntimeError, OSError) as error:
+    except (torch._dynamo.exc.TorchDynamoException, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         log.warning("cannot compile the network, which goes on without (%s)", reason[0])
         torch.compiler.reset()

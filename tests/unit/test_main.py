@@ -42,3 +42,20 @@ def test_help_of_every_command_loads_no_heavy_library():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(run.stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "spared"),
+    [
+        ("msdiff.synthesis.sampling", ["torch._dynamo", "matplotlib", "pyarrow", "ants"]),
+        ("msdiff.networks.compiled", ["torch._dynamo", "torch._inductor", "pandas"]),
+        ("msdiff.detection.detectors", ["torch._dynamo", "monai", "matplotlib", "ants"]),
+        ("msdiff.detection.scoring", ["torch", "matplotlib"]),
+        ("msdiff.phantom.scans", ["torch", "ants", "matplotlib"]),
+    ],
+)
+def test_work_that_every_process_starts_with_imports_no_more_than_it_needs(module, spared):
+    """A second or two of each of the demo's processes; torch's compiler alone is one."""
+    code = f"import sys, {module}\nprint([name for name in {spared} if name in sys.modules])\n"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -16,7 +16,7 @@ rule index_phantom:
         "../../envs/imaging.yaml"
     params:
         root=phantom_folder,
-        per_folder=PER_JOB,
+        per_folder=lambda wildcards: PER_JOB[wildcards.cohort],
         contrasts=contrasts,
         settings=settings("cohort/{cohort}/phantom"),
     shell:

@@ -43,7 +43,9 @@ def phantom_scans(cohort):
     rows = []
     for patient, arm in enumerate(arms):
         subject = f"sub-{patient + 1:04d}"
-        folder = f"results/cohorts/{cohort}/raw/{patient // PER_JOB:03d}/{subject}"
+        folder = (
+            f"results/cohorts/{cohort}/raw/{patient // PER_JOB[cohort]:03d}/{subject}"
+        )
         for number, session in enumerate(numbers["sessions"]):
             row = {"subject": subject, "session": f"ses-{session}", "arm": arm}
             row |= {
@@ -99,7 +101,12 @@ COHORTS = [
 ]
 # What each system makes, by name; a rule file of its own declares it.
 SYSTEMS = {}
-PER_JOB = config["preprocess"]["patients_per_job"]
+# Patients of a job: the cohort's own number, or the stage's.
+PER_JOB = {
+    cohort: config["cohort"][cohort].get("patients_per_job")
+    or config["preprocess"]["patients_per_job"]
+    for cohort in COHORTS
+}
 SCANS = {cohort: cohort_scans(cohort) for cohort in COHORTS}
 SUBJECTS = {
     cohort: list(dict.fromkeys(scans["subject"])) for cohort, scans in SCANS.items()
@@ -127,8 +134,8 @@ SHARDS = {
 }
 BATCHES = {
     cohort: {
-        f"{start // PER_JOB:03d}": subjects[start : start + PER_JOB]
-        for start in range(0, len(subjects), PER_JOB)
+        f"{start // PER_JOB[cohort]:03d}": subjects[start : start + PER_JOB[cohort]]
+        for start in range(0, len(subjects), PER_JOB[cohort])
     }
     for cohort, subjects in SUBJECTS.items()
 }
