@@ -231,10 +231,8 @@ def _expected(schema: Schema, got: Any) -> str:
 
 def _kind(schema: Schema) -> str:
     """In words, what values a schema takes."""
-    if "description" in schema:
-        return str(schema["description"])
     if "pattern" in schema:
-        return f"text like {schema['pattern']}"
+        return str(schema.get("description", f"text like {schema['pattern']}"))
     types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     return " or ".join(KINDS[kind] for kind in types)
 
