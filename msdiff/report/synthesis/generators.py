@@ -21,16 +21,22 @@ DESCRIBED: Mapping[str, Path] = {"long_ms_diff": HERE / "long_ms_diff"}
 def methods(run: Run) -> list[tuple[str, str]]:
     """The generators, each in its own words, then what is sampled of all, and the ablation where there is one."""
     about = [text for name in generators_of(run) for text in _methods_of(name, run)]
-    found = [("Generator", " ".join(about)), *paragraphs(HERE / "methods.j2", run.config)]
+    values = {**run.config, "sampled": [_item(name, run) for name in generators_of(run)]}
+    found = [("Generator", " ".join(about)), *paragraphs(HERE / "methods.j2", values)]
     return found + (paragraphs(HERE / "ablation.j2", run.config) if len(run.ours("ablation")) else [])
 
 
 def _methods_of(name: str, run: Run) -> list[str]:
     if name not in DESCRIBED:
-        return [f"{write(name)} is a generator that brought no description of itself."]
+        return [f"{write(name)} is a generator of {_item(name, run)}s that brought no description of itself."]
     settings = run.setting(f"synthesis.{name}") or NOTHING
     values = {**run.config, "settings": settings, "name": write(name)}
     return [text for _, text in paragraphs(DESCRIBED[name] / "methods.j2", values)]
+
+
+def _item(name: str, run: Run) -> str:
+    """What a generator samples, as its section of the config says: a slice or a volume."""
+    return str(run.setting(f"synthesis.{name}.item") or "slice")
 
 
 def own_words(name: str, question: str, values: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ def test_every_setting_that_is_named_is_in_the_config():
     """Each generator's template, in a folder of its name, knows its own section as `settings`."""
     n_sentences = 0
     for path in TEMPLATES:
-        values = {**CONFIG, "name": "it", "settings": CONFIG["synthesis"].get(path.parent.name)}
+        values = {**CONFIG, "name": "it", "sampled": ["slice"], "settings": CONFIG["synthesis"].get(path.parent.name)}
         for sentence in path.read_text(encoding="utf-8").splitlines():
             if "{{" in sentence:
                 assert fill(sentence, values), (path, sentence)
@@ -79,16 +79,25 @@ def renamed(table, name):
 def test_another_generator_is_not_described_as_long_ms_diff(tables):
     foreign = {name: renamed(table, "diffuse_net") for name, table in tables.items()}
     parts = dict(methods(Run(foreign, CONFIG, {})))
-    assert parts["Generator"] == "diffuse net is a generator that brought no description of itself."
+    assert parts["Generator"] == "diffuse net is a generator of slices that brought no description of itself."
     assert "Ablation" not in parts
     assert not re.search(r"Long-MS-Diff|single axial slices|auxiliary|DPM-Solver", " ".join(parts.values()))
+
+
+def test_a_generator_of_volumes_is_not_scored_on_slices(tables):
+    foreign = {name: renamed(table, "mine") for name, table in tables.items()}
+    config = {**CONFIG, "synthesis": {**CONFIG["synthesis"], "mine": {"module": "mylab.mine", "item": "volume"}}}
+    parts = dict(methods(Run(foreign, config, {})))
+    assert parts["Generator"] == "mine is a generator of volumes that brought no description of itself."
+    assert "slices" not in parts["Follow-ups"]
+    assert "Images were scored on follow-ups of test patients." in parts["Follow-ups"]
 
 
 def test_each_of_several_generators_has_its_own_words(tables):
     both = {name: pd.concat([table, renamed(table, "diffuse_net")]) for name, table in tables.items()}
     about = dict(methods(Run(both, CONFIG, {})))["Generator"]
     assert "Long-MS-Diff is a diffusion model of single axial slices" in about
-    assert "diffuse net is a generator that brought no description of itself." in about
+    assert "diffuse net is a generator of slices that brought no description of itself." in about
     assert about.count("The training took") == 1
 
 

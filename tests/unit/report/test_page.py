@@ -171,7 +171,7 @@ def test_another_generator_is_not_described_as_long_ms_diff(tables, pictures):
     # Captions name the paper that rows marked as a paper's are from.
     said = re.sub("(table 1|training) of Long-MS-Diff", "", said)
     assert "diffuse net was trained on the training patients" in said
-    assert "diffuse net is a generator that brought no description of itself." in said
+    assert "diffuse net is a generator of slices that brought no description of itself." in said
     assert not re.search(r"Long-MS-Diff|diffusion model of single|the auxiliary bi-temporal UNet counts", said)
     assert "synthesis.long_ms_diff.training.steps" in settings
 
