@@ -180,6 +180,10 @@ def test_a_generator_from_elsewhere_is_its_module_and_its_section(checkout, envi
     # The ablation is of Long-MS-Diff, whose plan and name it keeps.
     assert "--item slice" in plan
     assert "--generator long_ms_diff " in plan
+    alone = ["--configfile", "mine.yaml", "--config", "synthesis={generators: [mine]}"]
+    plan = copy.run("snakemake", "--profile", "profiles/demo", *alone, "-n", "all")
+    assert re.search(r"^train_generator +1$", plan, re.MULTILINE)
+    assert "ablation" not in plan
     copy.follows_the_rules()
     assert copy.changed() == copy.named
     assert len(copy.named) == rows_of("A generator") == 2

@@ -112,10 +112,10 @@ SUBJECTS = {
     cohort: list(dict.fromkeys(scans["subject"])) for cohort, scans in SCANS.items()
 }
 GENERATORS = config["synthesis"]["generators"]
-# Whose plan and detector the ablation shares, and whose previews are shown.
+# Whose previews are shown, and whose detectors' histories.
 FIRST_GENERATOR = GENERATORS[0]
-# The generators of the ablation: Long-MS-Diff with each variant's overrides, trained with each seed. A variant of null is
-# left out.
+# The generators of the ablation: Long-MS-Diff with each variant's overrides, trained with each seed; none where Long-MS-Diff
+# is not among the generators. A variant of null is left out.
 ABLATION = config["synthesis"]["ablation"]
 ABLATED = {
     f"ablation/{variant}/seed-{seed}": [
@@ -124,7 +124,7 @@ ABLATED = {
         {"seed": seed},
     ]
     for variant, changes in ABLATION["variants"].items()
-    if changes is not None
+    if changes is not None and "long_ms_diff" in GENERATORS
     for seed in ABLATION["seeds"]
 }
 DRAWS = config["forecasting"]["draws"]
@@ -465,7 +465,7 @@ def held_out_shards(wildcards):
 
 def plan_and_detector_of(generator):
     """The generator whose plan one draws and whose detector it is scored by: its own, for all of the ablation one."""
-    return FIRST_GENERATOR if generator in ABLATED else generator
+    return "long_ms_diff" if generator in ABLATED else generator
 
 
 def fold_settings(wildcards):

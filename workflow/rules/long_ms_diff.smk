@@ -55,7 +55,7 @@ SYSTEMS["long_ms_diff"] = System(
             after=of_generators("results/privacy/{cohort}/{generator}/pictures"),
             sections=["tables", "privacy/nearest"],
         ),
-        "ablation": table(scores=ABLATION_SCORES),
+        **({"ablation": table(scores=ABLATION_SCORES)} if ABLATED else {}),
     },
     weights={
         name: f"{TRAINED[name]}/weights.safetensors"
