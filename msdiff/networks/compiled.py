@@ -42,14 +42,18 @@ def compiled(
     """
     if when == "never" or (when == "accelerator" and device.type == "cpu"):
         return None
+    # A second of imports, for those alone who compile.
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._functorch import config as functorch
+
     # Gradients at the last layer alone (balance gradient_norm) go through the graph twice; for good, or a graph that is
     # compiled later would lack it.
-    torch._functorch.config.donated_buffer = False
+    functorch.donated_buffer = False
     call: Call = torch.compile(network.forward, dynamic=False, mode=mode)
     try:
         with torch.random.fork_rng(devices=[]):
             trial(call)
-    except (torch._dynamo.exc.TorchDynamoException, RuntimeError, OSError) as error:
+    except (TorchDynamoException, RuntimeError, OSError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         log.warning("cannot compile the network, which goes on without (%s)", reason[0])
         torch.compiler.reset()
