@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--stack", type=Path, required=True, help="stack that the samples were drawn from")
+    parser.add_argument("--stack", type=Path, required=True, help="stack that the samples are from")
     parser.add_argument("--shards", type=Path, nargs="+", required=True, help="shards from sample-images")
     parser.add_argument("--license", required=True, help="licence of the exported set, for every sidecar")
     parser.add_argument("--samples", type=int, nargs="+", help="numbers of the samples to write; without it, all")

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     add_stack(parser)
     parser.add_argument("--contrast", help="the contrast to show; without it flair, or the stack's first by name")
-    parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="shards drawn for held-out patients")
+    parser.add_argument("--held-out", type=Path, nargs="*", default=[], help="shards of held-out patients")
     parser.add_argument(
         "--histories", nargs="*", default=[], metavar="NAME=CSV", help="training histories; unet/1-2/seed-0=... groups"
     )

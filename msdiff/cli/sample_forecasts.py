@@ -1,4 +1,4 @@
-"""Draw one shard of a purpose's forecasts. Neither the number of shards nor the batch changes a draw."""
+"""Sample one shard of a purpose's forecasts. Neither the number of shards nor the batch changes a draw."""
 
 import argparse
 import logging
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compile",
         choices=("never", "accelerator", "always"),
         default="never",
-        help="compile the networks: never, where an accelerator draws, or on the CPU too; changes rounding only",
+        help="compile the networks: never, where an accelerator samples, or on the CPU too; changes rounding only",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the shard to write")
     parser.add_argument(
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Draw one shard."""
+    """Sample one shard."""
     from msdiff.forecasting.forecaster import load
     from msdiff.forecasting.sampling import SamplingSettings, forecasts_of
     from msdiff.forecasting.slabs import load_slabs

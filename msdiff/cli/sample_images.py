@@ -22,14 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compile",
         choices=("never", "accelerator", "always"),
         default="never",
-        help="compile the network: never, where an accelerator draws, or on the CPU too; changes rounding only",
+        help="compile the network: never, where an accelerator samples, or on the CPU too; changes rounding only",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the shard to write")
     parser.add_argument("--settings", required=True, help="JSON: section synthesis.sampler")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Draw one shard."""
+    """Sample one shard."""
     from msdiff.diffusion.sampler import SamplerSettings
     from msdiff.sampling.shard import sample_shard
     from msdiff.settings import read

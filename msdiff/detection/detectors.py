@@ -307,5 +307,5 @@ def _check_shards(shards: dict[str, Shard], shape: tuple[int, ...]) -> None:
         if shard.shape("follow_up") != shape:
             raise BadInput(
                 f"{folder}: expected slices of the stack's shape {shape}, got {shard.shape('follow_up')}; "
-                "draw the samples on this stack"
+                "sample on this stack"
             )

@@ -164,7 +164,7 @@ def _check_slabs(slabs: Slabs, shards: Sequence[Shard], rows: pd.DataFrame) -> N
     strangers = sorted(set(rows["subject"]) - set(slabs.patients["subject"]))
     if strangers:
         raise BadInput(
-            f"{slabs.folder}: expected the patients of the forecasts, {strangers[0]} is missing; draw them again"
+            f"{slabs.folder}: expected the patients of the forecasts, {strangers[0]} is missing; sample them again"
         )
     expected = slabs.grid.shape[::-1]
     for shard in shards:

@@ -74,8 +74,8 @@ def check_leakage(stack: Stack, evidence: Evidence) -> dict[str, Any]:
         others = manifest[manifest["weights_sha256"] != weights]
         if len(others):
             raise BadInput(
-                f"{path}: expected samples drawn with {evidence.generator}, sample {others['sample'].iloc[0]} was "
-                "drawn with other weights; draw the shard again"
+                f"{path}: expected samples made with {evidence.generator}, sample {others['sample'].iloc[0]} was "
+                "made with other weights; sample the shard again"
             )
         n_samples += len(manifest)
     contrast = description["settings"]["contrast"]
@@ -132,7 +132,7 @@ def check_samples(stack: Stack, split: "pd.Series[str]", rows: pd.DataFrame, pat
             row = renamed.iloc[0]
             raise BadInput(
                 f"{path}: sample {row['sample']}: expected the {what} of {row[f'{what}_subject']}, got a scan of "
-                f"{owners[renamed.index[0]]}; plan and draw the samples again"
+                f"{owners[renamed.index[0]]}; plan and sample again"
             )
     if (rows["scalars"] == "scan").all():
         _check_scalars(stack, rows, path)
@@ -215,7 +215,7 @@ def _check_scalars(stack: Stack, rows: pd.DataFrame, path: Path) -> None:
             row = rows.iloc[int(wrong[0])]
             raise BadInput(
                 f"{path}: sample {row['sample']}: expected {name} {wanted[wrong[0]]:g} of its donor "
-                f"{row['mask_subject']}, got {row[name]:g}; plan and draw the samples again"
+                f"{row['mask_subject']}, got {row[name]:g}; plan and sample again"
             )
 
 

@@ -71,7 +71,7 @@ def find_nearest(
     if samples.empty or held_out.empty:
         raise BadInput(
             f"{stack.folder}: expected samples, and follow-ups of split {' or '.join(settings.reference)} to compare "
-            f"them with, got {len(samples)} and {len(held_out)}; draw samples, or correct the splits"
+            f"them with, got {len(samples)} and {len(held_out)}; make samples, or correct the splits"
         )
     own = _own_follow_ups(stack, samples)
     chosen = embedding.slices

@@ -126,7 +126,7 @@ def synthetic_slices(stack: Stack, shards: Sequence[Shard], settings: SliceSetti
         if shard.shape("follow_up") != size:
             raise BadInput(
                 f"shards: expected slices of the stack's size {size}, got {shard.shape('follow_up')}; "
-                "draw the samples on this stack"
+                "sample on this stack"
             )
         rows, levels = shard.manifest[["baseline_row", "slice"]].to_numpy(np.int64).T
         for start in range(0, len(rows), BLOCK):

@@ -72,7 +72,7 @@ def _samples(shards: Sequence[Shard], stack: Stack) -> pd.DataFrame:
         frames.append(frame.assign(shard=number, place=np.arange(len(frame)), change_mm2=voxels * pixel_mm2))
     samples = pd.concat(frames, ignore_index=True)
     if samples.empty:
-        raise BadInput("shards: expected at least one sample, got none; draw held-out samples first")
+        raise BadInput("shards: expected at least one sample, got none; sample held-out patients first")
     return samples
 
 

@@ -94,7 +94,7 @@ def export_samples(
         Replace what is in `out`.
 
     Raises BadInput where `out` holds something and is not to be replaced, where a sample asked for is in no shard, or
-    where a shard was drawn from another stack.
+    where a shard is of another stack.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:
@@ -160,7 +160,7 @@ def _wanted(shards: list[Path], samples: Collection[int] | None, every: int) -> 
         manifest = load_shard(folder).manifest
         missing = [column for column in (*TOLD, *PLACED) if column not in manifest]
         if missing:
-            raise BadInput(f"{folder}: expected a shard with {', '.join(missing)} in its manifest; draw it again")
+            raise BadInput(f"{folder}: expected a shard with {', '.join(missing)} in its manifest; sample it again")
         present.extend(int(number) for number in manifest["sample"])
     absent = sorted(set(samples or ()) - set(present))
     if absent:
@@ -185,7 +185,7 @@ def _check(stack: Stack, row: Mapping[str, Any], image: NDArray[np.float32]) -> 
     shape = stack.grid.shape[::-1] if row["slice"] == WHOLE else stack.grid.shape[1::-1]
     if image.shape != shape or subjects.get(row["baseline_row"]) != row["baseline_subject"]:
         raise BadInput(
-            f"{stack.folder}: expected the stack that the samples were drawn from, got one without "
+            f"{stack.folder}: expected the stack that the samples are from, got one without "
             f"{row['baseline_subject']} in row {row['baseline_row']} or with other items than {image.shape}"
         )
 

@@ -108,7 +108,7 @@ def score_images(
                         values["adherence_dice"] = dice(confusion(found, regions["lesion"], brain), empty=np.nan)
                     rows.append(named | {"generator": generator, "region": region} | values)
     if not rows:
-        raise BadInput("shards: expected at least one sample, got none; draw held-out samples first")
+        raise BadInput("shards: expected at least one sample, got none; sample held-out patients first")
     log.info("scored %d samples", len({row["sample"] for row in rows}))
     return pd.DataFrame(rows, columns=COLUMNS)
 

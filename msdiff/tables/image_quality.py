@@ -58,7 +58,7 @@ def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
     for path in paths:
         frame = read_results(path, SCORE_COLUMNS)
         if frame.empty:
-            raise BadInput(f"{path}: expected at least one scored sample, got none; draw held-out samples first")
+            raise BadInput(f"{path}: expected at least one scored sample, got none; sample held-out patients first")
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 

@@ -157,7 +157,7 @@ def test_scalars_that_are_not_the_donors_are_refused(run):
 
 def test_samples_of_other_weights_are_refused(run):
     run.weights_sha256 = "0"
-    with pytest.raises(BadInput, match="was drawn with other weights"):
+    with pytest.raises(BadInput, match="was made with other weights"):
         run.check()
 
 

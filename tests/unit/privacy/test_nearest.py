@@ -123,7 +123,7 @@ def test_without_samples_or_reference_is_bad_input(stack, embedding, draw, own_s
 
 
 def test_other_sizes_are_bad_input(stack, embedding, draw):
-    with pytest.raises(BadInput, match="draw the samples on this stack"):
+    with pytest.raises(BadInput, match="sample on this stack"):
         module.find_nearest(stack, [draw(lambda row: np.zeros((8, 8)), n=2)], embedding, SETTINGS)
 
 

@@ -163,7 +163,7 @@ def test_other_stacks_shards_and_numbers_are_refused(tmp_path, stack, shards):
 
     with pytest.raises(BadInput, match="got 7"):
         export(samples=[1, 7])
-    with pytest.raises(BadInput, match="that the samples were drawn from"):
+    with pytest.raises(BadInput, match="that the samples are from"):
         export(stack=stack._replace(scans=stack.scans.assign(subject="sub-9")))
     manifest = pd.read_csv(shards[1] / "manifest.tsv", sep="\t")
     manifest.drop(columns="contrast").to_csv(shards[1] / "manifest.tsv", sep="\t", index=False)
