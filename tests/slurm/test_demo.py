@@ -47,7 +47,7 @@ def test_short_rules_share_submissions(jobs):
     assert (imaging, submissions["check_quality"]) == (1, 1)
     # Twelve trial patients are three batches, drawn together, and four of the study one.
     assert (submissions["aligned_simulate_aligned"], submissions["parcellate"]) == (1, 4)
-    assert len(jobs) == 54
+    assert len(jobs) == 56
 
 
 def test_second_run_submits_nothing(finished_demo, snakemake, accounting, jobs):
