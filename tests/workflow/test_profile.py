@@ -17,13 +17,21 @@ DEMO = ["--config", "size=demo"]
 MOST_PATIENTS = 2131  # Favero et al. 2025
 
 
+TEXT = "".join(path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")])
+
+
 def rule_texts():
     """The text of each rule, by its name."""
-    text = "".join(path.read_text() for path in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")])
-    return dict(re.findall(r"^rule (\w+):\n((?:(?: .*)?\n)+)", text, re.MULTILINE))
+    return dict(re.findall(r"^rule (\w+):\n((?:(?: .*)?\n)+)", TEXT, re.MULTILINE))
+
+
+def table_texts():
+    """What is said of each table, by its name; the rules of tables are made of it."""
+    return dict(re.findall(r'"(\w+)"\]?(?::| =) table\(((?:[^()]|\([^()]*\))*)\)', TEXT))
 
 
 LOCAL = {name for name, rule in rule_texts().items() if "localrule: True" in rule}
+LOCAL |= {name for name, table in table_texts().items() if "local=True" in table}
 
 
 def snakemake(checkout, environment, *arguments):
