@@ -71,7 +71,7 @@ Mix = Annotated[str, Field(pattern="^([1-9][0-9]*-[0-9]+|0-[1-9][0-9]*)$")]
 Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1, json_schema_extra=UNIQUE)]
 
 
-class Cohort(Settings):
+class CohortSection(Settings):
     """A cohort of section `cohort`, by its name; `sheet` of null is drawn from the numbers of `phantom`."""
 
     sheet: str | None
@@ -150,7 +150,7 @@ class Preprocess(Settings):
     stack: StackSettings
 
 
-class Parcellation(ParcellationSettings):
+class ParcellationSection(ParcellationSettings):
     """Section `parcellation`: the stage's own numbers stand beside its backends."""
 
     training: ParcellatorSettings
@@ -180,14 +180,14 @@ class TransformerDetector(DetectorSettings):
     network: Annotated[dict[str, Any], Follows(SiameseTransformerSettings)]
 
 
-class Objective(ObjectiveSettings):
+class ObjectiveSection(ObjectiveSettings):
     """What a diffusion model is trained for, with its schedules and weights."""
 
     schedule: Annotated[Choice, OneOf(SCHEDULES)]
     weight: Annotated[Choice, OneOf(WEIGHTS)]
 
 
-class Sampler(SamplerSettings):
+class SamplerSection(SamplerSettings):
     """How samples are made, with all samplers."""
 
     sampler: Annotated[Choice, OneOf(SAMPLERS)]
@@ -202,21 +202,21 @@ class Balanced(AuxiliarySettings):
 class Preview(PreviewSettings):
     """Samples while it trains."""
 
-    sampler: Sampler
+    sampler: SamplerSection
 
 
-class LongMSDiff(LongMSDiffSettings):
+class LongMSDiffSection(LongMSDiffSettings):
     """Section `synthesis.long_ms_diff`; what the network takes in and gives out follows from the rest."""
 
     target: Annotated[Choice, OneOf(TARGETS)]
     network: Annotated[dict[str, Any], Follows(UNetSettings)]
-    objective: Objective
+    objective: ObjectiveSection
     variance: Annotated[Choice, OneOf(VARIANCES)]
     auxiliary: Balanced
     preview: Preview
 
 
-Changes = Annotated[dict[str, Any], Over(LongMSDiff, without=("generator", "seed"))]
+Changes = Annotated[dict[str, Any], Over(LongMSDiffSection, without=("generator", "seed"))]
 
 
 class Variants(Settings):
@@ -270,10 +270,10 @@ class Synthesis(Settings):
     shards: Shards
     sample_batch: PositiveInt
     auxiliary: Auxiliary
-    long_ms_diff: LongMSDiff
+    long_ms_diff: LongMSDiffSection
     ablation: Ablation
     plan: PlanSettings
-    sampler: Sampler
+    sampler: SamplerSection
     nifti: ExportSettings
     scoring: ScoringSettings
 
@@ -295,18 +295,18 @@ class Detection(Settings):
     scoring: DetectionSettings
 
 
-class Prior(PriorSettings):
+class PriorSection(PriorSettings):
     """Section `forecasting.prior`."""
 
-    objective: Objective
+    objective: ObjectiveSection
 
 
 class Forecasting(ForecastingSettings):
     """Section `forecasting`."""
 
     network: Annotated[Choice, OneOf({"favero_589m": Pseudo2DSettings, "demo": Pseudo2DSettings})]
-    prior: Prior
-    sampler: Sampler
+    prior: PriorSection
+    sampler: SamplerSection
 
 
 class ReaderStudy(Settings):
@@ -337,9 +337,9 @@ class Config(Settings):
     study: Text
     systems: Annotated[tuple[Literal["long_ms_diff", "net2"], ...], Field(min_length=1, json_schema_extra=UNIQUE)]
     size: Literal["demo", "small", "paper"]
-    cohort: Annotated[dict[Name, Cohort], Field(min_length=1)]
+    cohort: Annotated[dict[Name, CohortSection], Field(min_length=1)]
     preprocess: Preprocess
-    parcellation: Annotated[Parcellation, OneOf(REGIONS, stage=Parcellation)]
+    parcellation: Annotated[ParcellationSection, OneOf(REGIONS, stage=ParcellationSection)]
     synthesis: Synthesis
     detection: Detection
     forecasting: Forecasting

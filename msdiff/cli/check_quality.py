@@ -31,7 +31,7 @@ from msdiff.template import load_template, template_brain
 log = logging.getLogger(__name__)
 
 
-class Folders(NamedTuple):
+class QualityFolders(NamedTuple):
     """A patient's folders of all steps before this one."""
 
     registered: Path
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_rows(parser)
     parser.add_argument("--contrasts", nargs="+", required=True, help="the first one is measured and pictured")
-    add_folders(parser, *Folders._fields)
+    add_folders(parser, *QualityFolders._fields)
     parser.add_argument("--settings", required=True, help="section preprocess.quality of the config, as JSON")
     add_patients_output(parser, threads=False)
 
@@ -54,7 +54,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Write quality.tsv of each patient, one row per session, and a picture of each session."""
     settings = read(QualitySettings, arguments.settings)
     rows = patients_rows(arguments.patients)
-    patients = {name: Folders(*each) for name, each in patient_folders(arguments, *Folders._fields).items()}
+    patients = {
+        name: QualityFolders(*each) for name, each in patient_folders(arguments, *QualityFolders._fields).items()
+    }
     if set(patients) != set(rows):
         raise BadInput(f"--patients: expected the rows of {', '.join(patients)}, got those of {', '.join(rows)}")
     log.info("check %d patients", len(patients))
@@ -67,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def write_patient(
-    rows: Sequence[Row], contrasts: Sequence[str], folders: Folders, settings: QualitySettings, out: Path
+    rows: Sequence[Row], contrasts: Sequence[str], folders: QualityFolders, settings: QualitySettings, out: Path
 ) -> None:
     """Measure and picture one patient's sessions."""
     from msdiff.report.imaging.scan_pictures import plot_scan, save_scan
@@ -109,7 +111,9 @@ def write_patient(
     log.info("%s: %s", rows[0]["subject"], "; ".join(entry["flag"] or "good" for entry in table))
 
 
-def load_scan(folders: Folders, row: Row, contrasts: list[str], record: dict[str, Any], grid: Grid) -> CheckedScan:
+def load_scan(
+    folders: QualityFolders, row: Row, contrasts: list[str], record: dict[str, Any], grid: Grid
+) -> CheckedScan:
     """A session's images, masks and maps, from the patient's folders and the raw scans."""
     session, first = row["session"], contrasts[0]
     corrected = load_image(image_path(folders.corrected, session, first))

@@ -37,7 +37,7 @@ IMAGING = ("register", "simulate_aligned")
 FORECASTING = ("train_prior", "train_control", "sample_forecasts")
 
 
-class Cohort(NamedTuple):
+class CohortSize(NamedTuple):
     """Who is in a cohort.
 
     images          of a patient: contrasts of all sessions
@@ -51,7 +51,7 @@ class Cohort(NamedTuple):
     shape: tuple[int, ...]
 
 
-PAPER = Cohort(patients=170, images=6, sets={"train": 110, "validation": 30, "test": 30}, shape=GRID)
+PAPER = CohortSize(patients=170, images=6, sets={"train": 110, "validation": 30, "test": 30}, shape=GRID)
 
 
 class Scale(NamedTuple):
@@ -65,14 +65,14 @@ class Scale(NamedTuple):
     widths          channels of the first level: of each generator, and of the networks of the forecasts
     """
 
-    cohorts: Mapping[str, Cohort]
+    cohorts: Mapping[str, CohortSize]
     mass: float
     slices_per_pair: float
     arms: int
     draws: Mapping[str, Mapping[str, Any]]
     widths: Mapping[str, float]
 
-    def cohort(self, job: PlannedJob) -> Cohort:
+    def cohort(self, job: PlannedJob) -> CohortSize:
         """The job's cohort."""
         return self.cohorts[job.wildcards.get("cohort", "")]
 
@@ -108,7 +108,7 @@ def scale_of(jobs: Iterable[PlannedJob]) -> Scale:
     )
 
 
-def _cohort(name: str, jobs: Sequence[PlannedJob], config: Any) -> Cohort:
+def _cohort(name: str, jobs: Sequence[PlannedJob], config: Any) -> CohortSize:
     """A cohort as its jobs and the config tell of it; the study's where the name is empty."""
     own = [job for job in jobs if job.wildcards.get("cohort", "") == name]
     section = _within(config, "cohort", name or config.get("study"))
@@ -126,7 +126,7 @@ def _cohort(name: str, jobs: Sequence[PlannedJob], config: Any) -> Cohort:
             images += [len(sessions) * len(job.options["contrasts"])] * len(job.options["subjects"])
     patients = sum(_within(section, "phantom", "arms").values()) or len(images) or PAPER.patients
     sets = {kind: split.get(kind, 0) for kind in PAPER.sets} if split else PAPER.sets
-    return Cohort(
+    return CohortSize(
         patients=patients,
         images=sum(images) / len(images) if images else PAPER.images,
         sets={kind: count * patients if isinstance(count, float) else count for kind, count in sets.items()},
@@ -210,7 +210,7 @@ def _trained_slices(job: PlannedJob, scale: Scale) -> float:
     return float(training["steps"] * training["batch_size"]) * _pixels(job, scale)
 
 
-def _drawn_slices(job: PlannedJob, scale: Scale) -> float:
+def _sampled_slices(job: PlannedJob, scale: Scale) -> float:
     return _samples(job, scale) * _passes(settings_of(job)) * _pixels(job, scale)
 
 
@@ -257,7 +257,7 @@ UNITS: Mapping[str, Callable[[PlannedJob, Scale], float]] = {
     "cohort slab": lambda job, scale: _pixels(job, scale) * scale.cohort(job).patients,
     "test slice": lambda job, scale: _pixels(job, scale) * scale.cohort(job).shape[2] * scale.cohort(job).sets["test"],
     "trained slice": _trained_slices,
-    "drawn slice": _drawn_slices,
+    "sampled slice": _sampled_slices,
     "denoised forecast": _denoised_forecasts,
     "forecast": _forecasts,
     "sample": _samples,

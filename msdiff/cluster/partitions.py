@@ -84,7 +84,7 @@ class Offer(NamedTuple):
     models: tuple[str, ...]
 
 
-class Entry(NamedTuple):
+class PartitionEntry(NamedTuple):
     """A partition: its best offer first, then those that this one does not cover.
 
     comments        where the numbers are from, and what to know, one line each
@@ -149,7 +149,7 @@ def ask() -> dict[str, str]:
     return answers
 
 
-def propose(answers: Mapping[str, str]) -> list[Entry]:
+def propose(answers: Mapping[str, str]) -> list[PartitionEntry]:
     """The partitions with the strongest nodes first, so that the first type of GPU is theirs."""
     cluster = _read(answers)
     closed = {name: next(_reasons(cluster, name), None) for name in cluster.partitions}
@@ -159,11 +159,11 @@ def propose(answers: Mapping[str, str]) -> list[Entry]:
         pushed = [other for other in _weaker(cluster, name) if closed[other] is None]
         left_out = closed[name] or (f"its jobs push those of {_list(pushed)} aside" if pushed else None)
         comments = () if left_out else tuple(_comments(cluster, name, offers))
-        entries.append(Entry(name, offers, comments, left_out))
+        entries.append(PartitionEntry(name, offers, comments, left_out))
     return sorted(entries, key=lambda entry: [-number for offer in entry.offers[:1] for number in _rank(offer)])
 
 
-def file_text(entries: Iterable[Entry]) -> str:
+def file_text(entries: Iterable[PartitionEntry]) -> str:
     """The proposal as it is written; left out partitions are comments in it."""
     lines, left_out = ["partitions:"], []
     for name, offers, comments, reason in entries:
@@ -222,7 +222,7 @@ def _asked(job: PlannedJob, name: str) -> int:
     return job.threads if name == "threads" else int(job.resources.get(name, 0))
 
 
-def misfits(asked: Iterable[RuleRequest], entries: Sequence[Entry]) -> list[str]:
+def misfits(asked: Iterable[RuleRequest], entries: Sequence[PartitionEntry]) -> list[str]:
     """One line for each request that no proposed partition takes, then one that says what to pass to Snakemake."""
     lines = []
     options: dict[str, list[str]] = {}

@@ -25,10 +25,11 @@ from pathlib import Path
 import pandas as pd
 
 from msdiff.errors import BadInput
+from msdiff.patients import MASKS
 from msdiff.writing import whole_file
 
 CONTRASTS = ("flair", "t1w", "t2w", "pdw", "t1ce")
-MASKS = ("lesion_mask", "change_mask", "change_mask_transform", "enhancing_mask", "brain_mask")
+MASK_COLUMNS = (*MASKS, "change_mask_transform")
 REQUIRED = ("subject", "session", "days")
 SPLITS = ("train", "validation", "test")
 OF_CHANGE = ["change_mask", "change_mask_transform"]
@@ -50,7 +51,7 @@ def read_sheet(path: str | Path, contrasts: Sequence[str], check_files: bool = T
     path = Path(path)
     table = _read(path)
     _check_columns(path, table, contrasts)
-    for column in (*contrasts, *MASKS, "arm", "split", "exclude"):
+    for column in (*contrasts, *MASK_COLUMNS, "arm", "split", "exclude"):
         if column not in table:
             table[column] = ""
     _check_names(path, table)
@@ -60,13 +61,13 @@ def read_sheet(path: str | Path, contrasts: Sequence[str], check_files: bool = T
     _check_cells(path, table, contrasts[0])
     table["days"] = table["days"].astype(int)
     _check_patients(path, table)
-    for column in (*contrasts, *MASKS):
+    for column in (*contrasts, *MASK_COLUMNS):
         table[column] = [_resolve(path.parent, cell) for cell in table[column]]
         if check_files:
             for row, cell in zip(table.itertuples(), table[column], strict=True):
                 if cell and not Path(cell).is_file():
                     raise _fault(path, row, column, f"no such file: {cell}", "correct the path, or empty the cell")
-    return table[[*REQUIRED, *contrasts, *MASKS, "arm", "split"]]
+    return table[[*REQUIRED, *contrasts, *MASK_COLUMNS, "arm", "split"]]
 
 
 def drop_excluded(table: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +90,7 @@ def write_sheet(table: pd.DataFrame, path: str | Path) -> None:
     """Write a sheet whose paths are absolute or relative to the working folder; they become relative to its folder."""
     path = Path(path)
     table = table.copy()
-    for column in table.columns.intersection([*CONTRASTS, *MASKS]):
+    for column in table.columns.intersection([*CONTRASTS, *MASK_COLUMNS]):
         table[column] = [os.path.relpath(cell, path.parent) if cell else "" for cell in table[column]]
     write_table(table, path)
 
@@ -119,7 +120,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _check_columns(path: Path, table: pd.DataFrame, contrasts: Sequence[str]) -> None:
-    known = {*REQUIRED, *CONTRASTS, *contrasts, *MASKS, "arm", "split", "exclude"}
+    known = {*REQUIRED, *CONTRASTS, *contrasts, *MASK_COLUMNS, "arm", "split", "exclude"}
     for column in table.columns:
         if column not in known:
             raise BadInput(f"{path}: unknown column {column!r}; expected some of {', '.join(sorted(known))}")

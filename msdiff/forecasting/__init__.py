@@ -4,7 +4,7 @@ NET2 are new or enlarging T2 lesions from one session to the next.
 """
 
 # The array of a shard of forecasts (row, draw, z, y, x), and columns of its manifest that all rows of a purpose share.
-MASKS = "masks"
+MASK_ARRAY = "masks"
 COMMON = [
     *("draws", "seed", "shared_noise", "voxel_threshold"),
     *("model", "weights_sha256", "sampler", "steps", "guidance_weight"),

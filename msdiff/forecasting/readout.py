@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from msdiff.errors import BadInput
-from msdiff.forecasting import COMMON, MASKS
+from msdiff.forecasting import COMMON, MASK_ARRAY
 from msdiff.forecasting.slabs import Slabs
 from msdiff.metrics.regional import REGIONS, ReadoutSettings, opened, read_out
 from msdiff.sampling.shards import Shard, joined
@@ -75,7 +75,7 @@ def score_forecasts(slabs: Slabs, shards: Sequence[Shard], settings: ReadoutSett
         for row in tqdm(rows.to_dict("records"), disable=None):
             patient = patients.loc[row["subject"]]
             place = int(patient["row"])
-            draws = shards[row["shard"]].read(MASKS, row["place"])
+            draws = shards[row["shard"]].read(MASK_ARRAY, row["place"])
             keys = {key: row[key] for key in KEYS}
             single = read_draws(draws, regions[place], settings, slabs.grid.voxel_volume_mm3)
             drawn = draws.sum(axis=0, dtype=np.uint16)
@@ -168,10 +168,10 @@ def _check_slabs(slabs: Slabs, shards: Sequence[Shard], rows: pd.DataFrame) -> N
         )
     expected = slabs.grid.shape[::-1]
     for shard in shards:
-        if shard.shape(MASKS)[1:] != expected:
+        if shard.shape(MASK_ARRAY)[1:] != expected:
             raise BadInput(
                 f"{shard.folder}: expected masks of {expected} voxels (z, y, x) as these slabs have, got "
-                f"{shard.shape(MASKS)[1:]}; sample them again"
+                f"{shard.shape(MASK_ARRAY)[1:]}; sample them again"
             )
 
 

@@ -18,7 +18,7 @@ from pydantic import Field, NonNegativeInt
 from msdiff import __version__
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.errors import BadInput
-from msdiff.forecasting import MASKS
+from msdiff.forecasting import MASK_ARRAY
 from msdiff.forecasting.forecaster import Forecaster
 from msdiff.forecasting.options import DrawSettings
 from msdiff.forecasting.plan import plan_forecasts
@@ -44,7 +44,7 @@ class SamplingSettings(Settings):
     voxel_threshold: Annotated[float, Field(ge=0, le=1)]
 
 
-class Batch(NamedTuple):
+class ForecastBatch(NamedTuple):
     """What a batch is sampled from: images (B, channel, z, y, x), brains (B, z, y, x), numbers of arms (B,), seeds."""
 
     images: NDArray[np.float32]
@@ -53,7 +53,9 @@ class Batch(NamedTuple):
     seeds: list[int]
 
 
-def forecasts_of(slabs: Slabs, forecaster: Forecaster, purpose: str, settings: SamplingSettings) -> Sampling[Batch]:
+def forecasts_of(
+    slabs: Slabs, forecaster: Forecaster, purpose: str, settings: SamplingSettings
+) -> Sampling[ForecastBatch]:
     """The forecasts of a purpose, for `sample_shard`.
 
     Raises BadInput where the weights do not go with the slabs or the purpose.
@@ -65,10 +67,10 @@ def forecasts_of(slabs: Slabs, forecaster: Forecaster, purpose: str, settings: S
     channels, slab_channels = slabs.array("channels"), slabs.places(*forecaster.channels)
     brains = slabs.array("brain_mask")
 
-    def read(rows: pd.DataFrame) -> Batch:
+    def read(rows: pd.DataFrame) -> ForecastBatch:
         at = [places[subject] for subject in rows["subject"]]
         images = {place: np.asarray(channels[place][slab_channels], dtype=np.float32) for place in set(at)}
-        return Batch(
+        return ForecastBatch(
             images=np.stack([images[place] for place in at]),
             brain=brains[at].astype(np.bool_),
             arms=[forecaster.arms.index(arm) for arm in rows["arm"]],
@@ -78,15 +80,15 @@ def forecasts_of(slabs: Slabs, forecaster: Forecaster, purpose: str, settings: S
             ],
         )
 
-    def sample(batch: Batch) -> torch.Tensor:
+    def sample(batch: ForecastBatch) -> torch.Tensor:
         return forecaster(torch.from_numpy(batch.images), torch.tensor(batch.arms), batch.seeds, settings.sampler)
 
-    def finish(batch: Batch, sampled: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
-        return {MASKS: ((sampled + 1) / 2 >= settings.voxel_threshold) & batch.brain}
+    def finish(batch: ForecastBatch, sampled: NDArray[np.float32]) -> dict[str, NDArray[np.bool_]]:
+        return {MASK_ARRAY: ((sampled + 1) / 2 >= settings.voxel_threshold) & batch.brain}
 
     return Sampling(
         rows=plan.assign(**_origin(plan, forecaster, purpose, settings)),
-        items={MASKS: Items("bits", (settings.draws.draws, *slabs.grid.shape[::-1]))},
+        items={MASK_ARRAY: Items("bits", (settings.draws.draws, *slabs.grid.shape[::-1]))},
         read=read,
         sample=sample,
         finish=finish,

@@ -17,7 +17,7 @@ import pandas as pd
 from msdiff.report.compute.sentences import about_training
 from msdiff.report.facts import text
 from msdiff.report.methods import methods
-from msdiff.report.parts import Part
+from msdiff.report.parts import ReportPart
 from msdiff.report.phrases import capital, count, estimate, listed, number
 from msdiff.report.record import Record
 from msdiff.report.run import SPLITS, simulated
@@ -32,7 +32,7 @@ UNANSWERED = "*Not in the run's record: to be answered by who releases it.*"
 EM_DASH = "\N{EM DASH}"
 
 
-def model_card(record: Record, parts: Sequence[Part] = PARTS) -> str:
+def model_card(record: Record, parts: Sequence[ReportPart] = PARTS) -> str:
     """The model card of all that a run trained, under the headings of MI-CLAIM-GEN, as Markdown.
 
     Miao et al., The MI-CLAIM-GEN checklist for generative artificial intelligence in health, arXiv 2403.02558 and
@@ -42,12 +42,12 @@ def model_card(record: Record, parts: Sequence[Part] = PARTS) -> str:
     return _card(MODEL_CARD, record, parts)
 
 
-def datasheet(record: Record, parts: Sequence[Part] = PARTS) -> str:
+def datasheet(record: Record, parts: Sequence[ReportPart] = PARTS) -> str:
     """The datasheet of all that a run sampled, under the headings of Gebru et al., Datasheets for Datasets, 2021."""
     return _card(DATASHEET, record, parts)
 
 
-def _card(name: str, record: Record, parts: Sequence[Part]) -> str:
+def _card(name: str, record: Record, parts: Sequence[ReportPart]) -> str:
     run = record.run._replace(generators=tuple(record.generators or record.manifests) or record.run.generators)
     record = record._replace(run=run)
     parts = [part for part in parts if part.ran(run) or part.kept(record)]
@@ -78,7 +78,7 @@ def _card(name: str, record: Record, parts: Sequence[Part]) -> str:
     return re.sub(r"\n\s*\n", "\n\n", made.from_string(_read(HERE / name)).render()).strip() + "\n"
 
 
-def _answers(record: Record, parts: Sequence[Part], made: jinja2.Environment) -> Callable[[str], list[str]]:
+def _answers(record: Record, parts: Sequence[ReportPart], made: jinja2.Environment) -> Callable[[str], list[str]]:
     """What each part answers to a question, by its name, in their order; parts without an answer are left out."""
     modules = [
         made.from_string(_read(part.folder / ANSWERS)).make_module(dict(part.card(record)))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from msdiff.report.parts import Part
+from msdiff.report.parts import ReportPart
 from msdiff.report.provenance import find
 from msdiff.report.run import Run
 from msdiff.report.systems import PARTS
@@ -13,7 +13,7 @@ CONVENTIONS = ("connectivity", "matcher", "min_overlap", "threshold", "unit", "m
 VERSIONS = ("torch", "monai", "antspyx", "nibabel", "numpy", "scipy", "pandas", "scikit-image", "snakemake")
 
 
-def facts(run: Run, provenance: Mapping[str, Any], parts: Sequence[Part] = PARTS) -> list[tuple[str, str]]:
+def facts(run: Run, provenance: Mapping[str, Any], parts: Sequence[ReportPart] = PARTS) -> list[tuple[str, str]]:
     """The run in a few lines: name and value."""
     git = provenance["git"]
     code = f"msdiff {provenance['msdiff']}"

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from msdiff.report.parts import Part
+from msdiff.report.parts import ReportPart
 from msdiff.report.pictures import Picture
 from msdiff.report.systems import PARTS
 
 
-def plot(sources: Mapping[str, Any], parts: Sequence[Part] = PARTS) -> Iterator[tuple[str, Picture]]:
+def plot(sources: Mapping[str, Any], parts: Sequence[ReportPart] = PARTS) -> Iterator[tuple[str, Picture]]:
     """Name and picture of every figure that this run has something to show for, one after the other.
 
     `sources` by name: stack, contrast (the one that is shown), held_out (shards of held-out patients), histories,

@@ -15,7 +15,7 @@ from msdiff.report.imaging.scan_pictures import LEGEND
 from msdiff.report.imaging.scans import ScanPart, ScanParts
 from msdiff.report.methods import methods
 from msdiff.report.page_tables import Row, beside_papers, render_caption, shared_keys, table_rows
-from msdiff.report.parts import Figure, Part
+from msdiff.report.parts import Figure, ReportPart
 from msdiff.report.run import Run
 from msdiff.report.summary import summary, warning
 from msdiff.report.systems import PARTS, say
@@ -29,7 +29,7 @@ NO_PAGES: Mapping[str, Mapping[str, str]] = {}
 FURTHER = "Further results"
 
 
-class Grid(NamedTuple):
+class TableGrid(NamedTuple):
     """Heads and rows of a table, and whether the first column tells the source of each row."""
 
     heads: list[str]
@@ -43,8 +43,8 @@ class TablePart(NamedTuple):
     name: str
     number: int
     title: str
-    main: Grid
-    whole: Grid | None
+    main: TableGrid
+    whole: TableGrid | None
     same: str
     caption: Markup
     sentence: str
@@ -97,7 +97,7 @@ def report_page(
     splits: Mapping[str, int],
     scans: ScanParts | None = None,
     beside: Beside = Beside(),  # noqa: B008
-    parts: Sequence[Part] = PARTS,
+    parts: Sequence[ReportPart] = PARTS,
 ) -> str:
     """The page, as HTML.
 
@@ -133,12 +133,12 @@ def read_figures(folder: str | Path) -> dict[str, Path]:
 
 
 def sections(
-    run: Run, figures: Mapping[str, str | Path], beside: Beside, parts: Sequence[Part] = PARTS
+    run: Run, figures: Mapping[str, str | Path], beside: Beside, parts: Sequence[ReportPart] = PARTS
 ) -> list[SectionPart]:
     """The sections that have something to show, numbered, with tables and figures numbered through the page."""
     listed = {name for part in parts for name in (*part.tables, *part.lists)}
     plotted = {kind for part in parts for kind in part.figures}
-    further = Part(
+    further = ReportPart(
         folder=Path(),
         title=FURTHER,
         ran=lambda _: True,
@@ -178,15 +178,15 @@ def sections(
     return made
 
 
-def table_part(name: str, number: int, run: Run, beside: Beside, parts: Sequence[Part]) -> TablePart:
+def table_part(name: str, number: int, run: Run, beside: Beside, parts: Sequence[ReportPart]) -> TablePart:
     """A table with what stands around it."""
     table = run.tables[name]
     sources = beside_papers(table)
     declaration = declared(name)
     column, values = (declaration and declaration.main_rows) or ("source", table["source"].unique())
     columns = declaration and declaration.main_columns
-    main = Grid(*table_rows(table[table[column].isin(values)], columns), sources)
-    whole = Grid(*table_rows(table), sources)
+    main = TableGrid(*table_rows(table[table[column].isin(values)], columns), sources)
+    whole = TableGrid(*table_rows(table), sources)
     of_run = [] if sources else ["this run"]
     return TablePart(
         name=name,
@@ -221,7 +221,7 @@ def figure_part(name: str, number: int, path: str | Path, sentence: str) -> Figu
     return FigurePart(name, number, title, caption, data, sentence)
 
 
-def shown_tables(tables: Mapping[str, pd.DataFrame], parts: Sequence[Part] = PARTS) -> dict[str, pd.DataFrame]:
+def shown_tables(tables: Mapping[str, pd.DataFrame], parts: Sequence[ReportPart] = PARTS) -> dict[str, pd.DataFrame]:
     """The tables without the lists, which are too long for a page."""
     lists = {name for part in parts for name in part.lists}
     return {name: table for name, table in tables.items() if name not in lists}

@@ -1,6 +1,6 @@
 """What a part of the report declares: one folder of this package, and one line in `systems.py`.
 
-    PART = Part(
+    PART = ReportPart(
         folder=Path(__file__).parent,
         title="Privacy",
         ran=has_rows("privacy"),
@@ -66,7 +66,7 @@ class Figure(NamedTuple):
         return getattr(import_module(module), function)  # type: ignore[no-any-return]
 
 
-class Part(NamedTuple):
+class ReportPart(NamedTuple):
     """A part of the report.
 
     folder      its folder, whose name is the part's

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from msdiff.report.parts import Part
+from msdiff.report.parts import ReportPart
 from msdiff.report.phrases import FEW_PATIENTS, count, listed, number
 from msdiff.report.run import Run
 from msdiff.report.systems import PARTS
@@ -16,7 +16,7 @@ class Paragraph(NamedTuple):
     text: str
 
 
-def warning(run: Run, parts: Sequence[Part] = PARTS) -> str:
+def warning(run: Run, parts: Sequence[ReportPart] = PARTS) -> str:
     """What the size of the test set forbids to conclude; empty where it is large enough to conclude something."""
     sizes = {what: n for part in parts for what, n in part.tested(run).items()}
     small = [count(n, f"{what} patient") for what, n in sizes.items() if n < FEW_PATIENTS]
@@ -29,7 +29,7 @@ def warning(run: Run, parts: Sequence[Part] = PARTS) -> str:
     )
 
 
-def summary(run: Run, parts: Sequence[Part] = PARTS) -> list[Paragraph]:
+def summary(run: Run, parts: Sequence[ReportPart] = PARTS) -> list[Paragraph]:
     """The paragraphs of the summary, of what the run has."""
     parts = [part for part in parts if part.ran(run)]
     written = [("What was run", " ".join(sentence for part in parts for sentence in part.opening(run)))]
@@ -38,7 +38,7 @@ def summary(run: Run, parts: Sequence[Part] = PARTS) -> list[Paragraph]:
     return [Paragraph(title, text) for title, text in written if text]
 
 
-def _limits(run: Run, parts: Sequence[Part]) -> Iterator[str]:
+def _limits(run: Run, parts: Sequence[ReportPart]) -> Iterator[str]:
     level = run.setting("tables.confidence_level")
     if level is not None:
         yield (

@@ -38,7 +38,7 @@ def read_plan(path: str | Path) -> pd.DataFrame:
     return read_list(path, COLUMNS, "a plan of samples", "make it by plan-samples")
 
 
-class Batch(NamedTuple):
+class FollowUpBatch(NamedTuple):
     """What a batch is sampled from: baselines and brains (B, y, x), masks (B, y, x), scalars (B, 3) and seeds."""
 
     baseline: NDArray[np.float32]
@@ -57,7 +57,7 @@ def samples_of(
     compile_when: When = "never",
     name: str | None = None,
     module: str | None = None,
-) -> Sampling[Batch]:
+) -> Sampling[FollowUpBatch]:
     """The samples of a plan, for `sample_shard`; of the generator `name`, one's own in `module`.
 
     Raises BadInput where the weights are no generator's, or not those of the one asked for (one of msdiff's own, where
@@ -79,9 +79,9 @@ def samples_of(
     volumes = _are_volumes(plan, description, weights)
     shape = stack.grid.shape[::-1] if volumes else stack.grid.shape[1::-1]
 
-    def read(rows: pd.DataFrame) -> Batch:
+    def read(rows: pd.DataFrame) -> FollowUpBatch:
         baselines = rows["baseline_row"], rows["slice"]
-        return Batch(
+        return FollowUpBatch(
             baseline=stack.read(contrast, *baselines).astype(np.float32),
             brain=stack.read("brain_mask", *baselines) > 0,
             change_mask=np.stack([placer.mask(row) for row in rows.to_dict("records")]),
@@ -89,7 +89,7 @@ def samples_of(
             seeds=[int(seed) for seed in rows["seed"]],
         )
 
-    def sample(batch: Batch) -> Tensor:
+    def sample(batch: FollowUpBatch) -> Tensor:
         sampled: Tensor = follow_ups(
             torch.from_numpy(batch.baseline)[:, None],
             torch.from_numpy(batch.change_mask.astype(np.float32))[:, None],
@@ -99,7 +99,7 @@ def samples_of(
         )
         return sampled[:, 0]
 
-    def finish(batch: Batch, sampled: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def finish(batch: FollowUpBatch, sampled: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         return {
             "follow_up": np.where(batch.brain, sampled.clip(-1, 1), BACKGROUND),
             "change_mask": batch.change_mask,

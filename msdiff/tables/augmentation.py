@@ -25,7 +25,7 @@ from msdiff.metrics.lesion import LesionCounts, lesion_f, lesion_precision, lesi
 from msdiff.metrics.msseg2 import DetectionCounts, marks
 from msdiff.metrics.voxel import Confusion, expected_cost, precision, recall
 from msdiff.tables import published
-from msdiff.tables.detector_runs import KEYS, LESIONS, MSSEG2, VOXELS, Run, by_training, read_run
+from msdiff.tables.detector_runs import KEYS, LESIONS, MSSEG2, VOXELS, DetectorRun, by_training, read_run
 from msdiff.tables.estimates import estimate
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
 from msdiff.tables.registry import Table, each, one
@@ -47,7 +47,7 @@ LESION_RATIOS: dict[str, Callable[[LesionCounts], float]] = {
 }
 
 
-def augmentation_table(runs: Sequence[Run], cohort: str, settings: TableSettings) -> pd.DataFrame:
+def augmentation_table(runs: Sequence[DetectorRun], cohort: str, settings: TableSettings) -> pd.DataFrame:
     """The table of one cohort's detectors, and the paper's rows; raises BadInput as `by_training`."""
     ours = [
         {**dict(zip(KEYS, (cohort, *keys), strict=True)), **_row(group, settings)}
@@ -63,7 +63,7 @@ def paper_row(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **derived, "false_positives_per_patient": row["false_positives"] / row["n"]}
 
 
-def _row(group: Sequence[Run], settings: TableSettings) -> dict[str, float]:
+def _row(group: Sequence[DetectorRun], settings: TableSettings) -> dict[str, float]:
     n_seeds = len(group)
 
     def added(columns: list[str]) -> NDArray[np.float64]:
@@ -89,7 +89,7 @@ def _row(group: Sequence[Run], settings: TableSettings) -> dict[str, float]:
     return row | _msseg2(group, settings)
 
 
-def _msseg2(group: Sequence[Run], settings: TableSettings) -> dict[str, float]:
+def _msseg2(group: Sequence[DetectorRun], settings: TableSettings) -> dict[str, float]:
     """By the rules of MSSEG-2: marks of the patients with true lesions, number and volume of what others are given."""
     counts = np.stack([run.patients[MSSEG2].to_numpy() for run in group])
     values = np.array([[marks(DetectionCounts(*patient), np.nan) for patient in seed] for seed in counts])

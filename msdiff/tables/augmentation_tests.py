@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from msdiff.metrics.intervals import holm, over_seeds, wilcoxon_paired
 from msdiff.metrics.lesion import LesionCounts, lesion_f
-from msdiff.tables.detector_runs import KEYS, LESIONS, Run, by_training, read_run
+from msdiff.tables.detector_runs import KEYS, LESIONS, DetectorRun, by_training, read_run
 from msdiff.tables.estimates import difference
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
 from msdiff.tables.registry import Table, each, one
@@ -43,7 +43,7 @@ METRICS: dict[str, Callable[[pd.DataFrame], NDArray[np.float64]]] = {
 }
 
 
-def augmentation_tests_table(runs: Sequence[Run], cohort: str, settings: TableSettings) -> pd.DataFrame:
+def augmentation_tests_table(runs: Sequence[DetectorRun], cohort: str, settings: TableSettings) -> pd.DataFrame:
     """One row per mix other than real only, and metric; none for an architecture that was not trained on real only.
 
     Raises BadInput as `by_training`.

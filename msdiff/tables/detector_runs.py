@@ -21,7 +21,7 @@ PATIENT_COLUMNS = ["subject", *VOXELS, "dice", *LESIONS, "true_lesions", *MSSEG2
 LESION_COLUMNS = ["subject", "follow_up_session", "kind", "label", "volume_mm3", "matched", "msseg2_matched"]
 
 
-class Run(NamedTuple):
+class DetectorRun(NamedTuple):
     """One trained detector's scores.
 
     keys        generator, architecture, ratio (`1:2`)
@@ -39,7 +39,7 @@ class Run(NamedTuple):
     lesions: pd.DataFrame
 
 
-def read_run(folder: str | Path) -> Run:
+def read_run(folder: str | Path) -> DetectorRun:
     """The scores of a detector, a folder that detect-lesions wrote."""
     patients = read_results(Path(folder) / "patients.tsv", PATIENT_COLUMNS)
     if patients.empty or patients["subject"].duplicated().any():
@@ -52,7 +52,7 @@ def read_run(folder: str | Path) -> Run:
             f"{folder}/lesions.tsv: expected lesions of the patients beside it, got {unknown[0]}; score again"
         )
     training = keys_of(patients, TRAINING, f"{folder}/patients.tsv")
-    return Run(
+    return DetectorRun(
         keys=(training["generator"], training["architecture"], training["mix"].replace("-", ":")),
         seed=training["seed"],
         n_real=int(training["n_real"]),
@@ -62,14 +62,14 @@ def read_run(folder: str | Path) -> Run:
     )
 
 
-def by_training(runs: Sequence[Run]) -> dict[tuple[str, str, str], list[Run]]:
+def by_training(runs: Sequence[DetectorRun]) -> dict[tuple[str, str, str], list[DetectorRun]]:
     """The runs of each generator, architecture and ratio, by seed; ratios from real only to synthetic only.
 
     Raises BadInput where Correct + false negatives is not the number of true lesions, or where the runs differ in their
     patients or true lesions.
     """
     _check_true_lesions(runs)
-    groups: dict[tuple[str, str, str], list[Run]] = {}
+    groups: dict[tuple[str, str, str], list[DetectorRun]] = {}
     for run in sorted(runs, key=lambda run: (*run.keys[:2], synthetic_share(run.keys[2]), run.seed)):
         groups.setdefault(run.keys, []).append(run)
     return groups
@@ -85,7 +85,7 @@ def synthetic_share(ratio: str) -> float:
     return synthetic / (real + synthetic)
 
 
-def _check_true_lesions(runs: Sequence[Run]) -> None:
+def _check_true_lesions(runs: Sequence[DetectorRun]) -> None:
     expected: pd.DataFrame | None = None
     for run in runs:
         row = ", ".join(run.keys) + f", seed {run.seed}"

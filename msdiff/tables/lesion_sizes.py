@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from msdiff.metrics.intervals import pooled
-from msdiff.tables.detector_runs import KEYS, Run, by_training, read_run
+from msdiff.tables.detector_runs import KEYS, DetectorRun, by_training, read_run
 from msdiff.tables.estimates import estimate
 from msdiff.tables.layout import TableSettings, assemble, with_intervals
 from msdiff.tables.registry import Table, each, one
@@ -22,7 +22,7 @@ COLUMNS = [*KEYS, "size", "n", "n_lesions", "seeds", *with_intervals(["lesion_re
 RECALL = pooled(lambda found, missed: found / (found + missed) if found + missed else np.nan)
 
 
-def lesion_sizes_table(runs: Sequence[Run], cohort: str, settings: TableSettings) -> pd.DataFrame:
+def lesion_sizes_table(runs: Sequence[DetectorRun], cohort: str, settings: TableSettings) -> pd.DataFrame:
     """One row per generator, architecture, ratio and stratum of volume, small ones first; raises as `by_training`."""
     names = size_names(settings.lesion_size_edges_mm3)
     rows = []
@@ -60,7 +60,7 @@ def strata(volumes_mm3: NDArray[np.float64], edges_mm3: Sequence[float]) -> NDAr
     return np.searchsorted(np.asarray(edges_mm3), np.round(volumes_mm3, 6), side="right")
 
 
-def _counts(run: Run, kind: str, edges_mm3: Sequence[float]) -> NDArray[np.float64]:
+def _counts(run: DetectorRun, kind: str, edges_mm3: Sequence[float]) -> NDArray[np.float64]:
     """Numbers of lesions of a kind (patient, stratum, matched or not), patients as in the run's."""
     counts = np.zeros((len(run.patients), len(edges_mm3) + 1, 2))
     lesions = run.lesions[run.lesions["kind"] == kind]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from msdiff.tables.detector_runs import KEYS, Run, by_training, read_run
+from msdiff.tables.detector_runs import KEYS, DetectorRun, by_training, read_run
 from msdiff.tables.layout import OURS, TableSettings
 from msdiff.tables.lesion_sizes import size_names, strata
 from msdiff.tables.registry import Table, each, one
@@ -16,7 +16,7 @@ LESION_COLUMNS = [
 ]
 
 
-def lesions_table(runs: Sequence[Run], cohort: str, settings: TableSettings) -> pd.DataFrame:
+def lesions_table(runs: Sequence[DetectorRun], cohort: str, settings: TableSettings) -> pd.DataFrame:
     """One row per true and predicted lesion of every training, in the order of `by_training`; raises as it."""
     tables = []
     for keys, group in by_training(runs).items():

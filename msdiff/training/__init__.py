@@ -42,7 +42,7 @@ from msdiff.training.compiling import compile_network
 from msdiff.training.progress import Progress, Watch, duration
 from msdiff.training.settings import TrainingSettings, learning_rate
 from msdiff.training.state import State, average
-from msdiff.training.task import Game, Part, Player, Previews, Task, Trainable, Trained
+from msdiff.training.task import BatchPart, Game, Player, Previews, Task, Trainable, Trained
 
 __all__ = [
     "BatchSampler",
@@ -227,13 +227,13 @@ def _due(step: int, every: int, last: bool) -> bool:
 
 def batches(
     task: Trainable, sampler: BatchSampler, first: int, settings: TrainingSettings, seed: int
-) -> Iterator[tuple[int, list[Part]]]:
+) -> Iterator[tuple[int, list[BatchPart]]]:
     """The parts that this process makes of the steps to come, a few steps prepared ahead in another thread."""
 
-    def prepare(step: int) -> list[Part]:
+    def prepare(step: int) -> list[BatchPart]:
         cut = np.array_split(sampler.choose(step), settings.parts)
         return [
-            Part(
+            BatchPart(
                 part,
                 len(cut[part]) / settings.batch_size,
                 task.batch(cut[part], np.random.default_rng([seed, step, AUGMENTATION, part])),
@@ -242,7 +242,7 @@ def batches(
         ]
 
     with ThreadPoolExecutor(max_workers=1) as pool:
-        ahead: list[Future[list[Part]]] = []
+        ahead: list[Future[list[BatchPart]]] = []
         for step in range(first, settings.steps):
             while len(ahead) < min(PREFETCHED_BATCHES, settings.steps - step):
                 ahead.append(pool.submit(prepare, step + len(ahead)))

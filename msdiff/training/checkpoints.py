@@ -16,8 +16,7 @@ from msdiff.settings import digest
 from msdiff.training.state import State
 from msdiff.writing import whole_file
 
-# Named after the package, whose lines a log is searched for.
-log = logging.getLogger(__package__)
+log = logging.getLogger(__name__)
 
 KEPT_CHECKPOINTS = 2
 # Of the digest that names a folder of checkpoints.

@@ -7,8 +7,7 @@ import time
 
 from msdiff import processes
 
-# Named after the package, whose lines a log is searched for.
-log = logging.getLogger(__package__)
+log = logging.getLogger(__name__)
 
 # Of the time limit, left for the start of the process and for writing its results.
 RESERVED_SHARE = 0.05

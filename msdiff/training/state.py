@@ -15,7 +15,7 @@ from msdiff.errors import BadSettings
 from msdiff.networks.layout import on
 from msdiff.training.chance import DROPOUT, NOISE, global_generator, seed_of
 from msdiff.training.settings import TrainingSettings, learning_rate
-from msdiff.training.task import Game, Part, Previews, Task, Trainable, players_of
+from msdiff.training.task import BatchPart, Game, Previews, Task, Trainable, players_of
 
 
 class State:
@@ -45,7 +45,7 @@ class State:
         self.sums: dict[str, Tensor] = {}
         self.rows: list[dict[str, float]] = []
 
-    def advance(self, parts: "list[Part]", seed: int) -> None:
+    def advance(self, parts: "list[BatchPart]", seed: int) -> None:
         """One turn of every player, and then of the EMA, by this process's parts and those of the others."""
         self.modules.train()
         for number, name in enumerate(self.players):
@@ -60,7 +60,7 @@ class State:
         average(self.ema, self.modules.state_dict(), decay)
         self.step += 1
 
-    def _turn(self, number: int, name: str, parts: "list[Part]", seed: int) -> dict[str, Tensor]:
+    def _turn(self, number: int, name: str, parts: "list[BatchPart]", seed: int) -> dict[str, Tensor]:
         """One step of a player's optimiser; the scalars of its loss, and the norm of its gradient."""
         settings, player, optimiser = self.settings, self.players[name], self.optimisers[name]
         rate = learning_rate(settings, self.step) * player.rate

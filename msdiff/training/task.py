@@ -99,7 +99,7 @@ def players_of(task: Task | Game) -> Mapping[str, Player]:
     return {"": Player(task.modules, task.loss)}
 
 
-class Part(NamedTuple):
+class BatchPart(NamedTuple):
     """A part of a step's batch: its number, its share of the batch's samples, and what the task made of them."""
 
     number: int

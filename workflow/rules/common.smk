@@ -10,7 +10,7 @@ from functools import cache
 import pandas as pd
 from snakemake.utils import update_config
 
-from msdiff.cohort.sheets import MASKS, read_sheet
+from msdiff.cohort.sheets import MASK_COLUMNS, read_sheet
 from msdiff.errors import BadInput
 from workflow.systems import System, joined, joined_options, paths, words
 
@@ -25,7 +25,7 @@ def cohort_scans(cohort):
         scans = read_sheet(sheet, contrasts)
     except BadInput as error:
         stop(str(error))
-    for column in [*contrasts, *MASKS]:
+    for column in [*contrasts, *MASK_COLUMNS]:
         scans[column] = [within_folder(path) for path in scans[column]]
     return scans
 
@@ -191,7 +191,7 @@ def rows_by_subject(cohort):
 
 def batch_rows(wildcards):
     """The sheet rows of a batch's patients as one JSON argument, empty cells left out."""
-    columns = {"subject", "session", *contrasts(wildcards), *MASKS}
+    columns = {"subject", "session", *contrasts(wildcards), *MASK_COLUMNS}
     return json.dumps(
         [
             {key: value for key, value in row.items() if value and key in columns}
@@ -204,7 +204,7 @@ def batch_files(wildcards):
     """The raw images and masks of a batch's patients, or the folder that the phantom's are simulated in."""
     if config["cohort"][wildcards.cohort]["sheet"] is None:
         return f"results/cohorts/{wildcards.cohort}/raw/{wildcards.batch}"
-    columns = [*contrasts(wildcards), *MASKS]
+    columns = [*contrasts(wildcards), *MASK_COLUMNS]
     return sorted(
         {
             row[column]

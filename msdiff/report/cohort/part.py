@@ -4,9 +4,9 @@ from pathlib import Path
 
 from msdiff.report.cohort.card import card_values
 from msdiff.report.cohort.sentences import about_cohort, about_limits, about_patients, cohort_facts
-from msdiff.report.parts import Part
+from msdiff.report.parts import ReportPart
 
-PART = Part(
+PART = ReportPart(
     folder=Path(__file__).parent,
     title="Cohort",
     ran=lambda run: run.setting("study") is not None,

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from msdiff.report.compute.sentences import about_compute, compute_facts
-from msdiff.report.parts import Figure, Part, has_rows
+from msdiff.report.parts import Figure, ReportPart, has_rows
 
-PART = Part(
+PART = ReportPart(
     folder=Path(__file__).parent,
     title="Training and compute",
     ran=has_rows("compute"),

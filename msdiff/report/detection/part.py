@@ -10,9 +10,9 @@ from msdiff.report.detection.sentences import (
     about_lesion_sizes,
     about_limits,
 )
-from msdiff.report.parts import Figure, Part, has_rows
+from msdiff.report.parts import Figure, ReportPart, has_rows
 
-PART = Part(
+PART = ReportPart(
     folder=Path(__file__).parent,
     title="Detection of new lesions",
     ran=has_rows("augmentation"),

@@ -19,7 +19,7 @@ from scipy import ndimage
 from msdiff.forecasting.slabs import Slabs
 from msdiff.reader_study.pictures import box_of
 from msdiff.report.colours import SKY, VERMILION
-from msdiff.report.forecasting.reading import Forecasts, drawn_masks, lesion_counts, own_arm, shown_patients
+from msdiff.report.forecasting.reading import Forecasts, lesion_counts, own_arm, sampled_masks, shown_patients
 from msdiff.report.phrases import count, number, percent
 from msdiff.report.pictures import (
     MINUS,
@@ -61,7 +61,7 @@ def plot_forecasts(slabs: Slabs, forecasts: Forecasts, n_patients: int) -> Pictu
     if chosen.empty:
         return None
     _, last, future = slabs.sessions
-    drawn = [drawn_masks(forecasts, row.subject, row.arm) for row in chosen.itertuples()]
+    drawn = [sampled_masks(forecasts, row.subject, row.arm) for row in chosen.itertuples()]
     n_draws = min(len(masks) for masks in drawn)
     shown = list(range(min(SIDE_BY_SIDE, n_draws)))
     names = [f"{write(_ground(slabs))}, {last}", f"True outcome, {future}"] + [
@@ -155,7 +155,7 @@ def plot_one_patient(slabs: Slabs, forecasts: Forecasts) -> Picture | None:
     first, last, future = slabs.sessions
     place = _place(slabs, patient.subject)
     truth = _mask(slabs, "net2", place)
-    masks = {arm: drawn_masks(forecasts, patient.subject, arm) for arm in arms}
+    masks = {arm: sampled_masks(forecasts, patient.subject, arm) for arm in arms}
     maps = {arm: drawn.mean(axis=0) for arm, drawn in masks.items()}
     n_draws = min(len(drawn) for drawn in masks.values())
     n_below = min(BELOW, n_draws)

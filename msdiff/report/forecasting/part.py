@@ -15,11 +15,11 @@ from msdiff.report.forecasting.sentences import (
     forecast_facts,
     tested,
 )
-from msdiff.report.parts import Figure, Part, has_rows
+from msdiff.report.parts import Figure, ReportPart, has_rows
 
 PLOTS = "msdiff.report.forecasting"
 
-PART = Part(
+PART = ReportPart(
     folder=Path(__file__).parent,
     title="Forecasts of new lesions under treatment",
     ran=has_rows("activity_prediction"),

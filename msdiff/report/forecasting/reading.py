@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from msdiff.errors import BadInput
-from msdiff.forecasting import MASKS
+from msdiff.forecasting import MASK_ARRAY
 from msdiff.lists import read_results
 from msdiff.sampling.shards import Shard, load_shard
 
@@ -43,12 +43,12 @@ def read_forecasts(scores: str | Path, shards: Iterable[str | Path] = ()) -> For
     )
 
 
-def drawn_masks(forecasts: Forecasts, subject: str, arm: str) -> NDArray[np.bool_]:
+def sampled_masks(forecasts: Forecasts, subject: str, arm: str) -> NDArray[np.bool_]:
     """All sampled masks (draw, z, y, x) of a patient under an arm; BadInput where no shard holds them."""
     for shard in forecasts.shards:
         same = ((shard.manifest["subject"] == subject) & (shard.manifest["arm"] == arm)).to_numpy()
         if same.any():
-            return shard.read(MASKS, int(np.argmax(same)))
+            return shard.read(MASK_ARRAY, int(np.argmax(same)))
     raise BadInput(
         f"forecasts of {subject} under {arm}: in none of the shards; sample the forecasts and score them again"
     )

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from msdiff.report.imaging.sentences import about_quality, scan_facts, shown_scans
-from msdiff.report.parts import Figure, Part
+from msdiff.report.parts import Figure, ReportPart
 
-PART = Part(
+PART = ReportPart(
     folder=Path(__file__).parent,
     title="Preprocessing",
     ran=lambda run: run.setting("preprocess") is not None,

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from msdiff.report.parts import Figure, Part, has_rows
+from msdiff.report.parts import Figure, ReportPart, has_rows
 from msdiff.report.privacy.sentences import about_likeness, about_privacy
 
 PAIRS = Figure("Heads look alike; a copy shares the course of single gyri and old lesions.")
 
-PART = Part(
+PART = ReportPart(
     folder=Path(__file__).parent,
     title="Privacy",
     ran=has_rows("privacy"),

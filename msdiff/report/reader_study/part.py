@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from msdiff.report.parts import Part
+from msdiff.report.parts import ReportPart
 from msdiff.report.reader_study.sentences import about_reader_study
 from msdiff.report.synthesis.sentences import generators_of
 
-PART = Part(
+PART = ReportPart(
     folder=Path(__file__).parent,
     title="Reader study",
     ran=lambda run: bool(generators_of(run)),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from msdiff.report.parts import Figure, Part
+from msdiff.report.parts import Figure, ReportPart
 from msdiff.report.synthesis.card import card_values
 from msdiff.report.synthesis.generators import methods
 from msdiff.report.synthesis.sentences import (
@@ -13,7 +13,7 @@ from msdiff.report.synthesis.sentences import (
     generators_of,
 )
 
-PART = Part(
+PART = ReportPart(
     folder=Path(__file__).parent,
     title="Generated follow-ups",
     ran=lambda run: bool(generators_of(run)),

@@ -51,7 +51,7 @@ class GradientNormSettings(Settings):
     largest: PositiveFloat
 
 
-class FixedSettings(Settings):
+class FixedBalanceSettings(Settings):
     """The weight of the segmentation loss; 0 is training without it."""
 
     weight: Annotated[float, Field(ge=0)]
@@ -136,7 +136,7 @@ class GradientNorm(Balance):
 class Fixed(Balance):
     """A constant."""
 
-    def __init__(self, settings: FixedSettings) -> None:
+    def __init__(self, settings: FixedBalanceSettings) -> None:
         super().__init__()
         self.settings = settings
 
@@ -150,7 +150,7 @@ BALANCES: Mapping[str, Entry] = {
     "kendall": Entry(KendallSettings, Kendall),
     "ema_ratio": Entry(EMARatioSettings, EMARatio),
     "gradient_norm": Entry(GradientNormSettings, GradientNorm),
-    "fixed": Entry(FixedSettings, Fixed),
+    "fixed": Entry(FixedBalanceSettings, Fixed),
 }
 
 

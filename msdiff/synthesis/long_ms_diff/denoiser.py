@@ -9,11 +9,16 @@ from msdiff.networks.compiled import Call
 from msdiff.networks.conditional_unet import ConditionalUNet, ConditionalUNetSettings
 from msdiff.settings import Entry, build, check
 from msdiff.synthesis.long_ms_diff.conditions import CHANNELS
-from msdiff.synthesis.long_ms_diff.options import FixedSettings, FollowUpSettings, LongMSDiffSettings, ResidualSettings
+from msdiff.synthesis.long_ms_diff.options import (
+    FixedVarianceSettings,
+    FollowUpSettings,
+    LongMSDiffSettings,
+    ResidualSettings,
+)
 
 # A learned variance has the hybrid objective, and a residual target a scale.
 VARIANCES = {
-    "fixed": Entry(FixedSettings, lambda options: None),
+    "fixed": Entry(FixedVarianceSettings, lambda options: None),
     "learned": Entry(HybridSettings, lambda options: options),
 }
 TARGETS = {

@@ -26,7 +26,7 @@ class DropoutSettings(Settings):
     guidance: Probability
 
 
-class FixedSettings(Settings):
+class FixedVarianceSettings(Settings):
     """A fixed variance: nothing to set."""
 
 

@@ -28,7 +28,6 @@ OUTLINE = (240, 80, 50)
 FULL_COLOUR = 0.5
 # Pixels: of the smallest side of a panel, of a line of text, between panels.
 SMALLEST_PANEL, LINE, GAP = 128, 16, 2
-# Background of a normalised scan, which draws also write outside of the brain.
 
 Slices = NDArray[np.float32]
 

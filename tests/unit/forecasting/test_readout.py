@@ -8,7 +8,7 @@ import pytest
 
 from msdiff.config_files import merged_config
 from msdiff.errors import BadInput
-from msdiff.forecasting import COMMON, MASKS
+from msdiff.forecasting import COMMON, MASK_ARRAY
 from msdiff.forecasting.readout import levels, read_draws, read_ensemble, score_forecasts, summed_up
 from msdiff.forecasting.sampling import SamplingSettings, forecasts_of
 from msdiff.forecasting.slabs import BlurSettings, blurred
@@ -209,7 +209,7 @@ def test_draws_that_are_the_truth_say_the_truth(made_slabs, shards, tmp_path):
     [shard] = shards(1)
     places = made_slabs.patients.set_index("subject").loc[shard.manifest["subject"], "row"]
     true = np.packbits(made_slabs.array("net2")[places.to_numpy()], axis=-1)
-    perfect = shard._replace(stored={MASKS: np.repeat(true[:, None], 5, axis=1)})
+    perfect = shard._replace(stored={MASK_ARRAY: np.repeat(true[:, None], 5, axis=1)})
     score_forecasts(made_slabs, [perfect], READOUT.model_copy(update={"opening_voxels": (1, 1, 1)}), tmp_path / "out")
     patients, voxels = (read(tmp_path / "out", name) for name in ("patients.tsv", "voxels.tsv"))
     # A lesion of the made-up slabs is one square, whatever number their table states.

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Plot
 import msdiff.report
 from msdiff.report.figures import plot
 from msdiff.report.page import report_page
-from msdiff.report.parts import Figure, Part, has_rows
+from msdiff.report.parts import Figure, ReportPart, has_rows
 from msdiff.report.pictures import Picture, save_picture
 from msdiff.report.provenance import record
 from msdiff.report.systems import PARTS
@@ -30,7 +30,7 @@ def toy(tmp_path, monkeypatch):
     folder = tmp_path / "toy"
     folder.mkdir()
     (folder / "methods.j2").write_text("Guess\nA coin was tossed at {{ tables.confidence_level | percent }}.\n")
-    return Part(
+    return ReportPart(
         folder=folder,
         title="Guesses",
         ran=has_rows("guesses"),

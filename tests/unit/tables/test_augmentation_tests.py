@@ -8,7 +8,7 @@ from scipy.stats import wilcoxon
 
 from msdiff.__main__ import main
 from msdiff.tables.augmentation_tests import COLUMNS, METRICS, augmentation_tests_table
-from msdiff.tables.detector_runs import PATIENT_COLUMNS, Run
+from msdiff.tables.detector_runs import PATIENT_COLUMNS, DetectorRun
 from msdiff.tables.layout import read_table
 
 N = 30
@@ -23,7 +23,7 @@ def run(ratio, seed, found, false_positives, dice=None, architecture="unet"):
     patients["true_lesions"] = patients["msseg2_true_lesions"] = TRUE
     patients["false_negatives"] = TRUE - found
     patients["dice"] = found / TRUE if dice is None else dice
-    return Run(("long_ms_diff", architecture, ratio), str(seed), 1, 1, patients, pd.DataFrame())
+    return DetectorRun(("long_ms_diff", architecture, ratio), str(seed), 1, 1, patients, pd.DataFrame())
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from indexed import open_slabs
 
 from msdiff.report import cards
 from msdiff.report.cards import UNANSWERED, datasheet, model_card
-from msdiff.report.parts import Part
+from msdiff.report.parts import ReportPart
 from msdiff.report.phrases import estimate
 from msdiff.report.record import Weights
 from msdiff.report.systems import PARTS
@@ -108,7 +108,7 @@ def test_another_generator_is_not_described_as_long_ms_diff(all_tables, record_o
 def test_a_part_answers_the_cards_by_its_own_template(tables, record_of, tmp_path):
     macro = '{% macro model() %}{{ item("Coin.", "It has " ~ sides ~ " sides.") }}{% endmacro %}'
     (tmp_path / "card.md.j2").write_text(macro)
-    toy = Part(folder=tmp_path, title="Guesses", ran=lambda _: True, card=lambda _: {"sides": 2})
+    toy = ReportPart(folder=tmp_path, title="Guesses", ran=lambda _: True, card=lambda _: {"sides": 2})
     assert answer(model_card(record_of(tables), [*PARTS, toy]), "Coin.") == "It has 2 sides."
     for parts in (PARTS, [*PARTS, toy._replace(ran=lambda _: False)]):
         assert "Coin." not in model_card(record_of(tables), parts)

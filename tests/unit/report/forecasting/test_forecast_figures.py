@@ -5,7 +5,7 @@ from indexed import open_slabs
 
 from msdiff.errors import BadInput
 from msdiff.report.forecasting.figures import plot_forecasts, plot_heat_maps, plot_one_patient
-from msdiff.report.forecasting.reading import drawn_masks, read_forecasts, shown_patients
+from msdiff.report.forecasting.reading import read_forecasts, sampled_masks, shown_patients
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +53,11 @@ def test_patients_are_chosen_by_their_outcome(slabs, read):
 
 
 def test_masks_are_read_from_whichever_shard_holds_them(slabs, read):
-    masks = drawn_masks(read("counterfactuals"), "sub-0001", "placebo")
+    masks = sampled_masks(read("counterfactuals"), "sub-0001", "placebo")
     assert masks.shape == (cases.DRAWS, *cases.SHAPE[::-1])
     np.testing.assert_array_equal(masks[1], cases.lesions(3))
     with pytest.raises(BadInput, match="sub-0001 under nothing: in none of the shards"):
-        drawn_masks(read("test"), "sub-0001", "nothing")
+        sampled_masks(read("test"), "sub-0001", "nothing")
 
 
 def test_forecasts_stand_beside_the_outcome(slabs, read):
