@@ -154,7 +154,7 @@ def test_a_backend_is_its_module_its_options_and_a_line(checkout, environment, t
     copy.passes("tests/backends/test_preprocess_backends.py", "bias and homomorphic")
     copy.passes("tests/workflow/test_config.py", "schema_is_that")
     (choice,) = re.findall(r"`--config '(.*?)'`", section("A backend"))
-    target = "results/preprocessed/phantom/corrected/sub-0001"
+    target = "results/preprocessed/phantom/corrected/000"
     plan = copy.run("snakemake", "--profile", "profiles/demo", "-n", "-p", "--config", choice, "--", target)
     assert '{"backend": "homomorphic", "options": {"sigma_mm": 60.0}}' in plan
     copy.follows_the_rules()
