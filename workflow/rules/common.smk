@@ -376,7 +376,7 @@ def sheet(wildcards):
 
 
 def sheet_as_rows(wildcards):
-    """The sheet of a rule whose params hold a digest of what it reads there: another change reruns nothing.
+    """The sheet of a rule whose params hold a digest of what it reads there, so that another change reruns nothing.
 
     The phantom's sheet is left to its time, for Snakemake overlooks changed params behind an ancient file that a job makes.
     """
