@@ -74,14 +74,14 @@ def slices(samples: int, patients: int) -> tuple[NDArray[np.float32], pd.Series,
     """Random slices of length one and mean zero with their patients: samples, then training slices."""
     rng = np.random.default_rng(0)
 
-    def drawn(n: int) -> NDArray[np.float32]:
+    def normal(n: int) -> NDArray[np.float32]:
         vectors = rng.standard_normal((n, PIXELS), dtype=np.float32)
         vectors -= vectors.mean(axis=1, keepdims=True)
         return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
     own = pd.Series(rng.integers(0, patients, samples))
     others = pd.Series(np.repeat(np.arange(patients), SLICES_PER_PATIENT))
-    return drawn(samples), own, drawn(len(others)), others
+    return normal(samples), own, normal(len(others)), others
 
 
 def ours(queries: NDArray[np.float32], references: NDArray[np.float32], own: pd.Series, others: pd.Series) -> Places:

@@ -35,7 +35,7 @@ class PriorSettings(Settings):
     training: TrainingSettings
 
     @model_validator(mode="after")
-    def _draws_lesions(self) -> Self:
+    def _generates_lesions(self) -> Self:
         if NET2 not in self.generates:
             raise ValueError(f"generates: expected {NET2} among them, got {', '.join(self.generates)}")
         return self

@@ -168,26 +168,26 @@ def variants(
     cut = torch.from_numpy(generator.random(n) < settings.outline)[:, None, None, None]
     images = torch.where(cut, in_outline(images, inside, outlines), images)
 
-    def drawn(largest: float, *shape: int) -> NDArray[np.float64]:
+    def uniformly(largest: float, *shape: int) -> NDArray[np.float64]:
         return generator.uniform(-largest, largest, (n, *shape))
 
-    angle, size = np.deg2rad(drawn(settings.rotation_degrees)), np.exp(drawn(settings.scale))
+    angle, size = np.deg2rad(uniformly(settings.rotation_degrees)), np.exp(uniformly(settings.scale))
     side = np.where(generator.random(n) < settings.flip, -1.0, 1.0)
     matrix = np.zeros((n, 2, 3), dtype=np.float32)
     matrix[:, 0, 0], matrix[:, 0, 1] = side * size * np.cos(angle), -size * np.sin(angle)
     matrix[:, 1, 0], matrix[:, 1, 1] = side * size * np.sin(angle), size * np.cos(angle)
     # In units of half the field of view.
-    matrix[:, :, 2] = drawn(2 * settings.shift, 2)
+    matrix[:, :, 2] = uniformly(2 * settings.shift, 2)
     grid = functional.affine_grid(torch.from_numpy(matrix), list(images.shape), align_corners=False)
     moved = functional.grid_sample(images, grid, align_corners=False)
 
     def each(values: NDArray[np.float64]) -> Tensor:
         return torch.from_numpy(values.astype(np.float32))[:, None, None, None]
 
-    blurred = moved + each(np.abs(drawn(settings.blur))) * (functional.avg_pool2d(moved, 3, 1, 1) - moved)
+    blurred = moved + each(np.abs(uniformly(settings.blur))) * (functional.avg_pool2d(moved, 3, 1, 1) - moved)
     noise = torch.from_numpy(generator.standard_normal(images.shape, dtype=np.float32)) * (moved != 0)
-    noisy = blurred + each(np.abs(drawn(settings.noise))) * noise
-    bent = noisy.sign() * noisy.abs() ** each(np.exp(drawn(settings.power)))
+    noisy = blurred + each(np.abs(uniformly(settings.noise))) * noise
+    bent = noisy.sign() * noisy.abs() ** each(np.exp(uniformly(settings.power)))
     return normalised(bent)
 
 

@@ -38,7 +38,7 @@ def made(name: str, steps: int, **options) -> sampler.Sampler:
     return sampler.load_sampler(Choice(backend=name, options={**OPTIONS[name], **options}), steps)
 
 
-def draw(name: str, steps: int, count: int = 64, size: int = 8, **options) -> tuple[Tensor, Tensor]:
+def sampled(name: str, steps: int, count: int = 64, size: int = 8, **options) -> tuple[Tensor, Tensor]:
     seeds = range(count)
     first = sampler.noise_like((1, size, size), seeds).double()
     return first, sampler.sample(gaussian, first, SCHEDULE, made(name, steps, **options), seeds)
@@ -55,7 +55,7 @@ class TestGaussian:
         [("ancestral", 1000, {}), ("ddim", 1000, {}), ("ddim", 1000, {"eta": 1.0}), ("dpm_solver_2m", 100, {})],
     )
     def test_samples_have_its_mean_and_deviation(self, name, steps, options, spacing):
-        _, x = draw(name, steps, spacing=spacing, **options)
+        _, x = sampled(name, steps, spacing=spacing, **options)
         # 4096 values: standard errors 0.008 and 0.0055.
         assert abs(x.mean() - MEAN) < 0.03
         assert abs(x.std() - DEVIATION) < 0.02
@@ -64,27 +64,27 @@ class TestGaussian:
     def test_paths_follow_the_flow_with_the_order_of_the_solver(self, name, order):
         errors = []
         for steps in (80, 160, 320):
-            first, x = draw(name, steps, count=1, spacing="logsnr")
+            first, x = sampled(name, steps, count=1, spacing="logsnr")
             errors.append((x - flow_end(first)).abs().max().item())
         orders = [math.log2(coarse / fine) for coarse, fine in pairwise(errors)]
         assert orders == pytest.approx([order, order], abs=0.05)
 
     @pytest.mark.parametrize(("name", "limit"), [("ddim", 0.15), ("dpm_solver_2m", 0.01)])
     def test_twenty_steps_come_this_close_to_the_flow(self, name, limit):
-        first, x = draw(name, 20)
+        first, x = sampled(name, 20)
         assert (x - flow_end(first)).abs().max() < limit
 
     def test_ddim_with_full_noise_is_the_ancestral_sampler(self):
-        torch.testing.assert_close(draw("ddim", 25, eta=1.0)[1], draw("ancestral", 25)[1])
+        torch.testing.assert_close(sampled("ddim", 25, eta=1.0)[1], sampled("ancestral", 25)[1])
 
     def test_one_step_is_the_estimate_from_noise(self):
         for name in OPTIONS:
-            first, x = draw(name, 1)
+            first, x = sampled(name, 1)
             torch.testing.assert_close(x, gaussian(first, SCHEDULE(torch.ones(len(first), dtype=torch.float64))))
 
     def test_clip_holds_every_estimate(self):
         for name in OPTIONS:
-            x = draw(name, 20, clip=[-0.1, 0.4])[1]
+            x = sampled(name, 20, clip=[-0.1, 0.4])[1]
             assert x.min() >= -0.1
             assert x.max() <= 0.4
 

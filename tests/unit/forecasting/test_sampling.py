@@ -18,10 +18,10 @@ from msdiff.settings import check
 
 
 @pytest.fixture
-def draw(made_slabs, gaussian, sampling_options, tmp_path):
+def write_shard(made_slabs, gaussian, sampling_options, tmp_path):
     """Draw a shard: draw(shard, shards, batch, **changes of section draws)."""
 
-    def drawn(
+    def written(
         shard: int, shards: int, batch: int, forecaster=gaussian, threshold=0.5, of_one_size=False, **changes
     ) -> Shard:
         values = copy.deepcopy(sampling_options) | {"voxel_threshold": threshold}
@@ -32,34 +32,36 @@ def draw(made_slabs, gaussian, sampling_options, tmp_path):
         sample_shard(sampling, shard, shards, batch, out, of_one_size)
         return load_shard(out)
 
-    return drawn
+    return written
 
 
-def test_shards_and_batches_change_nothing(draw):
-    whole = draw(0, 1, 100)
+def test_shards_and_batches_change_nothing(write_shard):
+    whole = write_shard(0, 1, 100)
     assert whole.stored["masks"].shape == (6, 5, 3, 12, 3)
-    parts = [draw(shard, 4, batch) for shard, batch in enumerate([1, 3, 4, 7])]
+    parts = [write_shard(shard, 4, batch) for shard, batch in enumerate([1, 3, 4, 7])]
     for number, part in enumerate(parts):
         np.testing.assert_array_equal(part.stored["masks"], whole.stored["masks"][number::4])
     joined = pd.concat([part.manifest for part in parts]).sort_values("row", ignore_index=True)
     pd.testing.assert_frame_equal(joined, whole.manifest)
 
 
-def test_batches_of_one_size_write_no_draw_twice(draw, gaussian):
-    np.testing.assert_array_equal(draw(0, 1, 8, of_one_size=True).stored["masks"], draw(0, 1, 30).stored["masks"])
+def test_batches_of_one_size_write_no_draw_twice(write_shard, gaussian):
+    np.testing.assert_array_equal(
+        write_shard(0, 1, 8, of_one_size=True).stored["masks"], write_shard(0, 1, 30).stored["masks"]
+    )
     assert [len(noise) for noise in gaussian.noises] == [8, 8, 8, 8, 30]
 
 
-def test_more_draws_and_fewer_patients_leave_a_draw_as_it_is(draw):
-    whole, longer, fewer = draw(0, 1, 4), draw(0, 1, 4, draws=7), draw(0, 1, 4, patients=2)
+def test_more_draws_and_fewer_patients_leave_a_draw_as_it_is(write_shard):
+    whole, longer, fewer = write_shard(0, 1, 4), write_shard(0, 1, 4, draws=7), write_shard(0, 1, 4, patients=2)
     np.testing.assert_array_equal(longer.stored["masks"][:, :5], whole.stored["masks"])
     kept = whole.manifest["subject"].isin(fewer.manifest["subject"]).to_numpy()
     np.testing.assert_array_equal(fewer.stored["masks"], whole.stored["masks"][kept])
     assert kept.sum() == 2
 
 
-def test_draws_differ_from_each_other_and_end_at_the_brain(draw, made_slabs):
-    shard = draw(0, 1, 8)
+def test_draws_differ_from_each_other_and_end_at_the_brain(write_shard, made_slabs):
+    shard = write_shard(0, 1, 8)
     masks = np.stack([shard.read("masks", place) for place in range(6)])
     assert masks.shape == (6, 5, 3, 12, 20)
     assert len(np.unique(masks.reshape(30, -1), axis=0)) == 30
@@ -69,15 +71,17 @@ def test_draws_differ_from_each_other_and_end_at_the_brain(draw, made_slabs):
     assert masks[..., -6:-1].mean() > 0.5 > 0.1 > masks[..., 1:6].mean()
 
 
-def test_a_higher_threshold_leaves_a_part_of_the_mask(draw):
-    low, high, all_of_the_brain = (draw(0, 1, 8, threshold=threshold).stored["masks"] for threshold in (0.5, 0.7, 0.0))
+def test_a_higher_threshold_leaves_a_part_of_the_mask(write_shard):
+    low, high, all_of_the_brain = (
+        write_shard(0, 1, 8, threshold=threshold).stored["masks"] for threshold in (0.5, 0.7, 0.0)
+    )
     assert not (high & ~low).any()
     assert 0 < np.unpackbits(high).sum() < np.unpackbits(low).sum() < np.unpackbits(all_of_the_brain).sum()
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_shared_noise_is_the_same_under_every_arm(draw, gaussian, shared):
-    shard = draw(0, 1, 15, arms="all", shared_noise=shared)
+def test_shared_noise_is_the_same_under_every_arm(write_shard, gaussian, shared):
+    shard = write_shard(0, 1, 15, arms="all", shared_noise=shared)
     assert shard.manifest["arm"].tolist()[:3] == ["placebo", "mild_efficacy", "high_efficacy"]
     # A batch is a patient: three arms of five draws.
     assert len(gaussian.noises) == 6
@@ -91,8 +95,8 @@ def test_shared_noise_is_the_same_under_every_arm(draw, gaussian, shared):
     assert masks[:, 0].sum() > masks[:, 1].sum() > masks[:, 2].sum()
 
 
-def test_a_shard_tells_where_its_draws_are_from(draw):
-    forecasts = draw(1, 2, 8).manifest
+def test_a_shard_tells_where_its_draws_are_from(write_shard):
+    forecasts = write_shard(1, 2, 8).manifest
     assert forecasts["row"].tolist() == [1, 3, 5]
     told = {"rows": 6, "purpose": "test", "draws": 5, "seed": 3, "model": "two_sessions", "sampler": "ddim", "steps": 4}
     for column, value in told.items():
@@ -100,13 +104,13 @@ def test_a_shard_tells_where_its_draws_are_from(draw):
     assert {"weights_sha256", "guidance_weight", "voxel_threshold", "msdiff_version"} <= set(forecasts)
 
 
-def test_a_shard_beyond_the_rows_is_empty(draw):
-    shard = draw(7, 8, 4)
+def test_a_shard_beyond_the_rows_is_empty(write_shard):
+    shard = write_shard(7, 8, 4)
     assert shard.stored["masks"].shape == (0, 5, 3, 12, 3)
     assert shard.manifest.empty
 
 
-def test_weights_that_do_not_belong_are_refused(draw, gaussian):
+def test_weights_that_do_not_belong_are_refused(write_shard, gaussian):
     for changes, message in [
         ({"arms": ("placebo", "mild_efficacy")}, "slabs of the arms .*weights.safetensors.*got .*high_efficacy"),
         ({"shape": (3, 16, 16)}, r"slabs of the size \(z, y, x\) \[3, 16, 16\], .*got \[3, 12, 20\]"),
@@ -120,7 +124,7 @@ def test_weights_that_do_not_belong_are_refused(draw, gaussian):
         other = copy.copy(gaussian)
         vars(other).update(changes)
         with pytest.raises(BadInput, match=message):
-            draw(0, 1, 4, forecaster=other)
+            write_shard(0, 1, 4, forecaster=other)
 
 
 def test_what_is_no_shard_is_told(tmp_path: Path):

@@ -43,15 +43,15 @@ def halves(labels=(2, 3, 41, 42)):
     return drawn
 
 
-def draw_halves(options, threads):
+def label_halves(options, threads):
     """A backend that reads no image, and says by its options which labels to draw."""
 
-    def draw(scan):
+    def label_scan(scan):
         drawn = halves(options.get("labels", (2, 3, 41, 42)))
         drawn[: options.get("blank", 0)] = 0
         return drawn
 
-    return draw
+    return label_scan
 
 
 class Many:
@@ -72,7 +72,7 @@ def as_plug_in(monkeypatch):
     from types import ModuleType
 
     module = ModuleType("laboratory")
-    module.draw_halves, module.Many = draw_halves, Many
+    module.label_halves, module.Many = label_halves, Many
     monkeypatch.setitem(sys.modules, "laboratory", module)
 
 
@@ -102,7 +102,7 @@ def test_classes_are_named_by_contrast(contrast, order):
     assert [in_left.get(int(labels[x, 0, 0]), int(labels[x, 0, 0])) for x in (0, 3, 6)] == order
 
 
-@pytest.mark.parametrize("backend", ["laboratory:draw_halves", "laboratory:Many"])
+@pytest.mark.parametrize("backend", ["laboratory:label_halves", "laboratory:Many"])
 def test_labels_end_at_the_brain_and_scans_keep_their_names(backend):
     named = [(f"sub-{k}", scan(0)) for k in range(3)]
     found = list(parcellate(iter(named), settings(backend), 1))
@@ -113,7 +113,7 @@ def test_labels_end_at_the_brain_and_scans_keep_their_names(backend):
 
 
 def test_the_log_tells_how_much_of_the_brain_is_labelled(caplog):
-    chosen = settings("laboratory:draw_halves", {"labels": (2, 3, 41, 42), "blank": 3})
+    chosen = settings("laboratory:label_halves", {"labels": (2, 3, 41, 42), "blank": 3})
     with caplog.at_level(logging.INFO):
         list(parcellate([("sub-0", scan(0))], chosen, 1))
     assert "sub-0: labels cover 67 % of the brain mask" in caplog.text
@@ -130,7 +130,7 @@ def test_the_log_tells_how_much_of_the_brain_is_labelled(caplog):
     ],
 )
 def test_maps_not_to_be_believed_are_refused(labels, limits, told):
-    chosen = settings("laboratory:draw_halves", {"labels": labels}, **limits)
+    chosen = settings("laboratory:label_halves", {"labels": labels}, **limits)
     with pytest.raises(BadInput, match=f"sub-0: .*{told}.*; sub-1: .*{told}"):
         list(parcellate([("sub-0", scan(0)), ("sub-1", scan(0))], chosen, 1))
 

@@ -25,7 +25,7 @@ SETTINGS = {
 }
 
 
-def draw(parser_of, *arguments):
+def plot_by_command(parser_of, *arguments):
     parser = argparse.ArgumentParser()
     parser_of.add_arguments(parser)
     parser_of.run(parser.parse_args([str(argument) for argument in arguments]))
@@ -36,7 +36,7 @@ def figures_folder(stack_folder, shards, histories, tables_folder, tmp_path_fact
     folder = tmp_path_factory.mktemp("results")
     for name, history in histories.items():
         history.to_csv(folder / f"{name.replace('/', '_')}.csv", index=False)
-    draw(
+    plot_by_command(
         command,
         *("--stack", *stack_files(stack_folder), "--held-out", *(shard.folder for shard in shards), "--histories"),
         *(f"{name}={folder / name.replace('/', '_')}.csv" for name in histories),
@@ -70,7 +70,7 @@ def test_forecasts_are_drawn_where_a_run_has_some(stack_folder, tmp_path):
         for purpose in ("test", "counterfactuals")
         for number in ("000", "001")
     ]
-    draw(
+    plot_by_command(
         command,
         *(
             "--stack",

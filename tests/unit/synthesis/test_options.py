@@ -187,16 +187,16 @@ def test_guidance_moves_away_from_the_estimate_without_mask_and_scalars(generato
     # One step from noise is the estimate itself.
     ddim = {"backend": "ddim", "options": {"spacing": "t", "clip": None, "eta": 0.0}}
 
-    def drawn(mask, scalars, weight):
+    def sampled(mask, scalars, weight):
         settings = check(SamplerSettings, given("sampler", sampler=ddim, steps=1, guidance_weight=weight))
         return draw(baseline, mask, scalars, [1, 2], settings)
 
-    conditional = drawn(mask, scalars, 0.0)
+    conditional = sampled(mask, scalars, 0.0)
     # Standardised scalars of zero are the means of training, whose volumes and numbers these are.
     means = [math.expm1(draw.statistics[name]["mean"]) for name in ("change_mm3", "change_count")]
-    unconditional = drawn(torch.zeros_like(mask), torch.tensor([[*means, 0.0]] * 2), 0.0)
+    unconditional = sampled(torch.zeros_like(mask), torch.tensor([[*means, 0.0]] * 2), 0.0)
     expected = conditional + 2.0 * (conditional - unconditional)
-    torch.testing.assert_close(drawn(mask, scalars, 2.0), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(sampled(mask, scalars, 2.0), expected, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(conditional, unconditional, atol=1e-4)
 
 

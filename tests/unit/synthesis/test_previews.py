@@ -59,12 +59,12 @@ def test_a_grid_shows_what_it_is_given():
 
 
 @pytest.fixture
-def draw(generator_path):
+def sampler_of(generator_path):
     return load_generator(*load_weights(generator_path), CPU)
 
 
-def test_errors_are_those_of_the_regions(tmp_path, stack, draw):
-    preview = previews.Previewer(stack, draw, draw.settings.preview)
+def test_errors_are_those_of_the_regions(tmp_path, stack, sampler_of):
+    preview = previews.Previewer(stack, sampler_of, sampler_of.settings.preview)
     fixed = torch.from_numpy(preview.real)[:, None] + torch.where(torch.from_numpy(preview.mask), 0.25, -0.5)[:, None]
     seen = []
     preview.sampler = lambda *arguments: seen.append(arguments[:4]) or fixed

@@ -20,15 +20,15 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def draw(stack, generator_path, given, tmp_path):
+def write_shard(stack, generator_path, given, tmp_path):
     sampler = check(SamplerSettings, given("sampler"))
 
-    def drawn(frame, shard, shards, batch, weights=generator_path):
+    def written(frame, shard, shards, batch, weights=generator_path):
         out = tmp_path / f"{shard}-{shards}-{batch}"
         sample_shard(samples_of(stack, frame, weights, sampler, CPU), shard, shards, batch, out)
         return load_shard(out)
 
-    return drawn
+    return written
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def frame(stack, given):
     return plan_samples(stack, "mass", check(PlanSettings, given("plan")))
 
 
-def test_shards_and_batches_change_nothing(draw, frame):
-    whole = draw(frame, 0, 1, 3)
-    parts = [draw(frame, shard, 4, 1) for shard in range(4)]
+def test_shards_and_batches_change_nothing(write_shard, frame):
+    whole = write_shard(frame, 0, 1, 3)
+    parts = [write_shard(frame, shard, 4, 1) for shard in range(4)]
     for number, part in enumerate(parts):
         for name in ("follow_up", "change_mask"):
             np.testing.assert_array_equal(part.stored[name], whole.stored[name][number::4])
@@ -46,8 +46,10 @@ def test_shards_and_batches_change_nothing(draw, frame):
     pd.testing.assert_frame_equal(joined, whole.manifest)
 
 
-def test_follow_ups_are_background_outside_the_brain_and_their_origin_is_told(draw, frame, stack, generator_path):
-    shard = draw(frame, 0, 1, 8)
+def test_follow_ups_are_background_outside_the_brain_and_their_origin_is_told(
+    write_shard, frame, stack, generator_path
+):
+    shard = write_shard(frame, 0, 1, 8)
     brain = np.stack([stack.array("brain_mask")[row.baseline_row, row.slice] for row in frame.itertuples()]) > 0
     follow_up = shard.read("follow_up", slice(None))
     assert (follow_up[~brain] == -1).all()
@@ -58,26 +60,28 @@ def test_follow_ups_are_background_outside_the_brain_and_their_origin_is_told(dr
     assert {"generator", "steps", "msdiff_version"} <= set(shard.manifest)
 
 
-def test_a_draw_that_fails_leaves_no_shard(draw, frame, tmp_path):
+def test_a_draw_that_fails_leaves_no_shard(write_shard, frame, tmp_path):
     with pytest.raises(IndexError):
-        draw(frame.assign(baseline_row=10_000), 0, 1, 2)
+        write_shard(frame.assign(baseline_row=10_000), 0, 1, 2)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_held_out_sample_has_its_own_mask_whole(draw, stack, given):
+def test_a_held_out_sample_has_its_own_mask_whole(write_shard, stack, given):
     frame = plan_samples(stack, "held_out", check(PlanSettings, given("plan")))
-    shard = draw(frame, 0, 1, 2)
+    shard = write_shard(frame, 0, 1, 2)
     for mask, row in zip(shard.read("change_mask", slice(None)), frame.itertuples(), strict=True):
         np.testing.assert_array_equal(mask, stack.array("change_mask")[row.mask_row, row.mask_slice] > 0)
 
 
-def test_a_plan_with_other_scalars_weights_of_no_generator_and_shards_beyond_are_refused(draw, frame, detector_path):
+def test_a_plan_with_other_scalars_weights_of_no_generator_and_shards_beyond_are_refused(
+    write_shard, frame, detector_path
+):
     with pytest.raises(BadInput, match="expected a plan with scalars of the scan"):
-        draw(frame.assign(scalars="slice"), 0, 1, 2)
+        write_shard(frame.assign(scalars="slice"), 0, 1, 2)
     with pytest.raises(BadInput, match="expected a generator's weights, got those of a 'detector'"):
-        draw(frame, 0, 1, 2, detector_path)
+        write_shard(frame, 0, 1, 2, detector_path)
     with pytest.raises(BadInput, match="from 0 to 1, got 2"):
-        draw(frame, 2, 2, 2)
+        write_shard(frame, 2, 2, 2)
 
 
 def test_a_file_that_is_no_plan_is_refused(tmp_path):

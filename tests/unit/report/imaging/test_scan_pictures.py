@@ -26,7 +26,7 @@ def entry(flag=""):
     return {"subject": "sub-1", "session": "ses-2", "contrasts": "flair t1w", **measures, "score": 1.0, "flag": flag}
 
 
-def draw(grid, flag="", masks=True, regions=True, radius_mm=RADIUS_MM):
+def plotted(grid, flag="", masks=True, regions=True, radius_mm=RADIUS_MM):
     brain = ball(grid, radius_mm)
     head = np.random.default_rng(0).normal(500, 25, grid.shape) * ball(grid, radius_mm + 8)
     marked = {"lesion_mask": ball(grid, 8, (20, 0, 8)), "change_mask": ball(grid, 8, (-20, -30, 8))} if masks else {}
@@ -44,7 +44,7 @@ def pixels(picture, colour):
 @pytest.mark.parametrize("name", GRIDS)
 def test_a_ball_is_round_in_every_plane(name):
     """Whatever the voxels' sides, in all three directions: tiles of a ball are squares, and so are its outlines."""
-    picture = draw(GRIDS[name])
+    picture = plotted(GRIDS[name])
     count, rows, columns = pixels(picture, YELLOW)
     assert count > 0
     side = 2 * (RADIUS_MM + MARGIN_MM)
@@ -59,7 +59,7 @@ def test_a_ball_is_round_in_every_plane(name):
 
 
 def test_lesions_and_change_are_outlined_where_they_are():
-    picture = draw(GRIDS["paper"])
+    picture = plotted(GRIDS["paper"])
     count, _, columns = pixels(picture, VERMILION)
     assert count > 0
     step = picture.image.width // 5
@@ -68,11 +68,11 @@ def test_lesions_and_change_are_outlined_where_they_are():
     assert columns[columns // step == 1].mean() > middle + 10
     _, _, columns = pixels(picture, SKY)
     assert columns[columns // step == 1].mean() < middle - 10
-    assert pixels(draw(GRIDS["paper"], masks=False), VERMILION)[0] == 0
+    assert pixels(plotted(GRIDS["paper"], masks=False), VERMILION)[0] == 0
 
 
 def test_regions_are_coloured():
-    plain, coloured = (np.asarray(draw(GRIDS["demo"], regions=on).image).astype(int) for on in (False, True))
+    plain, coloured = (np.asarray(plotted(GRIDS["demo"], regions=on).image).astype(int) for on in (False, True))
 
     # Grey means that all three channels agree.
     def share(image):
@@ -88,7 +88,7 @@ def test_flag_is_red_and_told(tmp_path):
         image = np.asarray(picture.image).astype(int)[:40]
         return ((image[..., 0] > 150) & (image[..., 1] < 120) & (image[..., 2] < 120)).sum()
 
-    good, bad = draw(GRIDS["demo"]), draw(GRIDS["demo"], "SNR 5 (at least 10)")
+    good, bad = plotted(GRIDS["demo"]), plotted(GRIDS["demo"], "SNR 5 (at least 10)")
     assert reddish(good) == 0
     assert reddish(bad) > 50
     assert bad.image.height > good.image.height
@@ -97,7 +97,7 @@ def test_flag_is_red_and_told(tmp_path):
 @pytest.mark.parametrize("name", GRIDS)
 def test_file_is_small_and_carries_its_title(name, tmp_path):
     # As wide as a large brain is on average.
-    picture = draw(GRIDS[name], "a reason " * 30, radius_mm=78.0)
+    picture = plotted(GRIDS[name], "a reason " * 30, radius_mm=78.0)
     save_scan(picture, tmp_path / "ses-2.png")
     assert (tmp_path / "ses-2.png").stat().st_size < LARGEST_KB * 1024
     with Image.open(tmp_path / "ses-2.png") as image:
