@@ -72,7 +72,7 @@ Seeds = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1, json_schema_ex
 
 
 class CohortSection(Settings):
-    """A cohort of section `cohort`, by its name; `sheet` of null is drawn from the numbers of `phantom`."""
+    """A cohort of section `cohort`, by its name; `sheet` of null: simulated from the numbers of `phantom`."""
 
     sheet: str | None
     contrasts: Annotated[tuple[Contrast, ...], Field(min_length=1, json_schema_extra=UNIQUE)]

@@ -1,6 +1,6 @@
 """List the scans of a folder in a sheet, one row per scan.
 
-Sources: phantom (the embedded cohort; its scans need not be drawn yet), the published folders of open_ms_data
+Sources: phantom (the embedded cohort; its scans need not be simulated yet), the published folders of open_ms_data
 (open_ms, open_ms_coregistered, open_ms_cross_sectional), MSLesSeg, ISBI 2015 and MSSEG-2, and bids. docs/data.md tells
 where to get each, and what it lacks.
 """

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Draw the pairs of each measure, and the distributions."""
+    """Plot the pairs of each measure, and the distributions."""
     from msdiff.lists import read_results
     from msdiff.privacy.thresholds import NEAREST_COLUMNS
     from msdiff.report.pictures import save_picture

@@ -1,4 +1,4 @@
-"""Count and place the lesions of all draws of a purpose, beside what came true."""
+"""Count the lesions of all draws of a purpose by region, and compare them with the true outcome."""
 
 import argparse
 import logging

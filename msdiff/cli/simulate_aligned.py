@@ -1,4 +1,4 @@
-"""Draw patients of the embedded cohort on the common grid, as perfect preprocessing would leave them.
+"""Simulate patients of the embedded cohort on the common grid, as perfect preprocessing would leave them.
 
 Writes {registered,stripped,normalised}/{subject}/ as `register`, `strip-skull` and `normalise` do: images in template
 space without a bias field, with the true masks and the true brain. For cohorts too large to be preprocessed.
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Draw the patients and write the folder."""
+    """Simulate the patients and write the folder."""
     from tqdm import tqdm
 
     from msdiff.cli.normalise import normalise_patient
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     settings = read(AlignedSettings, arguments.settings)
     grid = settings.grid.grid()
     sessions = ", ".join(settings.phantom.sessions)
-    log.info("draw %d patients at %s on %d x %d x %d voxels", len(arguments.subjects), sessions, *grid.shape)
+    log.info("simulate %d patients at %s on %d x %d x %d voxels", len(arguments.subjects), sessions, *grid.shape)
     with whole_folder(arguments.out) as folder:
         for subject in tqdm(arguments.subjects, desc="patients", unit="patient", disable=None):
             registered, stripped, normalised = (

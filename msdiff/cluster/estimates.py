@@ -59,7 +59,7 @@ class Scale(NamedTuple):
 
     cohorts         by name; of a job that names none, the study's
     mass            samples for the detectors
-    slices_per_pair drawn of held-out pairs
+    slices_per_pair sampled of held-out pairs
     arms            treatments of the forecasts
     draws           settings of the forecasts' draws, by purpose
     widths          channels of the first level: of each generator, and of the networks of the forecasts
@@ -119,7 +119,7 @@ def _cohort(name: str, jobs: Sequence[PlannedJob], config: Any) -> CohortSize:
     split = next((fold["options"] for fold in folds if fold["backend"] == "split"), section.get("split"))
     rows = {job.options["patients"]: job.options["contrasts"] for job in own if "patients" in job.options}
     images = [count for batch, contrasts in rows.items() for count in _images(batch[0], contrasts)]
-    # Batches of patients who are drawn on the common grid.
+    # Batches of patients who are simulated on the common grid.
     for job in own:
         if job.rule == "simulate_aligned":
             sessions = settings_of(job)["phantom"]["sessions"]

@@ -44,7 +44,7 @@ def read_sheet(path: str | Path, contrasts: Sequence[str], check_files: bool = T
     Returns rows sorted by subject and session, all columns of the module's list that matter here: `subject`, `session`,
     `days` (int), the contrasts, the masks, `arm`, `split`. Strings are empty where something is missing; paths are
     absolute. Excluded scans are named in the log and left out (`drop_excluded`); nothing but their names is checked.
-    Files are looked for unless `check_files` is false (scans that are yet to be drawn).
+    Files are looked for unless `check_files` is false (scans that are yet to be simulated).
 
     Raises BadInput with one line that names sheet, row and column.
     """

@@ -11,7 +11,7 @@ The published code hands probabilities to a cross-entropy that squashes them aga
 0.73; here the logits are squashed once.
 
 Augmentation acts alike on both slices and the mask: flips, an enlargement of which a window of the old size is kept,
-and a Gaussian blur (slices only). It is drawn from the generator that the training hands over for each step. Real and
+and a Gaussian blur (slices only). Its random numbers come from the generator of the step. Real and
 synthetic slices take the same way from here on.
 
 References: Long-MS-Diff (2025); Kelly et al. (2024), medRxiv 2024.04.05.24305386, and the group's published training
@@ -67,7 +67,7 @@ class AugmentationSettings(Settings):
 class DetectorSettings(Settings):
     """One detector: network, loss, augmentation, training.
 
-    positive_share is the share of drawn slices that hold change (None: as they are listed); `threshold` on p decides
+    positive_share is the share of sampled slices that hold change (None: as they are listed); `threshold` on p decides
     in the validation's F1.
     """
 

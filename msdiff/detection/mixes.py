@@ -8,7 +8,7 @@ counts is the unit:
 slice            every slice with brain in it
 positive_slice   the slices with change in them, real and synthetic; no others are listed
 patient          every slice with brain in it, the ratio kept within each patient: its own slices are joined by
-                 S / R times as many follow-ups drawn on its own baseline
+                 S / R times as many follow-ups sampled on its own baseline
 
 The paper's ratios must have counted slices with change: 15,000 follow-ups are about as many as all its real training
 slices, so 1:2 and 1:3 over all of them cannot be.
@@ -16,9 +16,9 @@ slices, so 1:2 and 1:3 over all of them cannot be.
 In the mode `add` all real slices stay and synthetic ones join them; in `replace` their sum stays at the number of real
 slices, which are thinned to the share R / (R + S): to none of them in 0-S, whatever S.
 
-Synthetic slices are drawn without replacement, and mixes of one seed are nested: the slices of 1-1 are among those of
+Synthetic slices are chosen without replacement, and mixes of one seed are nested: the slices of 1-1 are among those of
 1-2. A mix is a table with the columns MIX_COLUMNS; -1 and an empty cell stand for what a kind does not have. Real
-slices come first, so that evenly spread draws hold the ratio in every batch of a training.
+slices come first, so that evenly spread choices hold the ratio in every batch of a training.
 
 Reference: Long-MS-Diff (2025), section 3 and table 1.
 """
@@ -75,17 +75,17 @@ def mix_slices(stack: Stack, mix: str, shards: Sequence[str | Path], settings: M
     real = every.iloc[np.sort(rng.permutation(len(every))[:kept])]
     if parts.synthetic == 0:
         return real.reset_index(drop=True)
-    drawn = synthetic_slices(stack, shards, settings.unit)
+    synthetic = synthetic_slices(stack, shards, settings.unit)
     # A stream of its own: what is kept of the real slices does not move the synthetic ones.
-    drawn = drawn.iloc[np.random.default_rng([seed, 1]).permutation(len(drawn))]
+    synthetic = synthetic.iloc[np.random.default_rng([seed, 1]).permutation(len(synthetic))]
     if settings.unit == "patient":
         counted = real if kept else every
-        drawn = _within_patients(drawn, counted, Fraction(wanted, len(counted)))
-        wanted = len(drawn)
-    if len(drawn) < wanted:
+        synthetic = _within_patients(synthetic, counted, Fraction(wanted, len(counted)))
+        wanted = len(synthetic)
+    if len(synthetic) < wanted:
         raise BadInput(
             f"mix {mix} by {settings.unit}: expected at least {wanted} synthetic slices in the shards, "
-            f"got {len(drawn)}; plan more samples, or choose a smaller ratio"
+            f"got {len(synthetic)}; plan more samples, or choose a smaller ratio"
         )
     log.info(
         "mix %s by %s, %s: %d real and %d of %d synthetic",
@@ -94,9 +94,9 @@ def mix_slices(stack: Stack, mix: str, shards: Sequence[str | Path], settings: M
         settings.mode,
         len(real),
         wanted,
-        len(drawn),
+        len(synthetic),
     )
-    tables = [real, drawn.iloc[:wanted]] if kept else [drawn.iloc[:wanted]]
+    tables = [real, synthetic.iloc[:wanted]] if kept else [synthetic.iloc[:wanted]]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -151,12 +151,12 @@ def synthetic_slices(stack: Stack, shards: Sequence[str | Path], unit: str) -> p
     return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
 
 
-def _within_patients(drawn: pd.DataFrame, real: pd.DataFrame, ratio: Fraction) -> pd.DataFrame:
+def _within_patients(synthetic: pd.DataFrame, real: pd.DataFrame, ratio: Fraction) -> pd.DataFrame:
     """`ratio` times as many follow-ups as real slices of each patient; BadInput where a patient has too few."""
     parts = []
     for subject, n_real in real["subject"].value_counts(sort=False).items():
         share = round(n_real * ratio)
-        own = drawn[drawn["subject"] == subject]
+        own = synthetic[synthetic["subject"] == subject]
         if len(own) < share:
             raise BadInput(
                 f"expected {share} synthetic follow-ups on the baseline of {subject}, got {len(own)}; "

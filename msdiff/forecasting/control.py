@@ -5,7 +5,7 @@ of its encoder learns to lead it by images. Arm and images are dropped independe
 null arm, the images become zeros, mid-grey everywhere, which no real image is. Loss and schedule are those of stage 1.
 
 "We train the ControlNet model on a balanced subset of the training data" (section 3): as many active patients, with a
-lesion in the last session's mask, as inactive ones. Drawn forecasts are therefore as if half of the patients were
+lesion in the last session's mask, as inactive ones. Sampled forecasts are therefore as if half of the patients were
 active.
 """
 
@@ -78,7 +78,7 @@ class ControlTask:
 
 
 def balanced(patients: pd.DataFrame, mode: str, seed: int, folder: Path) -> tuple[pd.DataFrame, NDArray[np.float64]]:
-    """The patients to train on and how often each is drawn (N,), so that half of the draws are active.
+    """The patients to train on and how often each is chosen (N,), so that half of the choices are active.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def train_control(
 ) -> Trained:
     """Train the ControlNet of the model of that name on the prior's weights; see msdiff.training.train.
 
-    The tensors are the prior's, unchanged, and the ControlNet's: they alone are enough to draw. Raises BadSettings for
+    The tensors are the prior's, unchanged, and the ControlNet's: they alone suffice to sample. Raises BadSettings for
     unfitting settings, BadInput where prior and slabs do not fit or nothing can be learnt.
     """
     before, described = load_prior(prior)

@@ -1,4 +1,4 @@
-"""Draw NET2 masks of the next session from the trained weights of stage 2.
+"""Sample NET2 masks of the next session from the trained weights of stage 2.
 
 A draw is guided as Favero et al., arXiv 2508.07006 (2025), section 2, (1 + w) conditional - w unconditional, where the
 unconditional answer knows neither the treatment (null arm) nor the patient (zero images).

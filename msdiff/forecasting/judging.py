@@ -22,7 +22,7 @@ class RegionalSettings(Settings):
 
 
 class MonteCarloSettings(Settings):
-    """Section `forecasting.monte_carlo`: runs of the baseline that draws outcomes from the training set's shares."""
+    """Section `forecasting.monte_carlo`: runs of the baseline that samples outcomes by the training set's shares."""
 
     runs: PositiveInt
     seed: NonNegativeInt

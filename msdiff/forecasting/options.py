@@ -21,7 +21,7 @@ Names = Annotated[tuple[Name, ...], Field(min_length=1, json_schema_extra={"uniq
 class PriorSettings(Settings):
     """Section `forecasting.prior`, stage 1: the distribution of NET2 masks under each treatment.
 
-    generates           channels of the last session that are drawn together: net2, or images and net2
+    generates           channels of the last session that are sampled together: net2, or images and net2
     treatment_dropout   probability that the arm is the null arm
     objective           of both stages; lesions are true NET2 masks
     flip                probability of a flip between left and right
@@ -87,7 +87,7 @@ class DrawSettings(Settings):
     """A purpose of `forecasting.draws`.
 
     model               one of `forecasting.models`
-    split               whose patients are drawn
+    split               whose patients are forecast
     arms                own: each patient's; all: every patient under every arm
     draws               per patient and arm
     patients            at most, active and inactive in equal parts; null for all
@@ -111,7 +111,7 @@ class ForecastingSettings(Settings):
     arms                treatments, from no to high efficacy
     sample_batch          draws at once; changes none of them but by rounding
     seed                of the draws; purposes share it, so that equal rows have equal draws
-    voxel_threshold     on a drawn mask, in [0, 1]
+    voxel_threshold     on a sampled mask, in [0, 1]
     """
 
     cohorts: dict[str, str | None]

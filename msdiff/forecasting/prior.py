@@ -2,7 +2,7 @@
 
 Favero et al., arXiv 2508.07006 (2025), section 2: a UNet (msdiff.networks.pseudo_2d) denoises slabs of the last
 session's NET2 masks, or of images and masks together. Now and then the arm is the null arm, so that draws can be guided
-away from what all arms have in common. All patients of the training split are drawn alike.
+away from what all arms have in common. All patients of the training split are chosen equally often.
 
 The loss is that of msdiff.diffusion.objective ("up-weight NET2 lesion areas by a factor of 10", section 3). Its lesions
 are the mask before the label blur: the blurred one has no border of its own.

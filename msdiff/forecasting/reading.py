@@ -1,4 +1,4 @@
-"""What the two stages read of slabs: the patients to train on, their drawn channels, masks, arms and images."""
+"""What the two stages read of slabs: the patients to train on, their sampled channels, masks, arms and images."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def training_patients(slabs: Slabs) -> pd.DataFrame:
 
 
 def generated_channels(slabs: Slabs, generates: Sequence[str]) -> list[str]:
-    """The channels that are drawn: those names at the last session."""
+    """The channels that are sampled: those names at the last session."""
     return [f"{name}@{slabs.sessions[-1]}" for name in generates]
 
 
@@ -46,7 +46,7 @@ def given_channels(slabs: Slabs, sessions: Sequence[str]) -> list[str]:
 
 
 class Reader:
-    """Reads patients' drawn channels `x`, masks `lesions` and arms; and `images`, where names of channels are given."""
+    """Reads patients' sampled channels `x`, masks `lesions`, arms; and `images`, where names of channels are given."""
 
     def __init__(
         self, slabs: Slabs, patients: pd.DataFrame, generated: Sequence[str], given: Sequence[str] = (), flip: float = 0
@@ -58,7 +58,7 @@ class Reader:
         self.flip = flip
 
     def __call__(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
-        """Of drawn patients (B,): x (B, C, z, y, x), lesions (B, 1, z, y, x), arm (B,), images (B, K, z, y, x)."""
+        """Of chosen patients (B,): x (B, C, z, y, x), lesions (B, 1, z, y, x), arm (B,), images (B, K, z, y, x)."""
         rows = self.rows[indices]
         flips = generator.random(len(indices)) < self.flip
 

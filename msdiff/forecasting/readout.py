@@ -1,4 +1,4 @@
-"""What drawn NET2 masks say of a patient: active or not, how many lesions, where; beside what came true.
+"""What sampled NET2 masks say of a patient: active or not, how many lesions, where; with the true outcome.
 
 A folder of scores:
 
@@ -8,7 +8,7 @@ A folder of scores:
                        level, and those of them that hold a true lesion
     probability.npy    float16 (row of patients.tsv, z, y, x): share of the draws that hold a lesion in a voxel
 
-Drawn masks are opened before their lesions are counted, true ones are not; see msdiff.metrics.regional. A row's draws
+Sampled masks are opened before their lesions are counted, true ones are not; see msdiff.metrics.regional. A row's draws
 make an ensemble, its map of voxel probabilities (Favero et al., arXiv 2508.07006, 2025, section 2). A region's score is
 the highest probability at which the map, cut there and opened, still has a lesion in the region; 0 where it never has
 one. `ensemble_count` is the number of lesions of the map cut at half of the draws and opened.
@@ -78,18 +78,18 @@ def score_forecasts(slabs: Slabs, shards: Sequence[Shard], settings: ReadoutSett
             draws = shards[row["shard"]].read(MASK_ARRAY, row["place"])
             keys = {key: row[key] for key in KEYS}
             single = read_draws(draws, regions[place], settings, slabs.grid.voxel_volume_mm3)
-            drawn = draws.sum(axis=0, dtype=np.uint16)
-            probability.write((drawn / len(draws)).astype(np.float16).tobytes())
+            votes = draws.sum(axis=0, dtype=np.uint16)
+            probability.write((votes / len(draws)).astype(np.float16).tobytes())
             is_own = row["arm"] == row["own_arm"]
             of_draws += [keys | scores for scores in single]
             of_patients.append(
                 keys
                 | summed_up(single)
-                | read_ensemble(drawn, len(draws), regions[place], settings, slabs.grid.voxel_volume_mm3)
+                | read_ensemble(votes, len(draws), regions[place], settings, slabs.grid.voxel_volume_mm3)
                 | (_truth(patient) if is_own else {})
             )
             if is_own:
-                of_voxels += [keys | level for level in levels(drawn, len(draws), brains[place] > 0, net2[place] > 0)]
+                of_voxels += [keys | level for level in levels(votes, len(draws), brains[place] > 0, net2[place] > 0)]
         _write(of_draws, DRAWS, folder / "draws.tsv")
         _write(of_patients, PATIENTS, folder / "patients.tsv")
         _write(of_voxels, VOXELS, folder / "voxels.tsv")
@@ -120,14 +120,14 @@ def summed_up(single: Sequence[Row]) -> Row:
 
 
 def read_ensemble(
-    drawn: NDArray[np.uint16],
+    votes: NDArray[np.uint16],
     draws: int,
     regions: NDArray[np.integer],
     settings: ReadoutSettings,
     voxel_volume_mm3: float,
 ) -> Row:
     """Count and scores by region of a map (z, y, x): how many of `draws` masks hold a lesion in a voxel."""
-    smooth = opened(drawn, settings.opening_voxels)
+    smooth = opened(votes, settings.opening_voxels)
     majority = read_out(2 * smooth >= draws, regions, settings, voxel_volume_mm3) if smooth.any() else None
     scores = dict.fromkeys(REGIONS, 0.0)
     for level in np.unique(smooth[smooth > 0])[::-1].tolist():
@@ -142,10 +142,10 @@ def read_ensemble(
     }
 
 
-def levels(drawn: NDArray[np.integer], draws: int, brain: NDArray[np.bool_], true: NDArray[np.bool_]) -> list[Row]:
+def levels(votes: NDArray[np.integer], draws: int, brain: NDArray[np.bool_], true: NDArray[np.bool_]) -> list[Row]:
     """Probability, voxels and positive_voxels of every level of a map (z, y, x) that some voxel of the brain has."""
-    voxels = np.bincount(drawn[brain], minlength=draws + 1)
-    positive = np.bincount(drawn[brain & true], minlength=draws + 1)
+    voxels = np.bincount(votes[brain], minlength=draws + 1)
+    positive = np.bincount(votes[brain & true], minlength=draws + 1)
     return [
         {"probability": level / draws, "voxels": int(voxels[level]), "positive_voxels": int(positive[level])}
         for level in np.flatnonzero(voxels).tolist()
@@ -160,7 +160,7 @@ def _truth(patient: pd.Series) -> Row:
 
 
 def _check_slabs(slabs: Slabs, shards: Sequence[Shard], rows: pd.DataFrame) -> None:
-    """BadInput where the shards were not drawn from these slabs' patients and sizes."""
+    """BadInput where the shards were not sampled from these slabs' patients and sizes."""
     strangers = sorted(set(rows["subject"]) - set(slabs.patients["subject"]))
     if strangers:
         raise BadInput(

@@ -35,7 +35,7 @@ class SamplingSettings(Settings):
     seed                of the draws and of the choice of patients
     draws               of the purpose
     sampler             from noise to masks
-    voxel_threshold     what a drawn value, on [0, 1], must reach to be a lesion's
+    voxel_threshold     what a sampled value, on [0, 1], must reach to be a lesion's
     """
 
     seed: NonNegativeInt

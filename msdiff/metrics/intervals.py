@@ -41,7 +41,7 @@ def bootstrap(
     """Percentile bootstrap over patients of `statistic(values)`.
 
     `values` (patient, ...) is resampled with replacement along its first axis, as many patients as there are
-    (Kelly et al. 2024 drew 10 of 30, which widens the interval: `patients_per_resample`). Resamples in which the
+    (Kelly et al. 2024 sampled 10 of 30, which widens the interval: `patients_per_resample`). Resamples in which the
     statistic is NaN are left out; without patients, or with NaN everywhere, limits and estimate are NaN. One patient
     alone has no limits either: resampled, it gives nothing but itself.
     """

@@ -1,6 +1,6 @@
 """How many lesions a mask holds, how large they are, and in which regions of the brain they lie.
 
-A drawn mask is opened before its lesions are counted: what does not hold one box of the kernel is taken for a ragged
+A sampled mask is opened before its lesions are counted: what does not hold one box of the kernel is taken for a ragged
 border or for noise. Favero et al., arXiv 2508.07006 (2025), section 4.3, open with 1 x 5 x 5 voxels (z, y, x) and then
 count components, while a true mask is counted as it is.
 
@@ -33,7 +33,7 @@ Side = Literal[1, 3, 5, 7, 9, 11, 13, 15]
 class ReadoutSettings(Settings):
     """Section `forecasting.readout`: what is a lesion, and when it lies in a region.
 
-    opening_voxels          sides (z, y, x) of the box that a drawn mask is opened with, odd; [1, 1, 1] is no opening
+    opening_voxels          sides (z, y, x) of the box that a sampled mask is opened with, odd; [1, 1, 1] is no opening
     connectivity            of the voxels of one lesion
     min_lesion_volume_mm3   of a lesion
     region_overlap_voxels   that a lesion shares with a region at least, under the rule overlap
@@ -58,7 +58,7 @@ class Readout(NamedTuple):
 def read_out(
     mask: NDArray[np.bool_], regions: NDArray[np.integer], settings: ReadoutSettings, voxel_volume_mm3: float
 ) -> Readout:
-    """Lesions of a mask (z, y, x), which a drawn one is `opened` first, over a map of FreeSurfer's codes (z, y, x)."""
+    """Lesions of a mask (z, y, x), if sampled `opened` first, over a map of FreeSurfer's codes (z, y, x)."""
     box = _bounding_box(mask)
     mask, regions = mask[box], regions[box]
     lesions = components(mask, settings.connectivity, settings.min_lesion_volume_mm3, voxel_volume_mm3)

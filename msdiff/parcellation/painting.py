@@ -59,7 +59,7 @@ class PaintingSettings(Settings):
     """How training images are painted; lengths in mm, angles in degrees, ranges from-to.
 
     spacing_mm          of the voxels, cubes
-    crop_voxels         sides of the cubes; one is drawn per image
+    crop_voxels         sides of the cubes; one is chosen per image
     wander_mm           of the crop's centre, beyond what brings every part of the brain into it
     scale               overall size; scale_spread: standard deviation of its logarithm, by axis
     warp_mm             standard deviation of the displacements of points warp_spacing_mm apart

@@ -3,7 +3,7 @@
 A backend is a function `load(options, threads) -> parcellate`, so that a model is loaded once for many scans, and
 `parcellate(scan) -> labels` gives codes of LABELS as int32 (X, Y, Z) on the scan's grid. Where one call of a program
 serves many scans, `parcellate.many(scans)` yields the labels of each instead. What lies outside the brain mask is set
-to 0 here, and every map is checked, whoever drew it.
+to 0 here, and every map is checked, whatever made it.
 
 Some backends know tissues only: there `Left-Cerebral-Cortex` holds all grey matter of its side,
 `Left-Cerebral-White-Matter` all white matter, deep nuclei, cerebellum and brainstem included, and `CSF` all fluid.

@@ -27,7 +27,7 @@ from msdiff.patients import preferred_contrast
 from msdiff.settings import Settings, check
 from msdiff.spaces import resample_labels
 
-# What SAMSEG draws beyond LABELS. Vessels, optic chiasm, skull, skin and eyes are no region (SynthSeg has none either).
+# What SAMSEG labels beyond LABELS. Vessels, optic chiasm, skull, skin and eyes are no region (nor SynthSeg's).
 COUNTED_AS = {31: 4, 63: 43, 72: 24} | dict.fromkeys((30, 62, 80, 85, 165, 258, 259), 0)
 # White matter without a side: hypointensities (77), and the lesions of the option --lesion (99).
 SIDELESS_WHITE = (77, 99)
@@ -81,10 +81,10 @@ def parcellate(scan: MniScan, settings: SamsegOptions, program: str, threads: in
         # Iron darkens the pallidum on T2w and FLAIR: there it is no white matter, says the program's help.
         command += [] if contrasts == ["t1w"] else ["--pallidum-separate"]
         last = run([*command, *settings.arguments], threads)
-        drawn = Path(folder) / "seg.mgz"
-        if not drawn.is_file():
+        labelled = Path(folder) / "seg.mgz"
+        if not labelled.is_file():
             raise BadInput(f"{program} wrote no labels (seg.mgz), its last line: {last}")
-        read = nib.Nifti1Image.from_image(nib.load(drawn))
+        read = nib.Nifti1Image.from_image(nib.load(labelled))
         labels = Volume(np.asarray(read.dataobj).astype(np.int32), np.asarray(read.affine, dtype=np.float64))
     return translate(labels, grid)
 
@@ -112,9 +112,9 @@ def run(command: Sequence[str], threads: int) -> str:
     return said[-1]
 
 
-def translate(drawn: Volume, grid: Grid) -> NDArray[np.int32]:
+def translate(labelled: Volume, grid: Grid) -> NDArray[np.int32]:
     """SAMSEG's codes on its own grid to codes of LABELS on `grid`, int32 (X, Y, Z); others stay as they are."""
-    codes = np.asarray(resample_labels(drawn, grid, np.eye(4)).data, dtype=np.int32)
+    codes = np.asarray(resample_labels(labelled, grid, np.eye(4)).data, dtype=np.int32)
     table = np.arange(max(int(codes.max()), *LABELS, *COUNTED_AS, *SIDELESS_WHITE) + 1, dtype=np.int32)
     table[list(COUNTED_AS)] = list(COUNTED_AS.values())
     sideless = np.isin(codes, SIDELESS_WHITE)

@@ -1,4 +1,4 @@
-"""The template's tissue maps as they lie, for patients that lie on it: drawn there, or brought there with their shape.
+"""The template's tissue maps, unchanged, for patients that lie on it: simulated or brought there with their shape.
 
 Nothing is fitted, so a patient's own folds are not met: by some millimetres, as far as shapes differ.
 """

@@ -34,10 +34,10 @@ def simulate_counts(settings: PhantomSettings, arm: str, rng: np.random.Generato
     lesions, activity = settings.lesions, settings.activity[arm]
     rho, remainder = lesions.persistence, np.sqrt(1 - lesions.persistence**2)
     first_quantile = float(ndtr(rng.standard_normal()))
-    # Drawn last, so that a session's number does not depend on whether later ones are drawn.
+    # Sampled last, so that a session's number does not depend on whether later ones are sampled.
     steps = rng.standard_normal(len(settings.weeks))
     if settings.active_only:
-        # Condition the chain on activity at its second link, and draw the first one backwards: it is reversible.
+        # Condition the chain on activity at its second link, and sample the first one backwards: it is reversible.
         share = activity.active_percent[0] / 100
         first_quantile = 1 - share + share * first_quantile
     latent = np.empty(len(settings.weeks))

@@ -13,7 +13,7 @@ Foci of different lesions keep apart, so that components of the masks count what
 the new lesions sits near a lesion that enhanced at the session before: Gd shows where disease is active.
 
 Positions are in RAS+ mm of the atlas. Every patient has random numbers of its own, and every session within it:
-a patient does not depend on how many others are drawn, nor a session on whether later ones are.
+a patient does not depend on how many others are simulated, nor a session on whether later ones are.
 """
 
 from typing import NamedTuple
@@ -129,7 +129,7 @@ def _course(settings: PhantomSettings, number: int, arm: str) -> Course:
 
 
 def _new_foci(settings: PhantomSettings, session: int, count: int, grown: list[Foci], rng: np.random.Generator) -> Foci:
-    """Draw the foci that appear at one session."""
+    """Sample the foci that appear at one session."""
     lesions = settings.lesions
     names = list(lesions.region_share)
     region = rng.choice(np.array(names), size=count, p=[lesions.region_share[name] for name in names])

@@ -15,7 +15,7 @@ space, and so maps head points to scanner points, LPS mm).
 Masks hold the voxels that a lesion fills by half or more, or the fullest one where it fills none by half, so that
 every focus of the course leaves a component; see msdiff.phantom.lesion_process for what the masks mean.
 
-`simulate_aligned` draws the same on a grid of template space, where a perfect affine registration would bring every
+`simulate_aligned` makes the same on a grid of template space, where a perfect affine registration would bring every
 session: the pose then takes the head's size to the atlas', all sessions share it, and there is no bias field.
 """
 
@@ -148,7 +148,7 @@ def _patient(settings: PhantomSettings, subject: str, contrasts: Sequence[str]) 
 
 def _tell(subject: str, session: str, course: Course, index: int) -> None:
     standing = np.unique(course.lesion[course.onset <= index]).size
-    log.info("draw %s %s: %d lesions standing", subject, session, standing)
+    log.info("simulate %s %s: %d lesions standing", subject, session, standing)
 
 
 def _scan(

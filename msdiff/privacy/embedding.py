@@ -7,10 +7,10 @@ made, and every variant must find its twin among all others by the cosine of the
     the outline of another brain; rotation, shift, scale, flip between left and right; a blur, noise, a power of the
     deviations from the mean
 
-The other brain is that of a slice nearby in the list, mostly of the same level: a generator draws in the brain of its
+The other brain is that of a slice nearby in the list, mostly of the same level: a generator samples in the brain of its
 baseline, and where the copied patient had none it may leave it dark.
 
-The slices are listed by level, so that a batch, whose draws are spread evenly along the list, holds slices of one level
+The slices are listed by level, so that a batch, which is spread evenly along the list, holds slices of one level
 of several patients: the encoder must tell patients apart, not levels.
 """
 
@@ -36,7 +36,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class VariantSettings(Settings):
-    """How far a variant may lie from its slice; each is drawn evenly from none to this, either way.
+    """How far a variant may lie from its slice; each is sampled evenly from none to this, either way.
 
     outline             probability that it is cut to another brain
     rotation_degrees

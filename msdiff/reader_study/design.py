@@ -1,7 +1,7 @@
 """Which slices a reader sees, as what, and in which order.
 
 Every case is a changed slice of a held-out patient: the baseline, the change mask, and either the real follow-up or the
-one that a generator drew from the same baseline and mask. Patients take turns, so that each has about as many cases,
+one that a generator sampled from the same baseline and mask. Patients take turns, so that each has about as many cases,
 and within a patient about the asked share is synthetic: real and synthetic are compared within patients. A reader sees
 a slice as one of them only, and slices of a patient keep apart, so that no lesion is met twice; unless both are asked
 for. A few cases come again much later, for the reader's own consistency.
@@ -32,7 +32,7 @@ class StudyExportSettings(Settings):
     """Section `reader_study.export`.
 
     seed                of the choice, the kinds and the order
-    contrast            array of the stack that the generators draw
+    contrast            array of the stack that the generators sample
     cases               shown without repeats, at most
     synthetic_share     of the cases; without meaning where both of a slice are shown
     both_of_a_slice     a reader sees a slice as real and as every generator's, half of all slices apart
@@ -60,7 +60,7 @@ class StudyExportSettings(Settings):
 def plan_cases(samples: pd.DataFrame, slice_distance_mm: float, settings: StudyExportSettings) -> pd.DataFrame:
     """The cases in the order shown: `case` (from 1), `kind`, `generator`, SLICE, `repeat_of` (a case, 0 for none).
 
-    `samples` has one row per drawn sample: generator, SLICE and change_mm2. The generator of a real case is empty.
+    `samples` has one row per sample: generator, SLICE and change_mm2. The generator of a real case is empty.
     Raises BadInput where no slice is left to show.
     """
     generators = sorted(samples["generator"].unique())
@@ -84,14 +84,14 @@ def plan_cases(samples: pd.DataFrame, slice_distance_mm: float, settings: StudyE
 
 
 def _slices(samples: pd.DataFrame, n_generators: int, settings: StudyExportSettings) -> pd.DataFrame:
-    """The slices that every generator drew and that show enough change, one row each (SLICE)."""
+    """The slices that every generator sampled and that show enough change, one row each (SLICE)."""
     large = samples[samples["change_mm2"] >= settings.minimum_change_mm2]
-    drawn_by = large.groupby(SLICE)["generator"].nunique().rename("drawn_by").reset_index()
-    slices = drawn_by.loc[drawn_by["drawn_by"] == n_generators, SLICE].reset_index(drop=True)
+    sampled_by = large.groupby(SLICE)["generator"].nunique().rename("sampled_by").reset_index()
+    slices = sampled_by.loc[sampled_by["sampled_by"] == n_generators, SLICE].reset_index(drop=True)
     if slices.empty:
         raise BadInput(
             f"shards: expected a held-out slice with {settings.minimum_change_mm2:g} mm2 of change or more that every "
-            "generator drew, got none; lower reader_study.export.minimum_change_mm2"
+            "generator sampled, got none; lower reader_study.export.minimum_change_mm2"
         )
     return slices
 
@@ -123,7 +123,7 @@ def _split(
     steps = np.floor(settings.synthetic_share * np.arange(len(chosen) + 1) + 1e-9)
     synthetic = np.diff(steps) > 0
     turns = np.cumsum(synthetic) + rng.integers(len(generators))
-    names = [generators[turn % len(generators)] if drawn else "" for turn, drawn in zip(turns, synthetic, strict=True)]
+    names = [generators[turn % len(generators)] if own else "" for turn, own in zip(turns, synthetic, strict=True)]
     return _cases(chosen, names)
 
 

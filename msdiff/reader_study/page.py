@@ -84,7 +84,7 @@ def _page_data(
     settings: StudyExportSettings,
 ) -> dict[str, Any]:
     """What the script of the page reads; nothing in it depends on a case's kind but the pixels."""
-    drawn = samples.set_index(["generator", "baseline_row", "follow_up_row", "slice"])[["shard", "place"]]
+    places = samples.set_index(["generator", "baseline_row", "follow_up_row", "slice"])[["shard", "place"]]
     pictures: list[tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]] = []
     inside = []
     for case in cases.to_dict("records"):
@@ -92,7 +92,7 @@ def _page_data(
         brain = np.logical_and(*(stack.read("brain_mask", row, number) > 0 for row in rows))
         baseline, follow_up = (stack.read(settings.contrast, row, number).astype(np.float32) for row in rows)
         if case["kind"] != REAL:
-            shard, place = drawn.loc[(case["generator"], *rows, number)]
+            shard, place = places.loc[(case["generator"], *rows, number)]
             follow_up = shards[shard].read("follow_up", int(place))
         before, after = (np.where(brain, image, BACKGROUND) for image in (baseline, follow_up))
         pictures.append((before, after, stack.read("change_mask", rows[1], number) > 0))

@@ -1,6 +1,6 @@
 """What each idea of a generator buys: the generator as it is, and without one idea at a time.
 
-All variants follow the same held-out plan, so that every one of them drew the same baselines, masks and noise. A
+All variants follow the same held-out plan, so that every one of them has the same baselines, masks and noise. A
 patient's value is the mean of its samples, then of the trainings with different seeds; a row is the mean over patients,
 the ratio of lesion contrasts that of the patients' mean contrasts. The difference to the complete generator is taken
 over the same resampled patients (paired bootstrap): between variants, patients differ less than from each other.

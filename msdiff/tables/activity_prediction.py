@@ -1,7 +1,7 @@
 """Who will be active: forecast against a baseline by population, by treatment arm, in the form of NET2's table 3.
 
 A patient is active with at least one new or enlarging lesion. The forecast's score is the share of its draws that have
-one; the baseline draws outcomes by the training share of the patient's own arm (see msdiff.tables.forecasts).
+one; the baseline samples outcomes by the training share of the patient's own arm (see msdiff.tables.forecasts).
 """
 
 import numpy as np
@@ -51,11 +51,11 @@ def activity_prediction_table(
     truth = forecasts["true_active"].to_numpy() > 0
     score = forecasts["activity_probability"].to_numpy(np.float64)
     share = by_own_arm(forecasts["arm"], (training.set_index("arm")["count"] > 0).astype(float))
-    drawn = monte_carlo(share, baseline)
+    outcomes = monte_carlo(share, baseline)
     rows = []
     for arm, places in patients_by_arm(forecasts["arm"], arms):
         known = {"cohort": cohort, "arm": arm, "n": len(places), "n_positive": int(truth[places].sum())}
-        net2, chance = _rows(truth[places], score[places], drawn[:, places], settings)
+        net2, chance = _rows(truth[places], score[places], outcomes[:, places], settings)
         if arm != ALL_ARMS and len(places):
             chance["training_prevalence"] = share[places[0]]
         rows += [
@@ -66,14 +66,14 @@ def activity_prediction_table(
 
 
 def _rows(
-    truth: NDArray[np.bool_], score: NDArray[np.float64], drawn: NDArray[np.bool_], settings: TableSettings
+    truth: NDArray[np.bool_], score: NDArray[np.float64], outcomes: NDArray[np.bool_], settings: TableSettings
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Columns of the forecast, and of the baseline that drew (run, patient); empty where all had the same outcome."""
+    """Columns of the forecast, and of the baseline's outcomes (run, patient); empty where all had the same outcome."""
     net2: dict[str, float] = {}
     chance: dict[str, float] = {}
     if not 0 < truth.sum() < len(truth):
         return net2, chance
-    runs, resamples = drawn.astype(np.float64), weights(len(truth), settings)
+    runs, resamples = outcomes.astype(np.float64), weights(len(truth), settings)
     of_forecast = activity.counts_by_score(truth, score, resamples)
     of_runs = [activity.counts_by_score(truth, run, resamples) for run in runs]
     for name, (of_patients, of_counts) in METRICS.items():

@@ -1,6 +1,6 @@
 """The same patients under every treatment: predicted lesions and activity, and what they differ from placebo.
 
-The model knows a patient before any treatment alone, and draws the same noise under every arm, so that a patient's
+The model knows a patient only before any treatment, and starts from the same noise under every arm, so that a patient's
 predictions differ by the treatment only. Favero et al. (arXiv 2508.07006, 2025), figure 3, show one patient; nobody can
 have observed more than one of the outcomes, and no published number stands beside these.
 """

@@ -20,7 +20,7 @@ def estimate(
 ) -> dict[str, float]:
     """The columns name, name_lo and name_hi: `statistic` of the values (patient, ...) and its percentile interval.
 
-    Every call draws from the same seed, so rows over the same patients are resampled alike and can be compared.
+    Every call samples from the same seed, so rows over the same patients are resampled alike and can be compared.
     """
     interval = bootstrap(
         values,
@@ -57,7 +57,7 @@ def difference(
 
 
 def weights(patients: int, settings: TableSettings) -> NDArray[np.float64]:
-    """How often each patient stands in each resample (resample, patient): the resamples that `estimate` draws, too."""
+    """How often each patient stands in each resample (resample, patient): the same as those of `estimate`."""
     return resampling_weights(
         patients,
         settings.bootstrap_resamples,

@@ -1,8 +1,8 @@
 """What the tables of forecasts share: the lists they read, the arms as rows, and the baseline by population.
 
 The Monte Carlo baseline (Favero et al., arXiv 2508.07006, 2025, sections 4.1 and 4.3) knows a patient's arm or nothing:
-it draws each outcome from a Bernoulli distribution whose probability is the training patients' share, many times, and
-its metric is the mean over these runs. Resampled patients keep their drawn outcomes, and every resample is averaged
+it samples each outcome from a Bernoulli distribution whose probability is the training patients' share, many times, and
+its metric is the mean over these runs. Resampled patients keep their sampled outcomes, and every resample is averaged
 over all runs: an interval tells how much the baseline depends on which patients were tested, not on how its coins fell.
 """
 
@@ -49,7 +49,7 @@ def read_forecasts(scores: str | Path) -> pd.DataFrame:
     path = Path(scores) / "patients.tsv"
     forecasts = read_results(path, FORECAST_COLUMNS)
     if forecasts.empty:
-        raise BadInput(f"{path}: expected at least one patient with a forecast, got none; draw forecasts first")
+        raise BadInput(f"{path}: expected at least one patient with a forecast, got none; sample forecasts first")
     return forecasts.sort_values(["subject", "arm"], ignore_index=True)
 
 
@@ -87,7 +87,7 @@ def by_own_arm(own_arms: pd.Series, of_training: pd.Series) -> NDArray[np.float6
 
 
 def monte_carlo(probability: NDArray[np.float64], settings: MonteCarloSettings, stream: int = 0) -> NDArray[np.bool_]:
-    """Outcomes (run, patient), each drawn with its patient's probability (patient,); `stream` numbers the outcomes."""
+    """Outcomes (run, patient), each sampled with its patient's probability (patient,); `stream` numbers them."""
     chance = np.random.default_rng([settings.seed, stream + 1]).random((settings.runs, len(probability)))
     return np.asarray(chance < probability)
 

@@ -120,8 +120,8 @@ def _threshold(
     patients, names = pd.factorize(reference["subject"])
     similarities, own = (reference[column].to_numpy() for column in ("similarity", "slice"))
 
-    def over(drawn: NDArray[np.float64]) -> float:
-        times = np.bincount(drawn.astype(np.int64), minlength=len(names)).astype(np.float64)
+    def over(resampled: NDArray[np.float64]) -> float:
+        times = np.bincount(resampled.astype(np.int64), minlength=len(names)).astype(np.float64)
         return reference_threshold(similarities, own, levels, percentile, times[patients])
 
     return estimate("reference_p99", np.arange(len(names), dtype=np.float64), settings, over)

@@ -2,7 +2,7 @@
 
 A patient is positive in a region with a new or enlarging lesion there, and predicted positive where his score reaches a
 threshold, the same for all regions: tuned on validation patients for the best mean of their balanced accuracies. The
-baseline draws labels by the region's share of the training patients (see msdiff.tables.forecasts).
+baseline samples labels by the region's share of the training patients (see msdiff.tables.forecasts).
 """
 
 from typing import Literal
@@ -62,13 +62,13 @@ def regional_accuracy_table(
     for stream, region in enumerate(REGIONS):
         truth, score = _truth(test, region), _score(test, region, regional.predict)
         share = float(training[region].mean())
-        drawn = monte_carlo(np.full(len(test), share), baseline, stream)
+        outcomes = monte_carlo(np.full(len(test), share), baseline, stream)
         known = {"cohort": cohort, "region": region, "n": len(test), "n_positive": int(truth.sum())}
         net2: dict[str, float] = {"threshold": threshold}
         chance: dict[str, float] = {"training_prevalence": share}
         for name in METRICS:
             value, values = _metric(name, truth, (score >= threshold)[None], resamples)
-            by_chance, values_by_chance = _metric(name, truth, drawn, resamples)
+            by_chance, values_by_chance = _metric(name, truth, outcomes, resamples)
             net2 |= resampled(name, value, values, settings)
             chance |= resampled(name, by_chance, values_by_chance, settings)
             if name == "balanced_accuracy":

@@ -1,4 +1,4 @@
-"""The model card of generators and forecasters and the datasheet of what they drew, written from the run's own record.
+"""The model card of generators and forecasters and the datasheet of what they sampled, written from the run's own record.
 
 Reads   results/provenance.json, results/tables/, results/synthesis/, results/forecasting/,
         results/preprocessed/{cohort}/stack/

@@ -37,7 +37,7 @@ def within_folder(path):
 
 
 def phantom_scans(cohort):
-    """The rows of the embedded cohort; its images are drawn by a rule."""
+    """The rows of the embedded cohort; its images are simulated by a rule."""
     numbers = config["cohort"][cohort]["phantom"]
     arms = [arm for arm, count in numbers["arms"].items() for _ in range(count)]
     rows = []
@@ -139,7 +139,7 @@ BATCHES = {
     }
     for cohort, subjects in SUBJECTS.items()
 }
-# Cohorts that are drawn on the common grid, a batch of patients in a job.
+# Cohorts that are simulated on the common grid, a batch of patients in a job.
 ALIGNED = [
     cohort
     for cohort in COHORTS
@@ -404,7 +404,7 @@ def shards(purpose):
 
 
 def mixed_shards(wildcards):
-    """The shards a mix may draw from, or none where it has no synthetic part."""
+    """The shards a mix may choose from, or none where it has no synthetic part."""
     if wildcards.mix.endswith("-0"):
         return []
     return [path.format(**wildcards) for path in shards("mass")]
@@ -449,12 +449,12 @@ def named_generator(wildcards):
 
 
 def shard_numbers(generator, purpose):
-    """The shards of a plan; the ablation's small networks draw all in one."""
+    """The shards of a plan; the ablation's small networks sample all in one."""
     return SHARDS[purpose][:1] if generator in ABLATED else SHARDS[purpose]
 
 
 def held_out_shards(wildcards):
-    """The shards that a generator drew for held-out patients."""
+    """The shards that a generator sampled for held-out patients."""
     return expand(
         "results/synthesis/{cohort}/{generator}/held_out/shards/{shard}",
         cohort=wildcards.cohort,
@@ -464,7 +464,7 @@ def held_out_shards(wildcards):
 
 
 def plan_and_detector_of(generator):
-    """The generator whose plan one draws and whose detector it is scored by: its own, for all of the ablation one."""
+    """The generator whose plan one samples and whose detector scores it: its own, for all of the ablation one."""
     return "long_ms_diff" if generator in ABLATED else generator
 
 

@@ -145,7 +145,7 @@ rule sample_forecasts:
         nodes=1,
         mem_mb=memory(32000, GPU_NODE),
         runtime=minutes(120, GPU_NODE),
-        # What fits the accelerator's memory. Not a param: a draw stays the same, and another batch draws nothing anew.
+        # What fits the accelerator's memory. Not a param: a draw stays the same, and another batch samples nothing anew.
         sample_batch=config["forecasting"]["sample_batch"],
     params:
         shards=lambda wildcards: DRAWS[wildcards.purpose]["shards"],

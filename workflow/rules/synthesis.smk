@@ -1,4 +1,4 @@
-"""Train a generator of follow-up scans, draw follow-ups in shards, score them against real ones.
+"""Train a generator of follow-up scans, sample follow-ups in shards, score them against real ones.
 
 Reads   results/preprocessed/{cohort}/stack/, results/cohorts/{cohort}/{slices.tsv,folds/split.tsv}
 Writes  results/synthesis/{cohort}/auxiliary/           the frozen segmenter behind the auxiliary loss
@@ -194,7 +194,7 @@ rule sample_images:
         nodes=1,
         mem_mb=memory(32000, GPU_NODE),
         runtime=minutes(120, GPU_NODE),
-        # What fits the accelerator's memory. Not a param: a sample stays the same, and another batch draws nothing anew.
+        # What fits the accelerator's memory. Not a param: a sample stays the same, and another batch samples nothing anew.
         sample_batch=config["synthesis"]["sample_batch"],
     params:
         shards=lambda wildcards: len(

@@ -61,8 +61,8 @@ def plot_forecasts(slabs: Slabs, forecasts: Forecasts, n_patients: int) -> Pictu
     if chosen.empty:
         return None
     _, last, future = slabs.sessions
-    drawn = [sampled_masks(forecasts, row.subject, row.arm) for row in chosen.itertuples()]
-    n_draws = min(len(masks) for masks in drawn)
+    sampled = [sampled_masks(forecasts, row.subject, row.arm) for row in chosen.itertuples()]
+    n_draws = min(len(masks) for masks in sampled)
     shown = list(range(min(SIDE_BY_SIDE, n_draws)))
     names = [f"{write(_ground(slabs))}, {last}", f"True outcome, {future}"] + [
         f"Forecast {draw + 1} of {n_draws}" for draw in shown
@@ -70,7 +70,7 @@ def plot_forecasts(slabs: Slabs, forecasts: Forecasts, n_patients: int) -> Pictu
     window = _brain_window(slabs, chosen["subject"])
     with mpl.rc_context(STYLE):
         figure, axes = _panels(len(chosen), names, slabs, window)
-        for row, masks, patient in zip(axes, drawn, chosen.itertuples(), strict=True):
+        for row, masks, patient in zip(axes, sampled, chosen.itertuples(), strict=True):
             place = _place(slabs, patient.subject)
             truth = _mask(slabs, "net2", place)
             level = _level(truth if truth.any() else masks.mean(axis=0), slabs, place)
@@ -156,8 +156,8 @@ def plot_one_patient(slabs: Slabs, forecasts: Forecasts) -> Picture | None:
     place = _place(slabs, patient.subject)
     truth = _mask(slabs, "net2", place)
     masks = {arm: sampled_masks(forecasts, patient.subject, arm) for arm in arms}
-    maps = {arm: drawn.mean(axis=0) for arm, drawn in masks.items()}
-    n_draws = min(len(drawn) for drawn in masks.values())
+    maps = {arm: draws.mean(axis=0) for arm, draws in masks.items()}
+    n_draws = min(len(draws) for draws in masks.values())
     n_below = min(BELOW, n_draws)
     top = _top([heat.max() for heat in maps.values()])
     together = np.sum(list(maps.values()), axis=0)

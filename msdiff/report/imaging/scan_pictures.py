@@ -1,6 +1,6 @@
 """One picture per scan for quality control: head, brain outline, lesions, change, regions, and the scan's measures.
 
-Drawn pixel by pixel at a fixed number of pixels per mm, so that voxels of any shape keep their proportions, a scan
+Plotted pixel by pixel at a fixed number of pixels per mm, so that voxels of any shape keep their proportions, a scan
 takes a fraction of a second, and a file stays small. Slices are shown as in the other figures: right is right.
 """
 
@@ -179,7 +179,7 @@ def _coloured(regions: NDArray[np.int32]) -> Pixels:
 
 
 def _outline(tile: Pixels, mask: NDArray[np.bool_], colour: str) -> None:
-    """Draw the border pixels of a mask into a tile (rows, columns, 3)."""
+    """Plot the border pixels of a mask into a tile (rows, columns, 3)."""
     tile[mask & ~ndimage.binary_erosion(mask)] = ImageColor.getrgb(colour)
 
 

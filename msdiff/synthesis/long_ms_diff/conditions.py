@@ -1,8 +1,8 @@
-"""What a follow-up is drawn from: the baseline, the mask of what changes, and three scalars of that change.
+"""What a follow-up is sampled from: the baseline, the mask of what changes, and three scalars of that change.
 
 The scalars are the volume (load) and the number of the new lesions, and a flag that there are any. Volume and number
 enter as log(1 + value), held within the range of the training split and brought to its mean 0 and standard deviation 1;
-whoever draws needs the same numbers, so they are stored with the weights. Each scalar fills a channel of the image's
+sampling needs the same numbers, so they are stored with the weights. Each scalar fills a channel of the image's
 size (Mathur et al. 2025, section 2: "spatially broadcast and concatenated").
 """
 
@@ -72,7 +72,7 @@ def continued(before: Statistics, here: Statistics) -> Statistics:
 def standardised(scalars: NDArray[np.float64], statistics: Statistics) -> NDArray[np.float32]:
     """Scalars (sample, 3) as the network sees them; what lies beyond all of training is taken as its nearest value.
 
-    Beyond them the network has seen nothing, and may draw noise.
+    Beyond them the network has seen nothing, and may sample noise.
     """
     values = np.array(scalars, dtype=np.float64)
     for column, name in enumerate(SCALARS[:2]):

@@ -52,7 +52,7 @@ class AuxiliarySettings(Settings):
 
 
 class PreviewSettings(Settings):
-    """A grid of samples of the EMA, drawn while it trains; changes no weight.
+    """A grid of samples of the EMA, sampled while it trains; changes no weight.
 
     every               steps; 0 for never
     pairs               of scans, one slice of each: validation patients' where there are any, else training ones'
@@ -68,10 +68,10 @@ class LongMSDiffSettings(Settings):
     """Section `synthesis.long_ms_diff`.
 
     contrast            array of the stack that is generated
-    conditions          what the network is given; the others are zeros, in training and in drawing
+    conditions          what the network is given; the others are zeros, in training and in sampling
     target              what is generated: follow_up, or residual, the difference to the baseline
     pretrained          path of a generator's weights to start from, or null
-    positive_fraction   share of the drawn slices that have a change in them
+    positive_fraction   share of the sampled slices that have a change in them
     scalars             describe the change of the whole scan or of the slice
     flip                probability of a flip between left and right
     network             sizes of the ConditionalUNet, without its in and out channels

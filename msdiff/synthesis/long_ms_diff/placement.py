@@ -2,7 +2,7 @@
 
 Room is in the brain, within a margin of white matter in the slice, where no lesion is yet, old or new. A lesion that
 finds none within the largest shift is left out. What was found is written down (`Pose`, and one shift for each lesion),
-so that who draws needs no search, and no other array than the change masks.
+so that sampling needs no search, and no other array than the change masks.
 
 A donor's mask may first be mirrored between left and right, turned and scaled: other forms of lesions than were seen.
 """
@@ -197,7 +197,7 @@ def posed(mask: NDArray[np.bool_], pose: Pose, grid: Grid) -> NDArray[np.bool_]:
 
 
 def choose_pose(settings: PlacementSettings, rng: np.random.Generator) -> Pose:
-    """A pose at random, within the settings; always three numbers are drawn."""
+    """A pose at random, within the settings; always three random numbers are used."""
     side, turn, size = rng.random(), rng.uniform(-1, 1), rng.uniform(-1, 1)
     return Pose(
         bool(side < settings.mirror),

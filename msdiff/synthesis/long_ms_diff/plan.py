@@ -1,4 +1,4 @@
-"""What to draw: for every sample a baseline, a change mask and a seed, by reference to the stack.
+"""What to sample: for every sample a baseline, a change mask and a seed, by reference to the stack.
 
     mass        new follow-ups of training patients: the mask is that of another training patient (the donor), or of
                 another slice or scan of the same one, its lesions moved to the nearest places with room in the

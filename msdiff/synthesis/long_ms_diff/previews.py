@@ -49,14 +49,14 @@ class Previewer:
     def __call__(self, folder: Path, step: int) -> dict[str, float]:
         """Write `step-{step}.png` into the folder and return the errors; for msdiff.training.Previews."""
         seeds = list(range(len(self.rows)))
-        drawn = self.sampler(
+        sampled = self.sampler(
             torch.from_numpy(self.baseline)[:, None],
             torch.from_numpy(self.mask.astype(np.float32))[:, None],
             self.scalars,
             seeds,
             self.settings.sampler,
         )
-        generated = np.where(self.brain, drawn[:, 0].float().cpu().numpy().clip(-1, 1), BACKGROUND)
+        generated = np.where(self.brain, sampled[:, 0].float().cpu().numpy().clip(-1, 1), BACKGROUND)
         with whole_file(folder / f"step-{step:09d}.png") as temporary:
             grid(self.baseline, self.mask, self.real, generated, step).save(temporary, format="png")
         error = np.abs(generated - self.real)
@@ -84,8 +84,8 @@ def grid(baseline: Slices, mask: NDArray[np.bool_], real: Slices, generated: Sli
     height, width = baseline.shape[1:]
     times = -(-SMALLEST_PANEL // min(height, width))
     panels = [
-        [_grey(before), _outlined(before, change, times), _grey(after), _grey(drawn), _difference(drawn - before)]
-        for before, change, after, drawn in zip(baseline, mask, real, generated, strict=True)
+        [_grey(before), _outlined(before, change, times), _grey(after), _grey(sampled), _difference(sampled - before)]
+        for before, change, after, sampled in zip(baseline, mask, real, generated, strict=True)
     ]
     high, wide = height * times + GAP, width * times + GAP
     picture = Image.new("RGB", (wide * len(COLUMNS), LINE + high * len(panels)))

@@ -48,7 +48,7 @@ from msdiff.training import Previews, Trained, initialised, on_device, train, wi
 
 log = logging.getLogger(__name__)
 
-# An epoch is as many drawn slices as the training split has. Diffusion models trained for less have drawn noise.
+# An epoch is as many sampled slices as the training split has. Diffusion models trained for less sampled noise.
 FEW_EPOCHS = 100
 
 
