@@ -3,8 +3,8 @@
     python benchmarks/forecasting.py [--size demo|paper] [--device cpu|cuda] [--steps 10] [--batch N] [--repeats N]
 
 Both have the same UNet and ControlNet with the same weights, equal steps, guidance and precision (float32 on a CPU,
-bfloat16 on a GPU), and draw by turns in one run, so that the ratios do not depend on what else the machine does. Ours
-is the draw that `sample-forecasts` makes, from arrays on the CPU to arrays on the CPU: images are embedded once a draw,
+bfloat16 on a GPU), and sample by turns in one run, so that the ratios do not depend on what else the machine does. Ours
+is the sampling of `sample-forecasts`, from arrays on the CPU to arrays on the CPU: images are embedded once a draw,
 networks are channels-last, in batches of a fixed size on a CPU, compiled on a GPU. MONAI's loop embeds the images at
 every step and runs eagerly; for a stricter comparison it is also tried with channels-last weights.
 
@@ -81,7 +81,7 @@ def section(size: str) -> dict[str, Any]:
 
 
 def network_of(config: dict[str, Any]) -> tuple[Pseudo2DSettings, SlabSizes]:
-    """The network's settings, and what its slabs hold: masks drawn from the images and masks of two sessions."""
+    """The network's settings, and what its slabs hold: masks, forecast from the images and masks of two sessions."""
     settings = check(Pseudo2DSettings, config["network"][config["network"]["backend"]])
     return settings, SlabSizes(config["slabs"]["slices"], 1, len(channels_of(config)), len(config["arms"]))
 
@@ -216,8 +216,8 @@ def monai(
 
     def run() -> Tensor:
         with measuring.precision(device)[0]:
-            drawn: Tensor = inferer.sample(first, unet, controlnet, both[: len(first)], scheduler, **options)
-        return drawn.cpu()
+            sampled: Tensor = inferer.sample(first, unet, controlnet, both[: len(first)], scheduler, **options)
+        return sampled.cpu()
 
     return run
 

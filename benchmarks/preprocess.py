@@ -62,8 +62,8 @@ def raw_pair(arguments: argparse.Namespace, config: dict[str, Any]) -> list[dict
         raw = arguments.work / "raw/sub-0001"
         if not raw.exists():
             numbers = json.dumps(config["cohort"]["phantom"]["phantom"])
-            drawn = ["simulate-phantom", "--subjects", raw.name, "--contrasts", CONTRAST, "--out", str(raw.parent)]
-            if code := msdiff([*drawn, "--settings", numbers]):
+            simulated = ["simulate-phantom", "--subjects", raw.name, "--contrasts", CONTRAST, "--out", str(raw.parent)]
+            if code := msdiff([*simulated, "--settings", numbers]):
                 raise SystemExit(code)
         files = {session: images[CONTRAST] for session, images in patient_images(raw).items()}
     return [{"subject": "sub", "session": session, CONTRAST: str(path)} for session, path in files.items()]

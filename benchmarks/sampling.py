@@ -1,9 +1,9 @@
-"""Images per second of our draw over MONAI's: DiffusionInferer with its DDIM and DDPM schedulers, on the same network.
+"""Images per second of our sampling over MONAI's: DiffusionInferer with its DDIM and DDPM schedulers, same network.
 
     python benchmarks/sampling.py [--size demo|paper] [--device cpu|cuda] [--steps 20] [--batch N] [--repeats N]
 
-Both draw with the same weights, in equal steps and the same precision (float32 on a CPU, bfloat16 on a GPU), by turns
-in one run, so that the ratios do not depend on what else the machine does. Ours is the draw that `sample-images` makes:
+Both sample with the same weights, in equal steps and the same precision (float32 on a CPU, bfloat16 on a GPU), by turns
+in one run, so that the ratios do not depend on what else the machine does. Ours is the sampling of `sample-images`:
 from arrays on the CPU to arrays on the CPU, its network channels-last, in batches of four on a CPU, compiled on a GPU.
 MONAI's network is as MONAI makes it, run eagerly, from noise on the device to images on the CPU; for a stricter
 comparison it is also tried with its weights channels-last.
@@ -99,16 +99,16 @@ def compare(size: str, device: torch.device, steps: int, batch: int, repeats: in
     nn.init.normal_(denoiser.last, std=0.02)
     plain = copy.deepcopy(denoiser.network.unet).to(device)
     last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
-    draw = FollowUpSampler(denoiser, STATISTICS, settings, device, "accelerator")
+    sample = FollowUpSampler(denoiser, STATISTICS, settings, device, "accelerator")
     inputs = follow_up_inputs(batch, PIXELS[size])
     runs: dict[str, Callable[[], Tensor]] = {}
     for sampler, theirs in zip(SAMPLERS, (DDIMScheduler, DDPMScheduler), strict=True):
-        runs[f"{OURS}, {sampler}"] = ours(draw, inputs, sampler, steps)
+        runs[f"{OURS}, {sampler}"] = ours(sample, inputs, sampler, steps)
         for name, network in ((MONAI, plain), (CHANNELS_LAST, last)):
-            runs[f"{name}, {sampler}"] = monai(network, draw, inputs, theirs, steps)
+            runs[f"{name}, {sampler}"] = monai(network, sample, inputs, theirs, steps)
     rows, difference, spread = compared(runs, batch, device, repeats)
     flops = steps * flops_of_slice(settings, PIXELS[size])
-    return Comparison(rows, batch, flops, difference, spread, draw.denoised.compiled is not None)
+    return Comparison(rows, batch, flops, difference, spread, sample.denoised.compiled is not None)
 
 
 def generator(size: str) -> LongMSDiffSettings:
@@ -128,28 +128,28 @@ def follow_up_inputs(batch: int, pixels: int) -> tuple[Tensor, Tensor, Tensor, l
     return baseline, mask, torch.tensor([[200.0, 3.0, 1.0]]).repeat(batch, 1), list(range(batch))
 
 
-def ours(draw: FollowUpSampler, inputs: tuple[Any, ...], name: str, steps: int) -> Callable[[], Tensor]:
-    """Our draw."""
+def ours(sample: FollowUpSampler, inputs: tuple[Any, ...], name: str, steps: int) -> Callable[[], Tensor]:
+    """Our sampling."""
     options = {"spacing": "t", "clip": None} | ({"eta": 0.0} if name == "ddim" else {})
     choice = {"backend": name, "options": options}
     settings = check(SamplerSettings, {"sampler": choice, "steps": steps, "guidance_weight": 0.0})
-    return lambda: draw(*inputs, settings).cpu()
+    return lambda: sample(*inputs, settings).cpu()
 
 
 def monai(
-    unet: nn.Module, draw: FollowUpSampler, inputs: tuple[Any, ...], kind: type[Any], steps: int
+    unet: nn.Module, sample: FollowUpSampler, inputs: tuple[Any, ...], kind: type[Any], steps: int
 ) -> Callable[[], Tensor]:
     """MONAI's inferer on the same network, its discrete steps told to the network as noise levels."""
     baseline, mask, scalars, seeds = inputs
-    values = torch.from_numpy(standardised(scalars.double().numpy(), draw.statistics))
-    condition = channels(baseline, mask, values, draw.settings.conditions).to(draw.denoised.device)
-    first = noise_like(baseline.shape[1:], seeds).to(draw.denoised.device)
+    values = torch.from_numpy(standardised(scalars.double().numpy(), sample.statistics))
+    condition = channels(baseline, mask, values, sample.settings.conditions).to(sample.denoised.device)
+    first = noise_like(baseline.shape[1:], seeds).to(sample.denoised.device)
     betas = {"beta_start": 1e-4, "beta_end": 0.02}
     scheduler = kind(CHAIN, "linear_beta", clip_sample=False, prediction_type="v_prediction", **betas)
     scheduler.set_timesteps(steps)
     # Ours are the last of each CHAIN / steps; theirs by default the first.
     scheduler.timesteps = torch.from_numpy(np.arange(CHAIN, 0, -CHAIN // steps) - 1)
-    times = embedding_time(torch.logit(scheduler.alphas_cumprod.double())).to(draw.denoised.device)
+    times = embedding_time(torch.logit(scheduler.alphas_cumprod.double())).to(sample.denoised.device)
 
     class Network(nn.Module):
         def forward(self, x: Tensor, timesteps: Tensor, context: Tensor | None = None) -> Tensor:
@@ -158,9 +158,9 @@ def monai(
     inferer, wrapped = DiffusionInferer(scheduler), Network()
 
     def run() -> Tensor:
-        with precision(draw.denoised.device)[0]:
-            drawn = inferer.sample(first, wrapped, scheduler, conditioning=condition, mode="concat", verbose=False)
-        return drawn.cpu()  # type: ignore[no-any-return]
+        with precision(sample.denoised.device)[0]:
+            sampled = inferer.sample(first, wrapped, scheduler, conditioning=condition, mode="concat", verbose=False)
+        return sampled.cpu()  # type: ignore[no-any-return]
 
     return run
 

@@ -66,7 +66,7 @@ def prepare(folder: Path, rows: list[dict[str, str]], config: dict[str, Any]) ->
 
 
 def phantoms(work: Path, count: int, config: dict[str, Any]) -> Iterator[tuple[str, Path]]:
-    """Drawn patients, with their own brains as the sheet's masks."""
+    """Simulated patients, with their own brains as the sheet's masks."""
     numbers = config["cohort"]["phantom"]["phantom"]
     for number in range(1, count + 1):
         subject = f"sub-{number:04d}"

@@ -1,4 +1,4 @@
-"""The costs of a run as a page of text for whoever has to say yes or no, and as a table."""
+"""The costs of a run as a page of text for the person who approves the run, and as a table."""
 
 import csv
 from collections.abc import Callable, Mapping, Sequence

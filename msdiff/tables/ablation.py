@@ -1,4 +1,4 @@
-"""What each idea of a generator buys: the generator as it is, and without one idea at a time.
+"""How much each component of a generator contributes: the whole generator, and without one component at a time.
 
 All variants follow the same held-out plan, so that every one of them has the same baselines, masks and noise. A
 patient's value is the mean of its samples, then of the trainings with different seeds; a row is the mean over patients,
@@ -101,7 +101,7 @@ def _values(trainings: Sequence[pd.DataFrame], metric: Metric) -> NDArray[np.flo
 
 
 TABLE = Table(
-    title="What each idea of the method buys",
+    title="How much each component of the method contributes",
     make=ablation_table,
     inputs={"scores": read_variants, "cohort": one(str)},
     settings={"settings": ("tables", TableSettings)},
