@@ -16,6 +16,7 @@ import pytest
 from msdiff.__main__ import main
 from msdiff.images import Volume, axis_aligned_grid, load_image, load_labels, load_mask, save
 from msdiff.spaces import load_itk_affine, resample_labels
+from msdiff.stack.reading import load_stack
 from msdiff.template import template_brain
 
 GRID = {"shape": [48, 56, 24], "spacing_mm": [4.0, 4.0, 8.0], "centre_mm": [0.0, -18.0, 8.0]}
@@ -94,10 +95,8 @@ def rows(tmp_path_factory, head, scan_head):
     return rows
 
 
-@pytest.fixture(scope="module")
-def chain(rows, tmp_path_factory):
-    """The folders of all steps."""
-    root = tmp_path_factory.mktemp("results")
+def preprocess(rows, root):
+    """Run all steps for a patient; their folders."""
     steps = ("registered", "corrected", "stripped", "normalised")
     folders = {name: str(root / name / "sub-01") for name in steps} | {"parcellation": str(root / "parcellation/000")}
     assert register(rows, root / "registered") == 0
@@ -113,6 +112,42 @@ def chain(rows, tmp_path_factory):
     assert main(["normalise", *out, *both, json.dumps(NORMALISATION)]) == 0
     assert parcellate(folders, folders["parcellation"], "stripped") == 0
     return {name: Path(folder) for name, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def chain(rows, tmp_path_factory):
+    """The folders of all steps."""
+    return preprocess(rows, tmp_path_factory.mktemp("results"))
+
+
+def test_a_patient_with_one_session_goes_all_the_way_to_the_stack(rows, tmp_path):
+    """The stack is opened with a fold and without an index of slices, for there is no pair."""
+    (scan,) = rows[:1]
+    folders = preprocess([scan], tmp_path)
+    sheet = pd.DataFrame([{"days": 0, **scan}])
+    sheet.to_csv(tmp_path / "sheet.tsv", sep="\t", index=False)
+    lists = {name: str(tmp_path / f"{name}.tsv") for name in ("sheet", "scans", "fold")}
+    of_sheet = ["--sheet", lists["sheet"], "--contrasts", "flair", "t1w", "--out"]
+    assert main(["check-sheet", *of_sheet, lists["scans"]]) == 0
+    split = {"backend": "split", "options": {"train": 1, "validation": 0, "test": 0, "seed": 0}}
+    assert main(["assign-fold", *of_sheet, lists["fold"], "--fold", "split", "--settings", json.dumps(split)]) == 0
+    parents = [f"--{name}={folders[name].parent}" for name in ("registered", "stripped", "normalised")]
+    parents += [f"--parcellation={folders['parcellation']}", f"--scans={lists['scans']}"]
+    out = [
+        "--contrasts",
+        "flair",
+        "t1w",
+        "--out",
+        str(tmp_path / "stack"),
+        "--settings",
+        '{"min_change_volume_mm3": 0}',
+    ]
+    assert main(["stack-scans", *parents, *out]) == 0
+    stack = load_stack(tmp_path / "stack", fold=lists["fold"])
+    assert stack.scans[["subject", "split", "contrasts"]].to_numpy().tolist() == [["sub-01", "train", "flair t1w"]]
+    assert stack.array("lesion_mask").any()
+    assert not stack.array("change_mask").any()
+    assert stack.scans["has_change_mask"].tolist() == [0]
 
 
 def test_register_writes_images_masks_and_maps(chain):
