@@ -375,13 +375,7 @@ def test_a_cohort_of_single_scans_is_planned_up_to_its_stack_and_folds(checkout,
     plan = snakemake(checkout, environment, *command, "results/preprocessed/own/stack", *targets)
     assert plan.returncode == 0, plan.stderr
     jobs = planned_jobs(plan.stdout)
-    assert [jobs[rule] for rule in ("register", "parcellate", "stack_scans", "check_sheet", "assign_fold")] == [
-        3,
-        1,
-        1,
-        1,
-        4,
-    ]
+    assert [jobs[rule] for rule in ("register", "parcellate", "stack_scans", "assign_fold")] == [1, 1, 1, 4]
     assert not {"pair_scans", "index_slices"} & set(jobs)
     plan = snakemake(checkout, environment, *command, "results/cohorts/own/slices.tsv")
     assert {"pair_scans", "index_slices"} <= set(planned_jobs(plan.stdout))
