@@ -1,4 +1,4 @@
-"""Data of a small reader study: two sessions of six patients, and follow-ups that two generators drew."""
+"""Data of a small reader study: two sessions of six patients, and follow-ups that two generators sampled."""
 
 import json
 
@@ -51,7 +51,7 @@ def write_stack(folder):
 
 
 def write_shards(stack_folder, folder):
-    """One shard per generator, their folders; the second generator did not draw the first patient."""
+    """One shard per generator, their folders; the second generator did not sample the first patient."""
     changes = load_stack(stack_folder).array("change_mask")
     folders = []
     for number, generator in enumerate(GENERATORS):
@@ -64,7 +64,7 @@ def write_shards(stack_folder, folder):
         columns = ["baseline_subject", "baseline_row", "follow_up_row", "slice", "generator"]
         manifest = pd.DataFrame(rows, columns=columns)
         masks = np.stack([changes[row, place] > 0 for row, place in manifest[["follow_up_row", "slice"]].to_numpy()])
-        drawn = rng.uniform(-0.5, 0.9, masks.shape).astype(np.float32)
+        sampled = rng.uniform(-0.5, 0.9, masks.shape).astype(np.float32)
         folders.append(folder / generator)
-        save_shard(folders[-1], manifest, follow_up=drawn, change_mask=masks)
+        save_shard(folders[-1], manifest, follow_up=sampled, change_mask=masks)
     return folders

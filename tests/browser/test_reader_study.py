@@ -110,17 +110,17 @@ def test_a_reader_answers_by_keyboard_closes_resumes_and_is_imported(profile, st
 def test_the_panels_show_the_slices_that_the_key_names(page, study):
     start(page)
     stack, key = load_stack(study.stack), pd.read_csv(study.key, sep="\t", keep_default_na=False)
-    drawn = {}
+    sampled = {}
     for folder in study.shards:
         shard = load_shard(folder)
-        drawn[shard.manifest["generator"][0]] = (shard.manifest, shard.read("follow_up", slice(None)))
+        sampled[shard.manifest["generator"][0]] = (shard.manifest, shard.read("follow_up", slice(None)))
     for row in key.head(4).to_dict("records"):
         images, brains = stack.array("flair"), stack.array("brain_mask")
         places = (row["baseline_row"], row["slice"]), (row["follow_up_row"], row["slice"])
         inside = (brains[places[0]] > 0) & (brains[places[1]] > 0)
         expected = {"baseline": images[places[0]], "follow_up": images[places[1]]}
         if row["generator"]:
-            manifest, follow_ups = drawn[row["generator"]]
+            manifest, follow_ups = sampled[row["generator"]]
             wanted = (manifest["baseline_row"] == row["baseline_row"]) & (manifest["slice"] == row["slice"])
             expected["follow_up"] = follow_ups[np.flatnonzero(wanted)[0]]
         for name, image in expected.items():

@@ -45,7 +45,7 @@ def test_short_rules_share_submissions(jobs):
     submissions = Counter(row["Rule"] for row in jobs)
     (imaging,) = (number for rule, number in submissions.items() if "normalise" in rule)
     assert (imaging, submissions["check_quality"]) == (1, 1)
-    # Twelve trial patients are three batches, drawn together, and four of the study one.
+    # Twelve trial patients are three batches, simulated together, and four of the study one.
     assert (submissions["aligned_simulate_aligned"], submissions["parcellate"]) == (1, 4)
     assert len(jobs) == 56
 

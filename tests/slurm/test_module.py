@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slurm
 ROOT = Path(__file__).parent.parent.parent
 START = Path("/usr/share/modules/init/bash")
 PATIENT = "results/cohorts/phantom/raw/000"
-# In place of the shared environment's python: draws no patient, but tells where it was called.
+# In place of the shared environment's python: simulates no patient, but tells where it was called.
 PYTHON = f"""#!/bin/sh
 mkdir -p {PATIENT}
 echo "$0 $MSDIFF_ENVIRONMENTS $OMP_WAIT_POLICY" >{PATIENT}/told.txt

@@ -67,10 +67,10 @@ def test_the_background_is_nowhere_written_out():
 
 
 def test_functions_sample_simulate_choose_or_plot():
-    drawing = [
+    wrong = [
         f"{path}:{node.lineno} {node.name}"
         for path, tree in MODULES.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef) and re.match("_*draw(n|s)?(_|$)", node.name)
     ]
-    assert drawing == []
+    assert wrong == []

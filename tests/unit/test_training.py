@@ -274,7 +274,7 @@ def test_the_best_weights_are_kept_when_asked(tmp_path):
     assert not same(best.tensors, run(tmp_path / "last").tensors)
 
 
-def test_nothing_to_draw_from_is_bad_input():
+def test_nothing_to_choose_from_is_bad_input():
     with pytest.raises(BadInput, match="training list"):
         training.BatchSampler(np.array([], dtype=int), np.array([]), 4, 0)
     with pytest.raises(BadInput, match="training list"):
@@ -284,9 +284,9 @@ def test_nothing_to_draw_from_is_bad_input():
 def test_sampler_follows_weights_seed_and_step():
     indices, weights = np.array([10, 11, 12, 13]), np.array([1.0, 0.0, 3.0, 4.0])
     sampler = training.BatchSampler(indices, weights, 8, 5)
-    drawn = np.concatenate([sampler.choose(step) for step in range(500)])
-    assert np.isin(drawn, [10, 12, 13]).all()
-    shares = [(drawn == index).mean() for index in indices]
+    chosen = np.concatenate([sampler.choose(step) for step in range(500)])
+    assert np.isin(chosen, [10, 12, 13]).all()
+    shares = [(chosen == index).mean() for index in indices]
     np.testing.assert_allclose(shares, weights / 8, atol=0.01)
     assert np.array_equal(sampler.choose(3), training.BatchSampler(indices, weights, 8, 5).choose(3))
     assert not np.array_equal(sampler.choose(3), sampler.choose(4))
@@ -345,8 +345,8 @@ def test_each_part_starts_from_the_buffers_of_the_step_and_their_mean_is_kept(tm
     task.batch = lambda indices, generator: {"value": torch.from_numpy(indices).float()}
     task.loss = lambda batch, generator: {"loss": task.modules(batch["value"])}
     run(tmp_path, task, {"steps": 1, "batch_size": 5, "micro_batches": 3})
-    drawn = training.BatchSampler(task.indices, task.weights, 5, 3).choose(0)
-    parts = [drawn[:2], drawn[2:4], drawn[4:]]
+    chosen = training.BatchSampler(task.indices, task.weights, 5, 3).choose(0)
+    parts = [chosen[:2], chosen[2:4], chosen[4:]]
     expected = sum(len(part) / 5 * (10 + 0.5 * (part.mean() - 10)) for part in parts)
     assert task.modules.mean.item() == pytest.approx(expected)
     assert task.modules.calls.item() == 6
@@ -396,7 +396,7 @@ def test_a_batch_in_parts_gives_the_same_gradients(tmp_path):
 def test_previews_see_the_average_and_change_nothing(tmp_path):
     task, seen = Denoise(), []
 
-    def draw(folder, step):
+    def show(folder, step):
         assert not task.modules.training
         assert not torch.is_grad_enabled()
         seen.append({name: tensor.clone() for name, tensor in task.modules.state_dict().items()})
@@ -404,7 +404,7 @@ def test_previews_see_the_average_and_change_nothing(tmp_path):
         (folder / f"step-{step}").write_text(str(torch.rand(1).item()))
         return {"error": float(step)}
 
-    trained = run(tmp_path / "seen", task, previews=training.Previews(4, draw))
+    trained = run(tmp_path / "seen", task, previews=training.Previews(4, show))
     unseen = run(tmp_path / "unseen")
     assert same(trained.tensors, unseen.tensors)
     assert same(seen[-1], trained.tensors)
@@ -419,12 +419,12 @@ def test_a_resumed_training_has_the_previews_of_an_uninterrupted_one(tmp_path):
     def train(folder, minutes=None):
         task = Denoise()
 
-        def draw(folder, step):
+        def show(folder, step):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"step-{step}").write_text(str(float(task.modules[0].weight.sum())))
             return {"error": float(task.modules[0].weight.sum())}
 
-        return run(folder, task, minutes=minutes, previews=training.Previews(1, draw))
+        return run(folder, task, minutes=minutes, previews=training.Previews(1, show))
 
     whole = train(tmp_path / "whole")
     with pytest.raises(OutOfTime):

@@ -185,7 +185,7 @@ def test_each_idea_is_taken_away_once_and_compared(demo):
             if name != "complete":
                 difference = float(row[metric]) - float(rows["complete"][metric])
                 assert float(row[f"{metric}_difference"]) == pytest.approx(difference, abs=2e-5)
-    # Who is not told where to draw a lesion cannot put it there.
+    # Who is not told where to put a lesion cannot put it there.
     assert float(rows["without_change_mask"]["adherence_dice_difference_hi"]) < 0
 
 

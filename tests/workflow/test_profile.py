@@ -94,7 +94,7 @@ def test_paper_scale_run_is_few_submissions(paper_scale):
 def test_the_largest_cohort_is_few_submissions(paper_scale):
     """Only what is done by patient grows with the study's cohort.
 
-    The cohort of its forecasts is as large, and drawn.
+    The cohort of its forecasts is as large, and simulated.
     """
     by_patient = ("register", "check_quality", "parcellate")
     studied = [each for each in paper_scale if "cohort=phantom" in each[0]["wildcards"].split(", ")]

@@ -123,7 +123,7 @@ def forecasts(job, shards, scored=False, **changes):
 
 
 def trials(job, patients=2130):
-    """A cohort that is drawn on the common grid, in batches of ten."""
+    """A cohort that is simulated on the common grid, in batches of ten."""
     phantom = {"phantom": {"sessions": ["w000", "w048", "w096"]}, "grid": {"shape": [256, 256, 60]}}
     options = {"subjects": ("sub",) * 10, "contrasts": ("flair",)}
     batch = job("simulate_aligned", settings=phantom, options=options, wildcards={"cohort": "trials"})

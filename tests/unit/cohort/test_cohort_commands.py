@@ -75,8 +75,8 @@ def test_batches_on_the_common_grid_are_what_preprocessing_leaves(few_lesions, t
         "normalisation": {"backend": "zscore", "options": {"gain": "median", "deviations": 5.0}},
     }
     for batch, subjects in {"000": ["sub-0001", "sub-0002"], "001": ["sub-0003"]}.items():
-        drawing = ["simulate-aligned", "--subjects", *subjects, "--contrasts", "flair", "--out", str(root / batch)]
-        assert main([*drawing, "--settings", json.dumps(settings)]) == 0
+        simulating = ["simulate-aligned", "--subjects", *subjects, "--contrasts", "flair", "--out", str(root / batch)]
+        assert main([*simulating, "--settings", json.dumps(settings)]) == 0
     assert [main(checking(tmp_path)), main(pairing(tmp_path))] == [0, 0]
     assert len(pd.read_csv(tmp_path / "pairs.tsv", sep="\t")) == 3
 
@@ -98,8 +98,8 @@ def test_slabs_of_whole_heads_count_what_the_lesion_process_says(few_lesions, tm
     phantom = check(PhantomSettings, few_lesions)
     subjects = list(roster(phantom))
     settings = {"phantom": few_lesions, "grid": grid, "normalisation": normalisation}
-    drawing = ["simulate-aligned", "--subjects", *subjects, "--contrasts", "flair", "--out", str(tmp_path / "000")]
-    assert main([*drawing, "--settings", json.dumps(settings)]) == 0
+    simulating = ["simulate-aligned", "--subjects", *subjects, "--contrasts", "flair", "--out", str(tmp_path / "000")]
+    assert main([*simulating, "--settings", json.dumps(settings)]) == 0
     for subject in subjects:
         brain = load_mask(tmp_path / f"000/stripped/{subject}/brain_mask.nii.gz")
         save(Volume(brain.data * np.int32(41), brain.affine), tmp_path / f"regions/{subject}/regions.nii.gz")

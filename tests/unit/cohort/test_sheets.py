@@ -55,7 +55,7 @@ def test_written_paths_are_relative_to_the_sheet(write, tmp_path):
     pd.testing.assert_frame_equal(read_sheet(tmp_path / "deep" / "scans.tsv", ["flair"]), table)
 
 
-def test_files_may_be_drawn_later(write):
+def test_files_may_be_simulated_later(write):
     table = [row | {"lesion_mask": "later.nii.gz"} for row in GOOD]
     read_sheet(write(table), ["flair"], check_files=False)
     with pytest.raises(BadInput, match=r"later\.nii\.gz"):

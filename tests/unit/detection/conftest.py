@@ -1,4 +1,4 @@
-"""A small stack of drawn brains with lesions, and shards of synthetic follow-ups on it."""
+"""A small stack of simulated brains with lesions, and shards of synthetic follow-ups on it."""
 
 import json
 

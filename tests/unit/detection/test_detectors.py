@@ -92,7 +92,7 @@ def test_slices_are_those_of_the_stack_and_of_the_shards(stack, shards):
         follow_up[0], stack.array("flair")[listed.iloc[3]["follow_up_row"], listed.iloc[3]["slice"]]
     )
     np.testing.assert_array_equal(change.any(axis=(1, 2)), slices.positive()[places])
-    # The drawn squares are where the synthetic follow-up differs from its baseline.
+    # The painted squares are where the synthetic follow-up differs from its baseline.
     np.testing.assert_array_equal(np.abs(follow_up[1] - baseline[1]) > 0.01, change[1])
 
 

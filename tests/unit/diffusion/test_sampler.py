@@ -132,7 +132,7 @@ class TestSeeds:
         assert abs(rows.std() - 1) < 0.02
 
     def test_noise_is_the_same_for_ever(self):
-        # A change here changes every sample ever drawn.
+        # A change here changes every sample ever made.
         assert sampler.noise_like((3,), [7])[0].tolist() == [1.5219693183898926, -1.1441057920455933, 1.150161623954773]
 
     def test_a_seed_is_needed_for_each_sample(self):

@@ -114,7 +114,7 @@ class TestBalanced:
         subset, _ = module.balanced(patients, "subset", 0, tmp_path)
         assert (subset["count"] > 0).sum() == (subset["count"] == 0).sum() == 7
 
-    def test_weights_make_half_of_the_draws_active(self, tmp_path):
+    def test_weights_make_half_of_the_choices_active(self, tmp_path):
         patients, weights = module.balanced(self.patients, "weights", 0, tmp_path)
         assert patients.equals(self.patients)
         assert weights[patients["count"] > 0].sum() == pytest.approx(0.5)

@@ -54,10 +54,10 @@ def test_a_draw_depends_on_its_own_row_alone(forecast, weight):
 
 def test_arm_images_and_seed_each_matter(forecast):
     images, arms, seeds = (part[:1] for part in inputs(forecast))
-    drawn = forecast(images, arms, seeds, sampler())
-    assert not torch.allclose(forecast(images + 0.5, arms, seeds, sampler()), drawn)
-    assert not torch.allclose(forecast(images, arms + 1, seeds, sampler()), drawn)
-    assert not torch.allclose(forecast(images, arms, [99], sampler()), drawn)
+    sampled = forecast(images, arms, seeds, sampler())
+    assert not torch.allclose(forecast(images + 0.5, arms, seeds, sampler()), sampled)
+    assert not torch.allclose(forecast(images, arms + 1, seeds, sampler()), sampled)
+    assert not torch.allclose(forecast(images, arms, [99], sampler()), sampled)
 
 
 def test_guidance_moves_away_from_null_arm_and_zero_images(forecast):
@@ -78,7 +78,7 @@ def test_guidance_moves_away_from_null_arm_and_zero_images(forecast):
     torch.testing.assert_close(forecast(images, arms, seeds, chosen), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_an_untrained_control_net_draws_what_the_prior_does(forecaster_path, tmp_path):
+def test_an_untrained_control_net_samples_what_the_prior_does(forecaster_path, tmp_path):
     tensors, description = load_weights(forecaster_path)
     zeroed = {name: torch.zeros_like(value) if "controlnet_" in name else value for name, value in tensors.items()}
     save_weights(zeroed, description, tmp_path / "weights.safetensors")
@@ -121,7 +121,7 @@ def test_weights_that_do_not_fit_their_description_are_refused(forecaster_path, 
 
 
 @pytest.mark.filterwarnings("ignore:.*script_method.*:DeprecationWarning")
-def test_where_the_compiler_fails_the_plain_networks_draw_the_same(forecaster_path, monkeypatch, caplog):
+def test_where_the_compiler_fails_the_plain_networks_sample_the_same(forecaster_path, monkeypatch, caplog):
     def broken(*parts, **options):
         raise RuntimeError("no compiler")
 

@@ -94,15 +94,15 @@ def test_at_the_score_and_below_there_is_a_lesion_and_above_none(share: float, r
 
 
 def test_levels_of_known_voxels():
-    drawn = np.zeros(SHAPE, np.uint16)
-    drawn[0, 0, :4] = [1, 1, 4, 4]
+    sampled = np.zeros(SHAPE, np.uint16)
+    sampled[0, 0, :4] = [1, 1, 4, 4]
     brain = np.zeros(SHAPE, bool)
     brain[0, :2] = True
     true = np.zeros(SHAPE, bool)
     true[0, 0, 2:6] = True
     # Outside the brain nothing counts.
-    drawn[1], true[1] = 3, True
-    assert levels(drawn, 4, brain, true) == [
+    sampled[1], true[1] = 3, True
+    assert levels(sampled, 4, brain, true) == [
         {"probability": 0.0, "voxels": 36, "positive_voxels": 2},
         {"probability": 0.25, "voxels": 2, "positive_voxels": 0},
         {"probability": 1.0, "voxels": 2, "positive_voxels": 2},
@@ -111,9 +111,9 @@ def test_levels_of_known_voxels():
 
 @pytest.fixture
 def shards(made_slabs, gaussian, sampling_options, tmp_path):
-    """Draw a purpose in shards and open them: shards(number, **changes of section draws)."""
+    """Sample a purpose in shards and open them: shards(number, **changes of section draws)."""
 
-    def drawn(number: int, **changes):
+    def sampled(number: int, **changes):
         options = sampling_options | {"draws": sampling_options["draws"] | changes}
         folders = [tmp_path / "shards" / f"{number}-{shard:03d}" for shard in range(number)]
         for shard, folder in enumerate(folders):
@@ -121,7 +121,7 @@ def shards(made_slabs, gaussian, sampling_options, tmp_path):
             sample_shard(sampling, shard, number, 8, folder)
         return [load_shard(folder) for folder in folders]
 
-    return drawn
+    return sampled
 
 
 def read(folder: Path, name: str) -> pd.DataFrame:
@@ -177,13 +177,13 @@ def test_shards_of_other_weights_are_told(made_slabs, gaussian, shards):
 
 
 def test_shards_of_other_slabs_are_told(made_slabs, shards, tmp_path):
-    drawn = shards(1)
+    sampled = shards(1)
     others = made_slabs._replace(patients=made_slabs.patients[made_slabs.patients["split"] == "train"])
     with pytest.raises(BadInput, match="patients of the forecasts, sub-hi6 is missing"):
-        score_forecasts(others, drawn, READOUT, tmp_path / "out")
+        score_forecasts(others, sampled, READOUT, tmp_path / "out")
     flat = made_slabs._replace(grid=made_slabs.grid._replace(shape=(20, 12, 4)))
     with pytest.raises(BadInput, match=r"masks of \(4, 12, 20\) voxels"):
-        score_forecasts(flat, drawn, READOUT, tmp_path / "out")
+        score_forecasts(flat, sampled, READOUT, tmp_path / "out")
 
 
 def test_the_threshold_keeps_the_volume_of_lesions_under_the_label_blur():

@@ -19,7 +19,7 @@ from msdiff.settings import check
 
 @pytest.fixture
 def write_shard(made_slabs, gaussian, sampling_options, tmp_path):
-    """Draw a shard: draw(shard, shards, batch, **changes of section draws)."""
+    """Sample a shard: write_shard(shard, shards, batch, **changes of section draws)."""
 
     def written(
         shard: int, shards: int, batch: int, forecaster=gaussian, threshold=0.5, of_one_size=False, **changes
@@ -148,7 +148,7 @@ def command(stage_slabs, forecaster_path, sampling_options, tmp_path):
     return run
 
 
-def test_trained_weights_draw_the_same_in_any_batch_and_shard(command, stage_slabs, tmp_path):
+def test_trained_weights_sample_the_same_in_any_batch_and_shard(command, stage_slabs, tmp_path):
     assert command("whole", 0, 1, 15) == 0
     assert [command(f"{shard:03d}", shard, 2, 4 + shard) for shard in range(2)] == [0, 0]
     whole = load_shard(tmp_path / "whole")

@@ -28,11 +28,11 @@ def judge():
 def codes():
     """A ball of white matter with ventricles in it, in a shell of cortex, in fluid, in bone; 1 mm."""
     distance = np.linalg.norm(np.indices((80, 80, 80)) - 39.5, axis=0)
-    drawn = np.zeros((80, 80, 80), dtype=np.int32)
+    labels = np.zeros((80, 80, 80), dtype=np.int32)
     for radius, code in ((39, 515), (37, 24), (28, 3), (25, 2), (8, 4)):
-        drawn[distance < radius] = code
-    drawn[40:][drawn[40:] == 2] = 41
-    return drawn
+        labels[distance < radius] = code
+    labels[40:][labels[40:] == 2] = 41
+    return labels
 
 
 @pytest.mark.parametrize(

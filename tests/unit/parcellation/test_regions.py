@@ -37,19 +37,19 @@ def settings(backend, options=None, **limits):
 
 def halves(labels=(2, 3, 41, 42)):
     """A map with two labels on either side."""
-    drawn = np.zeros(GRID.shape, dtype=np.int32)
+    label_map = np.zeros(GRID.shape, dtype=np.int32)
     for half, code in zip(np.ndindex(2, 2), labels, strict=True):
-        drawn[4 * half[0] : 4 * half[0] + 4, 4 * half[1] : 4 * half[1] + 4] = code
-    return drawn
+        label_map[4 * half[0] : 4 * half[0] + 4, 4 * half[1] : 4 * half[1] + 4] = code
+    return label_map
 
 
 def label_halves(options, threads):
-    """A backend that reads no image, and says by its options which labels to draw."""
+    """A backend that reads no image, and says by its options which labels to give."""
 
     def label_scan(scan):
-        drawn = halves(options.get("labels", (2, 3, 41, 42)))
-        drawn[: options.get("blank", 0)] = 0
-        return drawn
+        label_map = halves(options.get("labels", (2, 3, 41, 42)))
+        label_map[: options.get("blank", 0)] = 0
+        return label_map
 
     return label_scan
 

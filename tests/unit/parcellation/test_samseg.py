@@ -12,7 +12,7 @@ from msdiff.parcellation.regions import MniScan, ParcellationSettings, VolumeLim
 
 GRID = axis_aligned_grid((6, 4, 3), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0))
 # On a grid of its own, as MGH: every voxel of the first input, mirrored, with the codes of the words behind --codes.
-DRAW = """
+LABEL = """
 import json, sys
 from pathlib import Path
 import nibabel as nib, numpy as np
@@ -55,7 +55,7 @@ def words_of(program):
 
 
 def test_labels_come_to_the_grid_of_the_scan(program):
-    path = program(DRAW)
+    path = program(LABEL)
     codes = np.array([0, 2, 3, 4, 41, 42, 60])
     labels = samseg.load(options(path, "--codes", str(codes.tolist())), 1)(scan("t1w"))
     assert labels.dtype == np.int32
@@ -65,7 +65,7 @@ def test_labels_come_to_the_grid_of_the_scan(program):
 def test_the_stage_takes_its_labels_inside_the_brain(program):
     settings = ParcellationSettings(
         backend="samseg",
-        options=options(program(DRAW), "--codes", "[2, 3, 41, 42, 258]"),
+        options=options(program(LABEL), "--codes", "[2, 3, 41, 42, 258]"),
         limits=VolumeLimits(min_brain_ml=0.1, max_brain_ml=1.0),
     )
     brain = np.ones(GRID.shape, dtype=bool)
@@ -80,8 +80,8 @@ def test_the_stage_takes_its_labels_inside_the_brain(program):
     [(77, 2, 41), (99, 2, 41), (31, 4, 4), (63, 43, 43), (72, 24, 24), (165, 0, 0), (85, 0, 0), (1035, 1035, 1035)],
 )
 def test_codes_beyond_ours_are_translated(code, left, right):
-    drawn = Volume(np.full(GRID.shape, code, dtype=np.int32), GRID.affine)
-    labels = samseg.translate(drawn, GRID)
+    labelled = Volume(np.full(GRID.shape, code, dtype=np.int32), GRID.affine)
+    labels = samseg.translate(labelled, GRID)
     assert (labels[:3] == left).all()
     assert (labels[3:] == right).all()
 
@@ -95,7 +95,7 @@ def test_codes_beyond_ours_are_translated(code, left, right):
     ],
 )
 def test_the_program_gets_heads_threads_and_its_own_words(program, contrasts, which, given, separate):
-    path = program(DRAW)
+    path = program(LABEL)
     samseg.load(options(path, "--codes", "[2]", contrasts=which), 3)(scan(*contrasts))
     words = words_of(path)
     names = [word.rpartition("/")[2] for word in words[1 : words.index("--output")]]
@@ -107,7 +107,7 @@ def test_the_program_gets_heads_threads_and_its_own_words(program, contrasts, wh
 
 
 def test_the_program_is_found_beside_the_interpreter_first(program, tmp_path, monkeypatch):
-    beside = program(DRAW)
+    beside = program(LABEL)
     elsewhere = tmp_path / "path"
     elsewhere.mkdir()
     (elsewhere / "run_samseg").write_text("#!/bin/sh\nexit 1\n")

@@ -45,7 +45,7 @@ def test_masks_hold_as_many_components_as_the_process_says(few_lesions):
     assert seen >= 5
 
 
-def test_the_same_seed_draws_the_same_patient(settings, few_lesions):
+def test_the_same_seed_simulates_the_same_patient(settings, few_lesions):
     one, other = (list(simulate_scans(settings, "sub-0001", ["flair", "t1w"])) for _ in range(2))
     for scan, again in zip(one, other, strict=True):
         for contrast in ("flair", "t1w"):

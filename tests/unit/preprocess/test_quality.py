@@ -242,14 +242,14 @@ def test_score_and_flags_agree_whatever_is_measured():
     limits = SETTINGS.limits | {"template_nmi": (1.02, None), "clipped": (None, 0.0), "gain": (0.0, 3.0)}
     seen = set()
     for _ in range(2000):
-        drawn = {
+        measured = {
             "coverage": min(1, rng.normal(0.97, 0.02)), "brain_ml": rng.normal(1500, 600), "gain": rng.uniform(0, 4),
             "template_dice": rng.uniform(0.8, 1), "residual_shift_mm": rng.exponential(0.3), "snr": rng.uniform(5, 60),
             "lesion_outside_ml": rng.exponential(0.02), "template_nmi": rng.uniform(1, 1.2),
             "clipped": rng.choice([0.0, 0.1], p=[0.9, 0.1]),
         }  # fmt: skip
-        drawn["brain_ml"] = max(drawn["brain_ml"], 1.0)
-        measures = dict.fromkeys(MEASURES, np.nan) | drawn
+        measured["brain_ml"] = max(measured["brain_ml"], 1.0)
+        measures = dict.fromkeys(MEASURES, np.nan) | measured
         flagged = bool(flags(measures, limits))
         assert (score(measures, limits) < 1) == flagged
         seen.add(flagged)

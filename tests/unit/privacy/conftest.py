@@ -141,7 +141,7 @@ def in_brain(stack):
 
 
 @pytest.fixture(scope="session")
-def draw(stack, tmp_path_factory):
+def sample(stack, tmp_path_factory):
     """A function: the folder of a shard whose follow-up of each manifest row is `image(row)`."""
 
     def shard(image, n=384, **columns):

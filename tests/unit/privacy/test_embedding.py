@@ -23,8 +23,8 @@ NONE = {
 
 @pytest.fixture
 def images():
-    drawn = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 1, 16, 16)).astype(np.float32))
-    return drawn / drawn.pow(2).mean((1, 2, 3), keepdim=True).sqrt()
+    images = torch.from_numpy(np.random.default_rng(0).normal(size=(5, 1, 16, 16)).astype(np.float32))
+    return images / images.pow(2).mean((1, 2, 3), keepdim=True).sqrt()
 
 
 def variants(images, settings):

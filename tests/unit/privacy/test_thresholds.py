@@ -19,19 +19,19 @@ def test_levels_are_weighted_as_the_samples_lie():
 
 
 def test_a_level_without_samples_does_not_count():
-    # At level 0 all heads are alike, and nothing was drawn there.
+    # At level 0 all heads are alike, and nothing was sampled there.
     similarities, levels = np.array([0.99, 0.98, 0.5, 0.6]), np.array([0, 0, 1, 1])
     assert reference_threshold(similarities, levels, np.array([1, 1, 1]), 99) == 0.6
     assert np.isnan(reference_threshold(similarities, levels, np.array([2]), 99))
 
 
-def test_a_resample_counts_slices_as_often_as_drawn():
+def test_a_resample_counts_slices_as_often_as_chosen():
     rng = np.random.default_rng(1)
     frame = pd.DataFrame({"similarity": rng.random(60), "level": rng.integers(0, 3, 60)})
     times, wanted = rng.integers(0, 3, 60), rng.integers(0, 3, 100)
     repeated = frame.loc[frame.index.repeat(times)]
-    drawn = reference_threshold(repeated["similarity"].to_numpy(), repeated["level"].to_numpy(), wanted, 90)
+    resampled = reference_threshold(repeated["similarity"].to_numpy(), repeated["level"].to_numpy(), wanted, 90)
     weighed = reference_threshold(
         frame["similarity"].to_numpy(), frame["level"].to_numpy(), wanted, 90, times.astype(float)
     )
-    assert weighed == drawn
+    assert weighed == resampled

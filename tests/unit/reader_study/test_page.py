@@ -33,12 +33,12 @@ def test_the_key_tells_what_every_case_shows(stack, shards, settings):
     assert set(study.key["study"]) == {data["study"]}
     assert len(study.key) == len(data["cases"])
     flair, brains = stack.array("flair").astype(np.float64), stack.array("brain_mask") > 0
-    drawn = {shard.manifest["generator"][0]: (shard, shard.read("follow_up", slice(None))) for shard in shards}
+    sampled = {shard.manifest["generator"][0]: (shard, shard.read("follow_up", slice(None))) for shard in shards}
     for row, case in zip(study.key.to_dict("records"), data["cases"], strict=True):
         number, first, second = row["slice"], row["baseline_row"], row["follow_up_row"]
         follow_up = flair[second, number]
         if row["kind"] == "synthetic":
-            shard, images = drawn[row["generator"]]
+            shard, images = sampled[row["generator"]]
             follow_up = images[shard.manifest.query(f"baseline_row == {first} and slice == {number}").index[0]]
         inside = brains[first, number] & brains[second, number]
         for name, image in (("baseline", flair[first, number]), ("follow_up", follow_up)):

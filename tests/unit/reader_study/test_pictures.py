@@ -20,9 +20,9 @@ def test_an_image_keeps_twelve_bits(shape):
     assert unpacked(packed_image(np.array([[-1.0, 1.0]])), 2).tolist() == [0, LEVELS - 1]
 
 
-def test_what_is_drawn_takes_the_values_that_a_stack_can_hold():
-    drawn = np.random.default_rng(1).uniform(-1, 1, (40, 40)).astype(np.float32)
-    assert packed_image(drawn) == packed_image(drawn.astype(np.float16))
+def test_what_is_shown_takes_the_values_that_a_stack_can_hold():
+    image = np.random.default_rng(1).uniform(-1, 1, (40, 40)).astype(np.float32)
+    assert packed_image(image) == packed_image(image.astype(np.float16))
 
 
 def test_a_mask_keeps_its_bits():

@@ -82,7 +82,7 @@ def stack(stack_folder):
 def shards(stack, tmp_path_factory):
     """Two shards: the real follow-up with other noise, for patients 1, 2 and 4, and one sample without a truth."""
     rng = np.random.default_rng(5)
-    drawn = []
+    shards = []
     for samples in ((0, 1), (3, 3)):
         images, masks, rows = [], [], []
         for place, number in enumerate(samples):
@@ -94,8 +94,8 @@ def shards(stack, tmp_path_factory):
             rows.append((sample, f"sub-{number + 1:04d}", 2 * number, 12, truth, "long_ms_diff"))
         names = ["sample", "baseline_subject", "baseline_row", "slice", "follow_up_row", "generator"]
         manifest, folder = pd.DataFrame(rows, columns=names), tmp_path_factory.mktemp("shards") / "000"
-        drawn.append(save_shard(folder, manifest, follow_up=np.stack(images), change_mask=np.stack(masks)))
-    return drawn
+        shards.append(save_shard(folder, manifest, follow_up=np.stack(images), change_mask=np.stack(masks)))
+    return shards
 
 
 @pytest.fixture(scope="session")

@@ -67,25 +67,25 @@ def write_forecasts(folder, every_arm, with_probability):
         for place, arm in enumerate(ARMS):
             if not every_arm and arm != own:
                 continue
-            drawn = np.zeros((DRAWS, *SHAPE[::-1]), dtype=bool)
+            sampled = np.zeros((DRAWS, *SHAPE[::-1]), dtype=bool)
             for draw in range(max(0, DRAWS - 3 * place)):
-                drawn[draw] = np.roll(lesions(max(n, 1)), draw % 3 - 1, axis=-1)
-            masks.append(drawn)
+                sampled[draw] = np.roll(lesions(max(n, 1)), draw % 3 - 1, axis=-1)
+            masks.append(sampled)
             rows.append((number, f"sub-{number + 1:04d}", arm, own, max(n, 1), n if arm == own else np.nan))
-    names = ["row", "subject", "arm", "own_arm", "drawn", "true_count"]
+    names = ["row", "subject", "arm", "own_arm", "lesions_found", "true_count"]
     table = pd.DataFrame(rows, columns=names).assign(
         split="test", draws=DRAWS, weights_sha256="a" * 64, model="two_sessions", sampler="ddim", steps=10,
         guidance_weight=1.0,
     )  # fmt: skip
     for shard in range(2):
-        part = table.iloc[shard::2].drop(columns=["drawn", "true_count"])
+        part = table.iloc[shard::2].drop(columns=["lesions_found", "true_count"])
         save_shard(folder / "shards" / f"{shard:03d}", part, masks=np.stack(masks[shard::2]))
     (folder / "scores").mkdir()
     table.drop(columns=["row"]).to_csv(folder / "scores" / "patients.tsv", sep="\t", index=False)
     draws = [
-        (row.subject, row.arm, row.own_arm, draw, row.drawn if mask.any() else 0)
-        for row, drawn in zip(table.itertuples(), masks, strict=True)
-        for draw, mask in enumerate(drawn)
+        (row.subject, row.arm, row.own_arm, draw, row.lesions_found if mask.any() else 0)
+        for row, sampled in zip(table.itertuples(), masks, strict=True)
+        for draw, mask in enumerate(sampled)
     ]
     names = ["subject", "arm", "own_arm", "draw", "count"]
     pd.DataFrame(draws, columns=names).to_csv(folder / "scores" / "draws.tsv", sep="\t", index=False)

@@ -45,10 +45,10 @@ def figures_folder(stack_folder, shards, histories, tables_folder, tmp_path_fact
     return folder / "figures"
 
 
-def test_command_draws_every_figure(figures_folder):
-    drawn = sorted(path.name for path in figures_folder.iterdir())
+def test_command_plots_every_figure(figures_folder):
+    plotted = sorted(path.name for path in figures_folder.iterdir())
     names = ["augmentation.png", "follow_ups.png", "image_quality.png", "losses.png", "preprocessing.png"]
-    assert drawn == names
+    assert plotted == names
 
 
 def test_a_figure_carries_its_caption(figures_folder):
@@ -57,7 +57,7 @@ def test_a_figure_carries_its_caption(figures_folder):
         assert "anterior up" in image.text["Description"]
 
 
-def test_forecasts_are_drawn_where_a_run_has_some(stack_folder, tmp_path):
+def test_forecasts_are_plotted_where_a_run_has_some(stack_folder, tmp_path):
     forecast_cases.write_slabs(tmp_path / "slabs")
     for purpose in ("test", "heat_maps", "counterfactuals"):
         forecast_cases.write_forecasts(
@@ -85,9 +85,9 @@ def test_forecasts_are_drawn_where_a_run_has_some(stack_folder, tmp_path):
         *("--forecast-shards", *shards, "--out", tmp_path / "figures"),
         *("--settings", json.dumps({**SETTINGS, "figure_patients": 1})),
     )
-    drawn = {path.stem for path in (tmp_path / "figures").iterdir()}
+    plotted = {path.stem for path in (tmp_path / "figures").iterdir()}
     names = {"forecasts", "heat_maps", "one_patient", "activity_prediction", "counterfactuals", "calibration"}
-    assert drawn == names | {"preprocessing"}
+    assert plotted == names | {"preprocessing"}
 
 
 def test_a_purpose_without_a_folder_is_refused():

@@ -65,16 +65,16 @@ class Page(HTMLParser):
 @pytest.fixture(scope="session")
 def pictures(stack, shards, histories, tables, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
-    drawn = {
+    pictures = {
         "follow_ups": plot_follow_ups(stack, "flair", shards, 3),
         "image_quality": plot_image_quality(tables["image_quality"]),
         "augmentation": plot_augmentation(tables["augmentation"]),
         "preprocessing": plot_preprocessing(stack, "flair", 3),
         "losses": plot_histories(histories),
     }
-    for name, picture in drawn.items():
+    for name, picture in pictures.items():
         save_picture(picture, folder / f"{name}.png")
-    return {name: folder / f"{name}.png" for name in drawn}
+    return {name: folder / f"{name}.png" for name in pictures}
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def sampled(generator_path, given):
-    """Follow-ups of five samples with a guidance weight, from a draw."""
+    """Follow-ups of five samples with a guidance weight, from a sampler."""
     random = np.random.default_rng(0)
     baseline = torch.from_numpy(random.uniform(-1, 1, (5, 1, 16, 16)).astype(np.float32))
     mask = torch.from_numpy((random.random((5, 1, 16, 16)) < 0.05).astype(np.float32))
@@ -51,7 +51,7 @@ def test_guidance_takes_both_halves_in_one_batch(sampled, monkeypatch):
     assert calls == [10, 10, 10]
 
 
-def test_where_the_compiler_fails_the_plain_network_draws_the_same(sampled, monkeypatch, caplog):
+def test_where_the_compiler_fails_the_plain_network_samples_the_same(sampled, monkeypatch, caplog):
     def broken(*arguments, **options):
         def call(*inputs):
             raise RuntimeError("no compiler")
@@ -74,6 +74,6 @@ def test_a_compiled_network_with_another_result_is_not_used(sampled, monkeypatch
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 @pytest.mark.filterwarnings("ignore")
-def test_a_compiled_network_draws_the_same_within_rounding(sampled):
+def test_a_compiled_network_samples_the_same_within_rounding(sampled):
     for weight in (0.0, 1.5):
         torch.testing.assert_close(sampled("always", weight), sampled("never", weight), rtol=1e-3, atol=1e-3)

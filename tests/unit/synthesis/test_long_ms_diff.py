@@ -45,7 +45,7 @@ def test_batch_reads_the_slices_it_is_asked_for(stack, detector_path, given):
         assert torch.equal(flipped[name], batch[name].flip(-1))
 
 
-def test_changed_slices_are_drawn_as_often_as_asked(stack, detector_path, given):
+def test_changed_slices_are_chosen_as_often_as_asked(stack, detector_path, given):
     task = make_task(stack, detector_path, given("generator", positive_fraction=0.8))
     positive = (task.slices["change_voxels"] > 0).to_numpy()
     assert task.weights[positive].sum() == pytest.approx(0.8)
@@ -65,17 +65,17 @@ def test_changed_slices_are_drawn_as_often_as_asked(stack, detector_path, given)
         {"scalars": "slice", "training__precision": "bf16", "training__micro_batches": 2},
     ],
 )
-def test_every_variant_trains_and_draws(tmp_path, stack, detector_path, given, changes):
+def test_every_variant_trains_and_samples(tmp_path, stack, detector_path, given, changes):
     trained = train(stack, given("generator", training__steps=2, **changes), detector_path, tmp_path)
     assert np.isfinite(trained.history["loss"]).all()
     assert {"reconstruction", "segmentation", "segmentation_weight"} <= set(trained.history)
-    draw = load_generator(trained.tensors, trained.description, CPU)
+    sample = load_generator(trained.tensors, trained.description, CPU)
     sampler = {"sampler": {"backend": "ancestral", "options": {"spacing": "t", "clip": [-1.0, 1.0]}}}
     chosen = check(SamplerSettings, given("sampler", **sampler))
-    drawn = draw(torch.zeros(2, 1, 16, 16), torch.zeros(2, 1, 16, 16), torch.zeros(2, 3), [1, 2], chosen)
-    assert drawn.shape == (2, 1, 16, 16)
-    assert torch.isfinite(drawn).all()
-    assert not torch.equal(drawn[0], drawn[1])
+    sampled = sample(torch.zeros(2, 1, 16, 16), torch.zeros(2, 1, 16, 16), torch.zeros(2, 3), [1, 2], chosen)
+    assert sampled.shape == (2, 1, 16, 16)
+    assert torch.isfinite(sampled).all()
+    assert not torch.equal(sampled[0], sampled[1])
 
 
 def test_loss_falls(tmp_path, stack, detector_path, given):
@@ -194,25 +194,25 @@ def test_baseline_dropout_replaces_the_baseline_and_guidance_the_rest(stack, det
 
 
 def test_samples_do_not_depend_on_their_batch(generator_path, given):
-    draw = load_generator(*load_weights(generator_path), CPU)
+    sample = load_generator(*load_weights(generator_path), CPU)
     rng = torch.Generator().manual_seed(0)
     baseline, mask = torch.randn(3, 1, 16, 16, generator=rng), torch.zeros(3, 1, 16, 16)
     mask[:, :, 5:8, 5:8] = 1
     scalars = torch.tensor([[100.0, 1, 1], [200, 2, 1], [0, 0, 0]])
     for weight in (0.0, 1.5):
         sampler = check(SamplerSettings, given("sampler", guidance_weight=weight))
-        whole = draw(baseline, mask, scalars, [5, 6, 7], sampler)
-        alone = draw(baseline[1:2], mask[1:2], scalars[1:2], [6], sampler)
+        whole = sample(baseline, mask, scalars, [5, 6, 7], sampler)
+        alone = sample(baseline[1:2], mask[1:2], scalars[1:2], [6], sampler)
         assert torch.equal(whole[1:2], alone)
-        assert not torch.equal(draw(baseline[1:2], mask[1:2], scalars[1:2], [8], sampler), alone)
+        assert not torch.equal(sample(baseline[1:2], mask[1:2], scalars[1:2], [8], sampler), alone)
 
 
 def test_guidance_without_its_dropout_in_training_is_refused(tmp_path, stack, detector_path, given):
     trained = train(stack, given("generator", training__steps=1), detector_path, tmp_path)
-    draw = load_generator(trained.tensors, trained.description, CPU)
+    sample = load_generator(trained.tensors, trained.description, CPU)
     sampler = check(SamplerSettings, given("sampler", guidance_weight=1.0))
     with pytest.raises(BadSettings, match="guidance_weight"):
-        draw(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16), torch.zeros(1, 3), [1], sampler)
+        sample(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16), torch.zeros(1, 3), [1], sampler)
 
 
 def test_weights_of_another_network_are_one_line_of_bad_input(generator_path):
@@ -255,7 +255,7 @@ def test_bad_settings_name_their_key(tmp_path, stack, detector_path, given, chan
     [("baseline", [0]), ("change_mask", [1]), ("scalars", [2, 3, 4])],
     ids=lambda value: str(value),
 )
-def test_a_condition_that_is_not_given_is_zeros_in_training_and_makes_no_difference_in_drawing(
+def test_a_condition_that_is_not_given_is_zeros_in_training_and_makes_no_difference_in_sampling(
     tmp_path, stack, detector_path, given, left_out, places
 ):
     conditions = [name for name in ("baseline", "change_mask", "scalars") if name != left_out]
@@ -265,15 +265,15 @@ def test_a_condition_that_is_not_given_is_zeros_in_training_and_makes_no_differe
     condition = task._condition(batch, torch.Generator().manual_seed(0))
     assert [place for place in range(5) if not condition[:, place].any()] == places
     trained = train(stack, settings, detector_path, tmp_path)
-    draw = load_generator(trained.tensors, trained.description, CPU)
+    sample = load_generator(trained.tensors, trained.description, CPU)
     mask = torch.zeros(1, 1, 16, 16)
     mask[..., 4:9, 4:9] = 1
     asked = {"baseline": torch.zeros_like(mask), "change_mask": mask, "scalars": torch.tensor([[200.0, 2, 1]])}
     sampler = check(SamplerSettings, given("sampler"))
-    drawn = draw(**asked, seeds=[1], sampler=sampler)
+    sampled = sample(**asked, seeds=[1], sampler=sampler)
     for name, value in asked.items():
-        other = draw(**asked | {name: value * 0.5 + 0.3}, seeds=[1], sampler=sampler)
-        assert torch.equal(other, drawn) == (name == left_out)
+        other = sample(**asked | {name: value * 0.5 + 0.3}, seeds=[1], sampler=sampler)
+        assert torch.equal(other, sampled) == (name == left_out)
 
 
 def test_a_residual_is_learnt_for_the_follow_up_that_the_detector_sees(stack, detector_path, given):
@@ -302,14 +302,14 @@ def test_a_residual_is_learnt_for_the_follow_up_that_the_detector_sees(stack, de
             torch.testing.assert_close(guess, batch["follow_up"][row])
 
 
-def test_a_residual_is_drawn_upon_the_baseline(tmp_path, stack, detector_path, given):
+def test_a_residual_is_added_to_the_baseline(tmp_path, stack, detector_path, given):
     residual = {"backend": "residual", "options": {"scale": 0.25}}
     trained = train(stack, given("generator", target=residual), detector_path, tmp_path)
-    draw = load_generator(trained.tensors, trained.description, CPU)
+    sample = load_generator(trained.tensors, trained.description, CPU)
     baseline = torch.rand(1, 1, 16, 16)
     mask, scalars, sampler = torch.zeros(1, 1, 16, 16), torch.zeros(1, 3), check(SamplerSettings, given("sampler"))
-    changed = draw(baseline, mask, scalars, [1], sampler) - baseline
-    # The sampler holds what it draws to -1 to 1, so that no voxel changes by more than the scale.
+    changed = sample(baseline, mask, scalars, [1], sampler) - baseline
+    # The sampler holds what it samples to -1 to 1, so that no voxel changes by more than the scale.
     assert 0 < changed.abs().max() <= 0.25 + 1e-6
 
 

@@ -43,7 +43,7 @@ def loss(task, batch, seed=0):
 
 
 def noise_of(task):
-    """Times and noise as the loss draws them with seed 0: alpha, sigma (B, 1, 1, 1) and eps."""
+    """Times and noise as the loss samples them with seed 0: alpha, sigma (B, 1, 1, 1) and eps."""
     rng = torch.Generator().manual_seed(0)
     noised = task.denoiser.objective.noised(torch.zeros(ROWS, 1, 16, 16), rng)
     logsnr, eps = noised.logsnr[:, None, None, None], noised.eps
@@ -180,7 +180,7 @@ def test_lambda_of_every_row_is_in_the_history(tmp_path, stack, detector_path, g
 
 
 def test_guidance_moves_away_from_the_estimate_without_mask_and_scalars(generator_path, given):
-    draw = load_generator(*load_weights(generator_path), torch.device("cpu"))
+    sample = load_generator(*load_weights(generator_path), torch.device("cpu"))
     baseline, mask = torch.zeros(2, 1, 16, 16), torch.zeros(2, 1, 16, 16)
     mask[:, :, 4:9, 4:9] = 1
     scalars = torch.tensor([[300.0, 2, 1], [100, 1, 1]])
@@ -189,11 +189,11 @@ def test_guidance_moves_away_from_the_estimate_without_mask_and_scalars(generato
 
     def sampled(mask, scalars, weight):
         settings = check(SamplerSettings, given("sampler", sampler=ddim, steps=1, guidance_weight=weight))
-        return draw(baseline, mask, scalars, [1, 2], settings)
+        return sample(baseline, mask, scalars, [1, 2], settings)
 
     conditional = sampled(mask, scalars, 0.0)
     # Standardised scalars of zero are the means of training, whose volumes and numbers these are.
-    means = [math.expm1(draw.statistics[name]["mean"]) for name in ("change_mm3", "change_count")]
+    means = [math.expm1(sample.statistics[name]["mean"]) for name in ("change_mm3", "change_count")]
     unconditional = sampled(torch.zeros_like(mask), torch.tensor([[*means, 0.0]] * 2), 0.0)
     expected = conditional + 2.0 * (conditional - unconditional)
     torch.testing.assert_close(sampled(mask, scalars, 2.0), expected, rtol=1e-4, atol=1e-4)

@@ -34,7 +34,7 @@ def test_the_network_of_the_config_is_that_of_the_paper(config):
 
 
 @pytest.mark.slow
-def test_it_trains_a_step_in_parts_and_draws(tmp_path, stack, detector_path, config):
+def test_it_trains_a_step_in_parts_and_samples(tmp_path, stack, detector_path, config):
     training = config["long_ms_diff"]["training"] | {"steps": 1, "batch_size": 2, "micro_batches": 2}
     preview = config["long_ms_diff"]["preview"] | {"every": 0}
     settings = config["long_ms_diff"] | {"training": training, "preview": preview}
@@ -48,7 +48,7 @@ def test_it_trains_a_step_in_parts_and_draws(tmp_path, stack, detector_path, con
     kernels = [tensor for tensor in trained.tensors.values() if tensor.ndim == 4 and min(tensor.shape) > 1]
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
     assert trained.history["loss"].notna().all()
-    draw = load_generator(trained.tensors, trained.description, cpu)
+    sample = load_generator(trained.tensors, trained.description, cpu)
     sampler = check(SamplerSettings, config["sampler"] | {"steps": 1})
-    drawn = draw(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16), torch.zeros(1, 3), [1], sampler)
-    assert torch.isfinite(drawn).all()
+    sampled = sample(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16), torch.zeros(1, 3), [1], sampler)
+    assert torch.isfinite(sampled).all()

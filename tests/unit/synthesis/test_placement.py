@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given as drawn_from
+from hypothesis import given as for_each
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as some
 from scipy import ndimage
@@ -78,7 +78,7 @@ def test_placed_lesions_keep_form_and_number_and_lie_where_they_may(tmp_path, ma
     assert max(lengths, default=0) <= 12
 
 
-@drawn_from(some.integers(0, 2**32 - 1))
+@for_each(some.integers(0, 2**32 - 1))
 @hypothesis_settings(max_examples=50, deadline=None)
 def test_the_nearest_place_is_that_of_an_exhaustive_search(seed):
     rng = np.random.default_rng(seed)

@@ -68,7 +68,7 @@ def test_errors_are_those_of_the_regions(tmp_path, stack, sampler_of):
     fixed = torch.from_numpy(preview.real)[:, None] + torch.where(torch.from_numpy(preview.mask), 0.25, -0.5)[:, None]
     seen = []
     preview.sampler = lambda *arguments: seen.append(arguments[:4]) or fixed
-    # Draws are held to -1 to 1.
+    # Samples are held to -1 to 1.
     kept = np.abs(fixed[:, 0].numpy().clip(-1, 1) - preview.real)
     scalars = preview(tmp_path, 3)
     assert scalars["lesion_error"] == pytest.approx(kept[preview.mask].mean())

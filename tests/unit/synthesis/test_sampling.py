@@ -60,7 +60,7 @@ def test_follow_ups_are_background_outside_the_brain_and_their_origin_is_told(
     assert {"generator", "steps", "msdiff_version"} <= set(shard.manifest)
 
 
-def test_a_draw_that_fails_leaves_no_shard(write_shard, frame, tmp_path):
+def test_sampling_that_fails_leaves_no_shard(write_shard, frame, tmp_path):
     with pytest.raises(IndexError):
         write_shard(frame.assign(baseline_row=10_000), 0, 1, 2)
     assert list(tmp_path.iterdir()) == []
@@ -92,7 +92,7 @@ def test_a_file_that_is_no_plan_is_refused(tmp_path):
         read_plan(tmp_path / "none.tsv")
 
 
-def test_commands_train_plan_draw_and_score(tmp_path, stack, detector_path, given):
+def test_commands_train_plan_sample_and_score(tmp_path, stack, detector_path, given):
     def run(name, **arguments):
         flags = [str(part) for key, value in arguments.items() for part in (f"--{key}", value)]
         files = stack_files(stack.folder)

@@ -35,8 +35,8 @@ def test_both_sample_the_same_images_by_ddim():
     torch.manual_seed(0)
     denoiser = sampling.Denoiser(settings).eval()
     torch.nn.init.normal_(denoiser.last, std=0.02)
-    draw, inputs = FollowUpSampler(denoiser, sampling.STATISTICS, settings, CPU), sampling.follow_up_inputs(2, 32)
-    theirs = sampling.monai(denoiser.network.unet, draw, inputs, sampling.DDIMScheduler, 5)()
-    ours = sampling.ours(draw, inputs, "ddim", 5)()
+    sample, inputs = FollowUpSampler(denoiser, sampling.STATISTICS, settings, CPU), sampling.follow_up_inputs(2, 32)
+    theirs = sampling.monai(denoiser.network.unet, sample, inputs, sampling.DDIMScheduler, 5)()
+    ours = sampling.ours(sample, inputs, "ddim", 5)()
     assert ours.std() > 0.1
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

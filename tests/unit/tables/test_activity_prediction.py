@@ -41,11 +41,11 @@ def test_numbers_are_those_of_scikit_learn(table, tested):
 def test_the_baseline_is_the_mean_of_its_runs(table, training, tested):
     """Of all arms, every patient has his own arm's share; an arm's runs are the same ones."""
     share = {arm: (group["count"] > 0).mean() for arm, group in training.groupby("arm")}
-    drawn = monte_carlo(tested["arm"].map(share).to_numpy(), BASELINE)
+    outcomes = monte_carlo(tested["arm"].map(share).to_numpy(), BASELINE)
     for arm in ("all", "placebo"):
         chosen = (tested["arm"] == arm) | (arm == "all")
         truth = tested["true_active"][chosen] > 0
-        expected = np.mean([roc_auc_score(truth, run[chosen]) for run in drawn])
+        expected = np.mean([roc_auc_score(truth, run[chosen]) for run in outcomes])
         assert ours(table).loc[(arm, "monte_carlo"), "auc"] == pytest.approx(expected)
     assert ours(table).loc[("placebo", "monte_carlo"), "training_prevalence"] == pytest.approx(share["placebo"])
     assert np.isnan(ours(table).loc[("all", "monte_carlo"), "training_prevalence"])

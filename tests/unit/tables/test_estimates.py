@@ -17,7 +17,7 @@ def test_an_estimate_lies_in_its_interval(table_settings):
 
 
 def test_the_protocols_smaller_resamples_widen_it(table_settings):
-    """Kelly et al. (2024) drew 10 of their 30 patients: by the square root of 3."""
+    """Kelly et al. (2024) sampled 10 of their 30 patients: by the square root of 3."""
     ten = table_settings.model_copy(update={"patients_per_resample": 10})
     assert width(ten) > 1.4 * width(table_settings)
     assert width(table_settings.model_copy(update={"patients_per_resample": 30})) == width(table_settings)

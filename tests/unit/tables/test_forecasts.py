@@ -57,15 +57,15 @@ def test_each_patient_has_his_own_arms_mean():
         by_own_arm(pd.Series(["a", "c"]), of_training)
 
 
-def test_outcomes_are_drawn_with_their_probability():
+def test_outcomes_are_sampled_with_their_probability():
     probability = np.array([0.0, 0.1, 0.6, 1.0])
-    drawn = monte_carlo(probability, MonteCarloSettings(runs=4000, seed=3))
-    assert drawn.shape == (4000, 4)
+    outcomes = monte_carlo(probability, MonteCarloSettings(runs=4000, seed=3))
+    assert outcomes.shape == (4000, 4)
     spread = np.sqrt(probability * (1 - probability) / 4000)
-    assert (np.abs(drawn.mean(axis=0) - probability) <= 4 * spread).all()
+    assert (np.abs(outcomes.mean(axis=0) - probability) <= 4 * spread).all()
     again, other = (monte_carlo(probability, MonteCarloSettings(runs=4000, seed=3), stream) for stream in (0, 1))
-    np.testing.assert_array_equal(drawn, again)
-    assert not np.array_equal(drawn, other)
+    np.testing.assert_array_equal(outcomes, again)
+    assert not np.array_equal(outcomes, other)
 
 
 def test_runs_without_a_value_are_left_out():

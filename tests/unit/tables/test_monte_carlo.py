@@ -42,7 +42,7 @@ def process(seed):
 
 
 def counts_of(settings):
-    """New lesions of every patient at the last session, as the process draws them before it places them."""
+    """New lesions of every patient at the last session, as the process samples them before it places them."""
     arms = roster(settings)
     rngs = (np.random.default_rng([settings.seed, int(subject[4:]), 0]) for subject in arms)
     return np.array([simulate_counts(settings, arm, rng)[-1] for arm, rng in zip(arms.values(), rngs, strict=True)])
@@ -72,12 +72,12 @@ def cohorts():
 
 def samples(cohorts, splits, row):
     """`row(counts, train, test, seed)` of every cohort and split, by key."""
-    drawn = [
+    outcomes = [
         row(counts, *split, seed=len(splits) * number + place)
         for number, counts in enumerate(cohorts)
         for place, split in enumerate(splits)
     ]
-    return {key: np.array([one[key] for one in drawn]) for key in drawn[0]}
+    return {key: np.array([one[key] for one in outcomes]) for key in outcomes[0]}
 
 
 def outside(printed, sampled):
@@ -95,12 +95,12 @@ def activity_rows(arms, runs=RUNS):
 
     def row(counts, train, test, seed):
         share = by_own_arm(arms.iloc[test], pd.Series((counts[train] > 0).astype(float), arms.iloc[train].to_numpy()))
-        drawn = monte_carlo(share, MonteCarloSettings(runs=runs, seed=seed))
+        outcomes = monte_carlo(share, MonteCarloSettings(runs=runs, seed=seed))
         found = {}
         for arm in ARMS:
             patients = arms.iloc[test].to_numpy() == arm
             truth = counts[test][patients] > 0
-            of_runs = activity.label_counts(truth, drawn[:, patients], np.ones((1, len(truth))))
+            of_runs = activity.label_counts(truth, outcomes[:, patients], np.ones((1, len(truth))))
             recall, precision = activity.recall(of_runs), activity.precision(of_runs)
             ap = np.nan_to_num(recall * precision) + (1 - recall) * truth.mean()
             both = 0 < truth.sum() < len(truth)
@@ -116,8 +116,8 @@ def regional_rows(region_share):
 
     def row(counts, train, test, seed):
         positive = np.random.default_rng([seed, 9]).binomial(counts, region_share) > 0
-        drawn = monte_carlo(np.full(len(test), positive[train].mean()), MonteCarloSettings(runs=RUNS, seed=seed))
-        of_runs = activity.label_counts(positive[test], drawn, np.ones((1, len(test))))
+        outcomes = monte_carlo(np.full(len(test), positive[train].mean()), MonteCarloSettings(runs=RUNS, seed=seed))
+        of_runs = activity.label_counts(positive[test], outcomes, np.ones((1, len(test))))
         return {name: mean_of_runs(metric(of_runs))[0] for name, metric in REGIONAL.items()}
 
     return row
@@ -190,8 +190,8 @@ def test_the_published_row_of_white_matter_lies_within_sampling_error(cohorts, s
     assert outside(row, wrong) == {"precision", "recall", "f1"}
 
 
-def test_the_published_row_of_the_cortex_was_drawn_with_more_than_a_tenth(cohorts, splits):
-    """The recall of such a baseline is the probability it draws with, and the row has 0.135, not 0.10.
+def test_the_published_row_of_the_cortex_was_sampled_with_more_than_a_tenth(cohorts, splits):
+    """The recall of such a baseline is the probability it samples with, and the row has 0.135, not 0.10.
 
     With a prevalence of 10 %, "approximately" that of the text, recall and F1 lie outside; with 13 % nothing does. (Or
     the row has fewer than 100 runs, which the paper names under its table 3 alone.)

@@ -45,11 +45,11 @@ def test_columns_are_those_promised(training, validation, tested, table_settings
 @pytest.mark.parametrize("region", REGIONS)
 def test_numbers_are_those_of_scikit_learn(make, training, tested, region):
     table, truth = make(HALF), tested[f"true_{region}"] > 0
-    drawn = monte_carlo(np.full(60, training[region].mean()), BASELINE, list(REGIONS).index(region))
+    outcomes = monte_carlo(np.full(60, training[region].mean()), BASELINE, list(REGIONS).index(region))
     for name, by_scikit in SCIKIT.items():
         expected = by_scikit(truth, tested[f"{region}_share"] >= 0.5)
         assert table.loc[(region, "net2"), name] == pytest.approx(expected)
-        by_chance = np.mean([by_scikit(truth, run) for run in drawn])
+        by_chance = np.mean([by_scikit(truth, run) for run in outcomes])
         assert table.loc[(region, "monte_carlo"), name] == pytest.approx(by_chance)
     net2, chance = table.loc[(region, "net2")], table.loc[(region, "monte_carlo")]
     assert (net2["n"], net2["n_positive"], net2["threshold"]) == (60, truth.sum(), 0.5)

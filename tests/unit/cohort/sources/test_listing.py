@@ -42,7 +42,7 @@ def test_every_source_is_a_function(source):
     assert callable(backends.load(SOURCES, source))
 
 
-def test_phantom_is_listed_before_it_is_drawn(values, tmp_path):
+def test_phantom_is_listed_before_it_is_simulated(values, tmp_path):
     options = {"settings": check(PhantomSettings, values), "contrasts": ["flair", "t1w"]}
     write_sheet(list_scans("phantom", tmp_path / "raw", options), tmp_path / "sheet.tsv")
     scans = read_sheet(tmp_path / "sheet.tsv", ["flair", "t1w"], check_files=False)

@@ -23,5 +23,5 @@ def test_few_previews_are_not_repeated(previews):
     assert len(plot_previews(previews[:2]).figure.axes) == 2
 
 
-def test_a_training_without_previews_draws_nothing():
+def test_a_training_without_previews_plots_nothing():
     assert plot_previews([]) is None

@@ -108,7 +108,7 @@ def test_file_is_small_and_carries_its_title(name, tmp_path):
     assert (stored == ImageColor.getrgb(VERMILION)).all(axis=2).sum() >= pixels(picture, VERMILION)[0] > 0
 
 
-def test_an_empty_brain_is_drawn_too():
+def test_an_empty_brain_is_plotted_too():
     grid = GRIDS["demo"]
     head = Volume(np.random.default_rng(0).random(grid.shape).astype(np.float32), grid.affine)
     nothing = np.zeros(grid.shape, dtype=bool)

@@ -34,6 +34,6 @@ def test_a_panel_per_metric_holds_the_variants_beside_nothing(ablation):
         np.testing.assert_allclose([path[:, 0] for path in bars.get_segments()], [[0.05, 0.15], [0.15, 0.25]])
 
 
-def test_a_run_without_variants_draws_nothing(ablation):
+def test_a_run_without_variants_plots_nothing(ablation):
     assert plot_ablation(ablation.iloc[:1]) is None
     assert plot_ablation(ablation.assign(source="paper")) is None

@@ -38,6 +38,6 @@ def test_order_of_shards_does_not_matter(stack, shards, tmp_path):
     assert (tmp_path / "there.png").read_bytes() == (tmp_path / "back.png").read_bytes()
 
 
-def test_nothing_to_compare_with_draws_nothing(stack, shards):
+def test_nothing_to_compare_with_plots_nothing(stack, shards):
     without = [shard._replace(manifest=shard.manifest.assign(follow_up_row=-1)) for shard in shards]
     assert plot_follow_ups(stack, "flair", without, 3) is None
