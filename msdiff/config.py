@@ -54,7 +54,7 @@ from msdiff.stack.writing import StackSettings
 from msdiff.synthesis.long_ms_diff.balance import BALANCES
 from msdiff.synthesis.long_ms_diff.denoiser import TARGETS, VARIANCES
 from msdiff.synthesis.long_ms_diff.options import AuxiliarySettings, LongMSDiffSettings, PreviewSettings
-from msdiff.synthesis.long_ms_diff.plan import Item, PlanSettings
+from msdiff.synthesis.plan import Item, PlanSettings
 from msdiff.synthesis.scoring import ScoringSettings
 from msdiff.tables.layout import TableSettings
 

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Plan the samples of one purpose."""
     from msdiff.settings import read
     from msdiff.stack.reading import load_stack
-    from msdiff.synthesis.long_ms_diff.plan import PlanSettings, plan_samples
+    from msdiff.synthesis.plan import PlanSettings, plan_samples
     from msdiff.writing import whole_file
 
     settings = read(PlanSettings, arguments.settings)

@@ -5,7 +5,7 @@
 
 Columns of a plan: sample (number), seed, baseline_subject, baseline_row, slice, mask_subject, mask_row, mask_slice,
 follow_up_row (the true follow-up in a stack's arrays, -1 where there is none), change_mm3, change_count, change_flag
-(the scalars that condition the sample), and more (long_ms_diff/plan.py). The manifest of a shard adds generator,
+(the scalars that condition the sample), and more (plan.py). The manifest of a shard adds generator,
 weights_sha256, contrast, sampler, steps, guidance_weight and msdiff_version.
 """
 
@@ -29,8 +29,8 @@ from msdiff.sampling.shard import Sampling
 from msdiff.sampling.shards import Items
 from msdiff.stack.reading import WHOLE, Stack
 from msdiff.synthesis import check_name, generator_of
-from msdiff.synthesis.long_ms_diff.placement import Placer
-from msdiff.synthesis.long_ms_diff.plan import COLUMNS
+from msdiff.synthesis.placement import Placer
+from msdiff.synthesis.plan import COLUMNS
 
 
 def read_plan(path: str | Path) -> pd.DataFrame:

@@ -16,8 +16,8 @@ from msdiff.sampling.shard import sample_shard
 from msdiff.sampling.shards import load_shard
 from msdiff.settings import check
 from msdiff.synthesis.long_ms_diff.follow_ups import load_generator
-from msdiff.synthesis.long_ms_diff.plan import PlanSettings, plan_samples
 from msdiff.synthesis.long_ms_diff.task import train_generator
+from msdiff.synthesis.plan import PlanSettings, plan_samples
 from msdiff.synthesis.sampling import samples_of
 
 pytestmark = [

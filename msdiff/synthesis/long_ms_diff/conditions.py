@@ -7,7 +7,7 @@ size (Mathur et al. 2025, section 2: "spatially broadcast and concatenated").
 """
 
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,24 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from msdiff.errors import BadInput
-from msdiff.stack.reading import Stack
+from msdiff.synthesis.plan import SCALARS, Unit, scalars_of
 
 Condition = Literal["baseline", "change_mask", "scalars"]
-# Of the whole follow-up scan, or of the slice alone.
-Unit = Literal["scan", "slice"]
-SCALARS = ("change_mm3", "change_count", "change_flag")
 # Baseline, change mask and the scalars.
 CHANNELS = 2 + len(SCALARS)
 
 Statistics = dict[str, dict[str, float]]
-
-
-def scalars_of(slices: pd.DataFrame, unit: Unit) -> NDArray[np.float64]:
-    """The scalars (slice, 3), in mm3, a number and 0 or 1, of rows of a stack's slices."""
-    volume = slices[f"{unit}_change_mm3"].to_numpy(np.float64)
-    number = slices[f"{unit}_change_count"].to_numpy(np.float64)
-    return np.stack([volume, number, (number > 0).astype(np.float64)], axis=1)
 
 
 def statistics_of(slices: pd.DataFrame, unit: Unit) -> Statistics:
@@ -91,21 +80,3 @@ def channels(baseline: Tensor, change_mask: Tensor, scalars: Tensor, given: Coll
     parts: dict[Condition, Tensor] = {"baseline": baseline, "change_mask": change_mask, "scalars": planes}
     shown = [part if name in given else torch.zeros_like(part) for name, part in parts.items()]
     return torch.cat(shown, dim=1)
-
-
-def training_slices(stack: Stack) -> pd.DataFrame:
-    """The slices of the training split; BadInput where there are none, or none with a change."""
-    slices = stack.slices[stack.slices["split"] == "train"].reset_index(drop=True)
-    if slices.empty:
-        raise BadInput(f"{stack.folder}: expected pairs of split train, got none; correct the splits of the scan sheet")
-    if not (slices["change_voxels"] > 0).any():
-        raise BadInput(
-            f"{stack.folder}: expected a change mask with something in it in some training patient, all are empty; "
-            "give lesion or change masks in the scan sheet"
-        )
-    return slices
-
-
-def optional(stack: Stack, name: str) -> NDArray[Any] | None:
-    """An array of the stack, None where the cohort has none."""
-    return stack.array(name) if (stack.folder / f"{name}.npy").is_file() else None

@@ -7,7 +7,8 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 from msdiff.diffusion.objective import ObjectiveSettings
 from msdiff.diffusion.sampler import SamplerSettings
 from msdiff.settings import Choice, Settings
-from msdiff.synthesis.long_ms_diff.conditions import Condition, Unit
+from msdiff.synthesis.long_ms_diff.conditions import Condition
+from msdiff.synthesis.plan import Unit
 from msdiff.training import TrainingSettings
 
 Probability = Annotated[float, Field(ge=0, le=1)]

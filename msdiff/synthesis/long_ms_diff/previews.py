@@ -17,9 +17,9 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from msdiff.images import BACKGROUND
 from msdiff.stack.reading import Stack
-from msdiff.synthesis.long_ms_diff.conditions import scalars_of
 from msdiff.synthesis.long_ms_diff.follow_ups import FollowUpSampler
 from msdiff.synthesis.long_ms_diff.options import PreviewSettings
+from msdiff.synthesis.plan import scalars_of
 from msdiff.writing import whole_file
 
 COLUMNS = ("baseline", "change mask", "real", "generated", "generated - baseline")

@@ -31,19 +31,13 @@ from msdiff.networks.weights import sha256
 from msdiff.settings import check
 from msdiff.stack.reading import Stack, digest_of_rows
 from msdiff.synthesis.long_ms_diff.balance import build_balance
-from msdiff.synthesis.long_ms_diff.conditions import (
-    channels,
-    continued,
-    scalars_of,
-    standardised,
-    statistics_of,
-    training_slices,
-)
+from msdiff.synthesis.long_ms_diff.conditions import channels, continued, standardised, statistics_of
 from msdiff.synthesis.long_ms_diff.denoiser import Denoiser
 from msdiff.synthesis.long_ms_diff.follow_ups import FollowUpSampler
 from msdiff.synthesis.long_ms_diff.options import LongMSDiffSettings
 from msdiff.synthesis.long_ms_diff.pretrained import read_pretrained
 from msdiff.synthesis.long_ms_diff.previews import Previewer
+from msdiff.synthesis.plan import scalars_of, training_slices
 from msdiff.training import Previews, Trained, initialised, on_device, train, with_share
 
 log = logging.getLogger(__name__)

@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from msdiff.errors import BadInput
 from msdiff.synthesis.long_ms_diff import conditions
+from msdiff.synthesis.plan import scalars_of, training_slices
 
 
 @pytest.mark.parametrize("unit", ["scan", "slice"])
 def test_train_scalars_are_standardised_over_their_unit(stack, unit):
-    slices = conditions.training_slices(stack)
+    slices = training_slices(stack)
     statistics = conditions.statistics_of(slices, unit)
     units = slices.drop_duplicates("pair") if unit == "scan" else slices
-    scalars = conditions.scalars_of(units, unit)
+    scalars = scalars_of(units, unit)
     values = conditions.standardised(scalars, statistics)
     np.testing.assert_allclose(values[:, 1].mean(), 0, atol=1e-6)
     # Less than 1 where n patients differ by less than a log unit over the root of n.
@@ -37,7 +37,7 @@ def test_scalars_beyond_training_are_taken_as_its_nearest():
 
 def test_few_patients_who_hardly_differ_stay_close(stack):
     """Two real patients: 5.7 and 6.2 ml, 30 and 25 lesions. The 8 of a third lay 13 of their deviations below."""
-    slices = conditions.training_slices(stack).iloc[:2].assign(pair=[0, 1])
+    slices = training_slices(stack).iloc[:2].assign(pair=[0, 1])
     slices = slices.assign(scan_change_mm3=[5724.0, 6156.0], scan_change_count=[30, 25])
     statistics = conditions.statistics_of(slices, "scan")
     values = conditions.standardised(np.array([[5724.0, 30, 1], [6156.0, 25, 1], [5076.0, 8, 1]]), statistics)
@@ -51,13 +51,3 @@ def test_scalars_fill_planes():
     assert joined.shape == (2, conditions.CHANNELS, 4, 5)
     assert joined[1, 3].unique().tolist() == [5.0]
     assert joined[0, 1].unique().tolist() == [1.0]
-
-
-def test_change_masks_empty_in_every_training_patient_are_bad_input(tmp_path, make_stack):
-    with pytest.raises(BadInput, match="all are empty"):
-        conditions.training_slices(make_stack(tmp_path / "stack", changes=False))
-
-
-def test_no_training_patient_is_bad_input(tmp_path, make_stack):
-    with pytest.raises(BadInput, match="split train"):
-        conditions.training_slices(make_stack(tmp_path / "stack", splits=["test", "test"]))

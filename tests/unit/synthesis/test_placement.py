@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from msdiff.images import axis_aligned_grid
 from msdiff.settings import check
-from msdiff.synthesis.long_ms_diff import placement as module
-from msdiff.synthesis.long_ms_diff.placement import PlacementSettings, Placer, Pose
+from msdiff.synthesis import placement as module
+from msdiff.synthesis.placement import PlacementSettings, Placer, Pose
 
 GRID = axis_aligned_grid((16, 16, 3), (3.0, 3.0, 6.0), (0.0, 0.0, 0.0))
 

@@ -4,8 +4,8 @@ import pytest
 
 from msdiff.errors import BadInput
 from msdiff.settings import check
-from msdiff.synthesis.long_ms_diff import plan as module
-from msdiff.synthesis.long_ms_diff.placement import Placer
+from msdiff.synthesis import plan as module
+from msdiff.synthesis.placement import Placer
 
 
 def plan(stack, purpose, settings):
@@ -81,3 +81,13 @@ def test_nothing_that_qualifies_is_bad_input(tmp_path, make_stack, given, stack)
     np.save(other.folder / "regions.npy", np.zeros_like(stack.array("regions")))
     with pytest.raises(BadInput, match="expected a donor's lesions to find a place"):
         plan(other, "mass", given("plan"))
+
+
+def test_change_masks_empty_in_every_training_patient_are_bad_input(tmp_path, make_stack):
+    with pytest.raises(BadInput, match="all are empty"):
+        module.training_slices(make_stack(tmp_path / "stack", changes=False))
+
+
+def test_no_training_patient_is_bad_input(tmp_path, make_stack):
+    with pytest.raises(BadInput, match="split train"):
+        module.training_slices(make_stack(tmp_path / "stack", splits=["test", "test"]))

@@ -13,7 +13,7 @@ from msdiff.networks.weights import sha256
 from msdiff.sampling.shard import sample_shard
 from msdiff.sampling.shards import load_shard
 from msdiff.settings import check
-from msdiff.synthesis.long_ms_diff.plan import PlanSettings, plan_samples
+from msdiff.synthesis.plan import PlanSettings, plan_samples
 from msdiff.synthesis.sampling import read_plan, samples_of
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from torch import nn
 from msdiff.errors import BadInput
 from msdiff.settings import check
 from msdiff.stack.intensities import lesion_intensity
-from msdiff.synthesis.long_ms_diff.plan import PlanSettings, plan_samples
+from msdiff.synthesis.plan import PlanSettings, plan_samples
 from msdiff.synthesis.scoring import COLUMNS, ScoringSettings, score_images
 
 SETTINGS = check(ScoringSettings, {"ring_width_mm": 6.0, "blur_sigma_mm": 3.0, "detection_threshold": 0.5})

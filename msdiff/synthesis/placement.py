@@ -20,7 +20,6 @@ from scipy import ndimage
 from msdiff.images import Grid
 from msdiff.settings import Settings
 from msdiff.stack.reading import WHOLE, Stack
-from msdiff.synthesis.long_ms_diff.conditions import optional
 
 # FreeSurfer's labels of the white matter of cerebrum and cerebellum, left and right, and of the brainstem.
 WHITE_MATTER = (2, 41, 7, 46, 16)
@@ -87,7 +86,8 @@ class Placer:
 
     @cached_property
     def _old_lesions(self) -> NDArray[Any] | None:
-        return optional(self.stack, "lesion_mask")
+        known = (self.stack.folder / "lesion_mask.npy").is_file()
+        return self.stack.array("lesion_mask") if known else None
 
     def mask(self, row: Mapping[str, Any]) -> NDArray[np.bool_]:
         """The change mask of a plan's row: a patient's own as it is, a donor's as it was placed (`place`)."""

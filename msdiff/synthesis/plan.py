@@ -28,8 +28,7 @@ from scipy import ndimage
 from msdiff.errors import BadInput
 from msdiff.settings import Settings
 from msdiff.stack.reading import WHOLE, Stack
-from msdiff.synthesis.long_ms_diff.conditions import Unit, scalars_of, training_slices
-from msdiff.synthesis.long_ms_diff.placement import (
+from msdiff.synthesis.placement import (
     AS_IT_IS,
     EIGHT_CONNECTED,
     PlacementSettings,
@@ -42,6 +41,9 @@ from msdiff.synthesis.long_ms_diff.placement import (
 log = logging.getLogger(__name__)
 
 Item = Literal["slice", "volume"]
+# Of the whole follow-up scan, or of the slice alone.
+Unit = Literal["scan", "slice"]
+SCALARS = ("change_mm3", "change_count", "change_flag")
 
 PURPOSES = ("mass", "held_out")
 COLUMNS = [
@@ -116,6 +118,26 @@ def plan_samples(stack: Stack, purpose: str, settings: PlanSettings, item: Item 
     frame["scalars"] = settings.scalars
     log.info("%s: %d samples of %d patients", purpose, len(frame), frame["baseline_subject"].nunique())
     return frame[COLUMNS]
+
+
+def scalars_of(slices: pd.DataFrame, unit: Unit) -> NDArray[np.float64]:
+    """The scalars (slice, 3), in mm3, a number and 0 or 1, of rows of a stack's slices."""
+    volume = slices[f"{unit}_change_mm3"].to_numpy(np.float64)
+    number = slices[f"{unit}_change_count"].to_numpy(np.float64)
+    return np.stack([volume, number, (number > 0).astype(np.float64)], axis=1)
+
+
+def training_slices(stack: Stack) -> pd.DataFrame:
+    """The slices of the training split; BadInput where there are none, or none with a change."""
+    slices = stack.slices[stack.slices["split"] == "train"].reset_index(drop=True)
+    if slices.empty:
+        raise BadInput(f"{stack.folder}: expected pairs of split train, got none; correct the splits of the scan sheet")
+    if not (slices["change_voxels"] > 0).any():
+        raise BadInput(
+            f"{stack.folder}: expected a change mask with something in it in some training patient, all are empty; "
+            "give lesion or change masks in the scan sheet"
+        )
+    return slices
 
 
 def _mass(stack: Stack, settings: PlanSettings, item: Item) -> list[dict[str, object]]:
