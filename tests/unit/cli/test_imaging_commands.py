@@ -438,12 +438,12 @@ def test_real_pair_lies_as_published(patient, tmp_path, apart_mm):
     }
     options = {"search": search, "refinement": refinement}
     assert register(rows, tmp_path / "out", {"backend": "ants", "options": options}, ["flair"]) == 0
-    ours = [load_itk_affine(tmp_path / "out/sub-01" / f"ses-{study}_flair_to_grid.txt") for study in ("study1", "study2")]
+    ours = [load_itk_affine(tmp_path / f"out/sub-01/ses-{study}_flair_to_grid.txt") for study in ("study1", "study2")]
     theirs = [load_itk_affine(raw / f"{study}_FLAIR_to_common_space.txt") for study in ("study1", "study2")]
     assert apart_mm(ours[1], theirs[1] @ np.linalg.inv(theirs[0]) @ ours[0]) < 1.0
     change = load_mask(tmp_path / "out/sub-01/ses-study2_change_mask.nii.gz")
     brain = template_brain(change.grid)
     assert change.data[brain].sum() > 0.95 * change.data.sum() > 0
-    first, second = (load_image(tmp_path / "out" / f"ses-{s}_flair.nii.gz").data for s in ("study1", "study2"))
+    first, second = (load_image(tmp_path / f"out/sub-01/ses-{s}_flair.nii.gz").data for s in ("study1", "study2"))
     difference = np.abs(second / np.median(second[brain]) - first / np.median(first[brain]))
     assert difference[change.data].mean() > 2 * difference[brain].mean()
