@@ -1,7 +1,9 @@
-"""What the commands of the two cards share: their options, and reading a run's record."""
+"""What the commands of the two cards share: their options, reading a run's record, writing a card."""
 
 import argparse
 import json
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from msdiff.report.record import Record, Weights
+
+log = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--shards", type=Path, nargs="*", default=[], help="shards of synthetic follow-ups")
     parser.add_argument("--out", type=Path, required=True, help="Markdown to write")
+
+
+def write_card(card: "Callable[[Record], str]", arguments: argparse.Namespace) -> None:
+    """Write what `card` says of a run's record."""
+    from msdiff.writing import whole_file
+
+    text = card(read_record(arguments))
+    with whole_file(arguments.out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    log.info("wrote %s", arguments.out)
 
 
 def read_record(arguments: argparse.Namespace) -> "Record":

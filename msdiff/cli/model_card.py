@@ -1,24 +1,14 @@
 """Write the model card of the run's generators, under the headings of MI-CLAIM-GEN."""
 
 import argparse
-import logging
 
-from msdiff.cli import cards
+from msdiff.cli.cards import add_arguments, write_card
 
-log = logging.getLogger(__name__)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
-    cards.add_arguments(parser)
+__all__ = ["add_arguments", "run"]
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Read the run's record, write the card."""
     from msdiff.report.cards import model_card
-    from msdiff.writing import whole_file
 
-    text = model_card(cards.read_record(arguments))
-    with whole_file(arguments.out) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    log.info("wrote %s", arguments.out)
+    write_card(model_card, arguments)

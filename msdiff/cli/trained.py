@@ -38,7 +38,7 @@ def add_compile_argument(parser: argparse.ArgumentParser) -> None:
         "--compile",
         choices=("never", "accelerator", "always"),
         default="never",
-        help="compile the network: never, where an accelerator trains, or on the CPU too; changes rounding only",
+        help="compile the network: never, on an accelerator, or on the CPU too; changes rounding only",
     )
 
 

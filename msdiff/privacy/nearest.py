@@ -16,7 +16,7 @@ search, and listed beside it:
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,47 +83,11 @@ def find_nearest(
         "baseline": real_slices(stack, samples, "baseline_row", chosen),
         "follow_up": real_slices(stack, own, "follow_up_row", chosen),
     }
-    frames = []
-    for measure in (_Pixels(slices, chosen.minimum_overlap), _Embedded(slices, embedding)):
-        synthetic = pd.DataFrame(
-            {
-                "kind": "synthetic",
-                "subject": samples["baseline_subject"],
-                "sample": samples["sample"],
-                "follow_up_row": -1,
-                "slice": samples["slice"],
-                "baseline_similarity": measure.pairs("samples", "baseline"),
-                "follow_up_similarity": measure.pairs("samples", "follow_up"),
-                "real_similarity": measure.pairs("baseline", "follow_up"),
-            }
-        )
-        baselines = nearest(measure.to_training("baseline"), synthetic["subject"], training["subject"])
-        synthetic["baseline_nearest"] = baselines.similarity
-        # A baseline without a follow-up at its place has none to be like.
-        synthetic.loc[own["missing"], ["follow_up_similarity", "real_similarity"]] = np.nan
-        real = pd.DataFrame(
-            {
-                "kind": "held_out",
-                "subject": held_out["subject"],
-                "sample": -1,
-                "follow_up_row": held_out["follow_up_row"],
-                "slice": held_out["slice"],
-                "real_similarity": measure.pairs("held_out", "held_out_baseline"),
-            }
-        )
-        for rows, name in ((synthetic, "samples"), (real, "held_out")):
-            similarity, place = nearest(measure.to_training(name), rows["subject"], training["subject"])
-            found = training.iloc[place]
-            frames.append(
-                rows.assign(
-                    measure=measure.name,
-                    similarity=similarity,
-                    nearest_subject=found["subject"].to_numpy(),
-                    nearest_row=found["follow_up_row"].to_numpy(),
-                    nearest_slice=found["slice"].to_numpy(),
-                    n_training=len(training),
-                )
-            )
+    frames = [
+        frame
+        for measure in (_Pixels(slices, chosen.minimum_overlap), _Embedded(slices, embedding))
+        for frame in _compared(measure, samples, held_out, own["missing"], training)
+    ]
     rows = flag(pd.concat(frames, ignore_index=True), settings.percentile)
     for measure, group in rows[rows["kind"] == "synthetic"].groupby("measure", sort=False):
         log.info(
@@ -132,6 +96,53 @@ def find_nearest(
             *(len(training), group["similarity"].median()),
         )
     return rows[NEAREST_COLUMNS]
+
+
+def _compared(
+    measure: "_Pixels | _Embedded",
+    samples: pd.DataFrame,
+    held_out: pd.DataFrame,
+    missing: pd.Series,
+    training: pd.DataFrame,
+) -> Iterator[pd.DataFrame]:
+    """By one measure: the rows of the samples, then those of the held-out follow-ups, each with its nearest."""
+    synthetic = pd.DataFrame(
+        {
+            "kind": "synthetic",
+            "subject": samples["baseline_subject"],
+            "sample": samples["sample"],
+            "follow_up_row": -1,
+            "slice": samples["slice"],
+            "baseline_similarity": measure.pairs("samples", "baseline"),
+            "follow_up_similarity": measure.pairs("samples", "follow_up"),
+            "real_similarity": measure.pairs("baseline", "follow_up"),
+        }
+    )
+    baselines = nearest(measure.to_training("baseline"), synthetic["subject"], training["subject"])
+    synthetic["baseline_nearest"] = baselines.similarity
+    # A baseline without a follow-up at its place has none to be like.
+    synthetic.loc[missing, ["follow_up_similarity", "real_similarity"]] = np.nan
+    real = pd.DataFrame(
+        {
+            "kind": "held_out",
+            "subject": held_out["subject"],
+            "sample": -1,
+            "follow_up_row": held_out["follow_up_row"],
+            "slice": held_out["slice"],
+            "real_similarity": measure.pairs("held_out", "held_out_baseline"),
+        }
+    )
+    for rows, name in ((synthetic, "samples"), (real, "held_out")):
+        similarity, place = nearest(measure.to_training(name), rows["subject"], training["subject"])
+        found = training.iloc[place]
+        yield rows.assign(
+            measure=measure.name,
+            similarity=similarity,
+            nearest_subject=found["subject"].to_numpy(),
+            nearest_row=found["follow_up_row"].to_numpy(),
+            nearest_slice=found["slice"].to_numpy(),
+            n_training=len(training),
+        )
 
 
 def nearest(similarities: Similarities, patients: pd.Series, reference_patients: pd.Series) -> Nearest:

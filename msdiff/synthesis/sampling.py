@@ -30,7 +30,7 @@ from msdiff.sampling.shards import Items
 from msdiff.stack.reading import WHOLE, Stack
 from msdiff.synthesis import check_name, generator_of
 from msdiff.synthesis.placement import Placer
-from msdiff.synthesis.plan import COLUMNS
+from msdiff.synthesis.plan import COLUMNS, SCALARS
 
 
 def read_plan(path: str | Path) -> pd.DataFrame:
@@ -65,17 +65,9 @@ def samples_of(
     """
     tensors, description = load_weights_of("generator", weights)
     made_by = check_name(description, name, weights)
-    trained = description["settings"]
-    others = sorted(set(plan["scalars"]) - {trained["scalars"]})
-    if others:
-        raise BadInput(
-            f"{weights}: expected a plan with scalars of the {trained['scalars']}, as in training, got those of the "
-            f"{others[0]}; set plan.scalars to {trained['scalars']} and plan again"
-        )
-    follow_ups = generator_of(check_name(description, name, weights), module).sample(
-        tensors, description, device, compile_when
-    )
-    contrast, placer = trained["contrast"], Placer(stack)
+    _check_scalars(plan, description["settings"]["scalars"], weights)
+    follow_ups = generator_of(made_by, module).sample(tensors, description, device, compile_when)
+    contrast, placer = description["settings"]["contrast"], Placer(stack)
     volumes = _are_volumes(plan, description, weights)
     shape = stack.grid.shape[::-1] if volumes else stack.grid.shape[1::-1]
 
@@ -85,7 +77,7 @@ def samples_of(
             baseline=stack.read(contrast, *baselines).astype(np.float32),
             brain=stack.read("brain_mask", *baselines) > 0,
             change_mask=np.stack([placer.mask(row) for row in rows.to_dict("records")]),
-            scalars=rows[["change_mm3", "change_count", "change_flag"]].to_numpy(np.float64),
+            scalars=rows[list(SCALARS)].to_numpy(np.float64),
             seeds=[int(seed) for seed in rows["seed"]],
         )
 
@@ -120,6 +112,16 @@ def samples_of(
         sample=sample,
         finish=finish,
     )
+
+
+def _check_scalars(plan: pd.DataFrame, trained: str, weights: str | Path) -> None:
+    """BadInput where the plan's scalars are of another unit than those of the training."""
+    others = sorted(set(plan["scalars"]) - {trained})
+    if others:
+        raise BadInput(
+            f"{weights}: expected a plan with scalars of the {trained}, as in training, got those of the {others[0]}; "
+            f"set plan.scalars to {trained} and plan again"
+        )
 
 
 def _are_volumes(plan: pd.DataFrame, description: dict[str, Any], weights: str | Path) -> bool:

@@ -1,5 +1,7 @@
 """Estimates with their intervals, as the columns of a table: m, m_lo, m_hi."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,15 +24,7 @@ def estimate(
 
     Every call samples from the same seed, so rows over the same patients are resampled alike and can be compared.
     """
-    interval = bootstrap(
-        values,
-        statistic,
-        settings.bootstrap_resamples,
-        settings.confidence_level,
-        np.random.default_rng([settings.bootstrap_seed]),
-        patients_per_resample=settings.patients_per_resample,
-    )
-    return _columns(name, interval)
+    return _columns(name, bootstrap(values, statistic, **_resampling(settings)))
 
 
 def difference(
@@ -44,16 +38,7 @@ def difference(
 
     Both are resampled alike (paired bootstrap), so what patients have in common does not widen the interval.
     """
-    interval = paired_bootstrap(
-        first,
-        second,
-        statistic,
-        settings.bootstrap_resamples,
-        settings.confidence_level,
-        np.random.default_rng([settings.bootstrap_seed]),
-        patients_per_resample=settings.patients_per_resample,
-    )
-    return _columns(name, interval)
+    return _columns(name, paired_bootstrap(first, second, statistic, **_resampling(settings)))
 
 
 def weights(patients: int, settings: TableSettings) -> NDArray[np.float64]:
@@ -69,6 +54,15 @@ def weights(patients: int, settings: TableSettings) -> NDArray[np.float64]:
 def resampled(name: str, value: float, values: NDArray[np.float64], settings: TableSettings) -> dict[str, float]:
     """The same columns of an estimate and its values over the resamples (resample,) of `weights`."""
     return _columns(name, percentile_interval(value, values, settings.confidence_level))
+
+
+def _resampling(settings: TableSettings) -> dict[str, Any]:
+    return {
+        "resamples": settings.bootstrap_resamples,
+        "level": settings.confidence_level,
+        "rng": np.random.default_rng([settings.bootstrap_seed]),
+        "patients_per_resample": settings.patients_per_resample,
+    }
 
 
 def _columns(name: str, interval: Interval) -> dict[str, float]:
