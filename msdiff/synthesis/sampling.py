@@ -9,6 +9,7 @@ follow_up_row (the true follow-up in a stack's arrays, -1 where there is none), 
 weights_sha256, contrast, sampler, steps, guidance_weight and msdiff_version.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,19 +68,9 @@ def samples_of(
     made_by = check_name(description, name, weights)
     _check_scalars(plan, description["settings"]["scalars"], weights)
     follow_ups = generator_of(made_by, module).sample(tensors, description, device, compile_when)
-    contrast, placer = description["settings"]["contrast"], Placer(stack)
+    contrast = description["settings"]["contrast"]
     volumes = _are_volumes(plan, description, weights)
     shape = stack.grid.shape[::-1] if volumes else stack.grid.shape[1::-1]
-
-    def read(rows: pd.DataFrame) -> FollowUpBatch:
-        baselines = rows["baseline_row"], rows["slice"]
-        return FollowUpBatch(
-            baseline=stack.read(contrast, *baselines).astype(np.float32),
-            brain=stack.read("brain_mask", *baselines) > 0,
-            change_mask=np.stack([placer.mask(row) for row in rows.to_dict("records")]),
-            scalars=rows[list(SCALARS)].to_numpy(np.float64),
-            seeds=[int(seed) for seed in rows["seed"]],
-        )
 
     def sample(batch: FollowUpBatch) -> Tensor:
         sampled: Tensor = follow_ups(
@@ -108,9 +99,20 @@ def samples_of(
             msdiff_version=__version__,
         ),
         items={"follow_up": Items("scaled", shape), "change_mask": Items("bits", shape)},
-        read=read,
+        read=partial(_read, stack, Placer(stack), contrast),
         sample=sample,
         finish=finish,
+    )
+
+
+def _read(stack: Stack, placer: Placer, contrast: str, rows: pd.DataFrame) -> FollowUpBatch:
+    baselines = rows["baseline_row"], rows["slice"]
+    return FollowUpBatch(
+        baseline=stack.read(contrast, *baselines).astype(np.float32),
+        brain=stack.read("brain_mask", *baselines) > 0,
+        change_mask=np.stack([placer.mask(row) for row in rows.to_dict("records")]),
+        scalars=rows[list(SCALARS)].to_numpy(np.float64),
+        seeds=[int(seed) for seed in rows["seed"]],
     )
 
 

@@ -229,7 +229,7 @@ def test_a_training_is_at_its_newest_step():
     text = "step 20 of 320: loss 0.5, segmentation 0.2, gradient_norm 0.1, 25.1 samples/s, 12 min left\n"
     assert progress_line(text) == "step 20 of 320: loss 0.5, 25.1 samples/s, 12 min left"
     assert progress_line("step 20 of 320: loss 0.5, 25.1 samples/s, 12 min left\n") == progress_line(text)
-    assert progress_line("12:31:49 msdiff.cohort: drew a patient\n") == "drew a patient"
+    assert progress_line("12:31:49 msdiff.cohort: simulated a patient\n") == "simulated a patient"
     assert progress_line("") == ""
 
 
