@@ -90,7 +90,7 @@ class Parcellation:
 
     def batch(self, indices: NDArray[np.int64], generator: np.random.Generator) -> dict[str, Tensor]:
         """Images (B, 1, X, Y, Z), targets (B, X, Y, Z), and whether they are tissues (B,); all of one size."""
-        # The sizes of a batch are one: the first item's draw decides for all.
+        # The sizes of a batch are one: the first item's choice decides for all.
         side = int(generator.choice(self.settings.painting.crop_voxels))
         painting = self.settings.painting.model_copy(update={"crop_voxels": (side,)})
         pairs = [self._pair(self.maps[index], generator, painting) for index in indices]
