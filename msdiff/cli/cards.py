@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of both commands."""
     parser.add_argument("--provenance", type=Path, required=True, help="JSON that the command provenance wrote")
-    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables of the run, in CSV")
     add_stack(parser)
     parser.add_argument("--weights", nargs="*", default=[], metavar="NAME=PATH", help="weights of the generators")
     parser.add_argument("--forecasters", nargs="*", default=[], metavar="NAME=PATH", help="weights of the forecasters")

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--forecast-shards", nargs="*", default=[], metavar="PURPOSE=SHARD", help="folders that sample-forecasts wrote"
     )
-    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables of the run, in CSV")
     parser.add_argument("--out", type=Path, required=True, help="folder to write PNG files to")
     parser.add_argument("--settings", required=True, help="section tables of the config, as JSON")
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--tables", type=Path, required=True, help="folder of the tables")
+    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="tables of the run, in CSV")
     parser.add_argument("--figures", type=Path, required=True, help="folder of the figures")
     parser.add_argument(
         "--privacy-figures", nargs="*", default=[], metavar="GENERATOR=FOLDER", help="pictures that plot-nearest wrote"
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     log.info("report of %d tables and %d figures", len(tables), len(figures))
     folder, readers = arguments.out.parent, arguments.reader_pages
     beside = Beside(
-        tables={name: os.path.relpath(arguments.tables / f"{name}.csv", folder) for name in tables},
+        tables={path.stem: os.path.relpath(path, folder) for path in arguments.tables},
         pages={
             "reader_study": {
                 f"page for readers, {page.parent.parent.name}": os.path.relpath(page, folder) for page in readers

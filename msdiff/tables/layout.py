@@ -101,9 +101,9 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise BadInput(f"{path}: expected a table in CSV, cannot read it ({error})") from error
 
 
-def read_tables(folder: str | Path) -> dict[str, pd.DataFrame]:
-    """The tables of a folder by name; BadInput where there is none."""
-    found = {path.stem: read_table(path) for path in sorted(Path(folder).glob("*.csv"))}
-    if not found:
-        raise BadInput(f"{folder}: expected tables in CSV, got none; write them first")
-    return found
+def read_tables(paths: Iterable[Path]) -> dict[str, pd.DataFrame]:
+    """The tables of a run by name, from their files; BadInput if one cannot be read.
+
+    A run names its tables: the folder may hold those of an earlier run of other systems.
+    """
+    return {path.stem: read_table(path) for path in sorted(paths)}

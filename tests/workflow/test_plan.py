@@ -283,6 +283,11 @@ def test_a_system_that_is_left_out_leaves_out_what_it_makes(checkout, environmen
     assert other not in plan.stdout
     for command in ("plot-figures", "report", "model-card", "datasheet", "provenance"):
         assert f"python -m msdiff {command} " in plan.stdout
+    # Named one by one: the folder may hold tables of an earlier run of both systems.
+    told = re.findall(r"--tables (.*?) \\\n", plan.stdout)
+    assert len(told) == 5
+    tables = {f"results/tables/{rule}.csv" for rule in jobs} & set(told[0].split())
+    assert all(set(each.split()) == tables for each in told)
 
 
 def test_a_table_of_a_system_that_is_left_out_says_so(checkout, environment):

@@ -24,12 +24,13 @@ rule model_card:
     conda:
         "../../envs/torch.yaml"
     params:
+        tables=tables_of_run,
         of_systems=words(MODEL_CARD),
     shell:
         r"""
         python -m msdiff model-card \
             --provenance {input.provenance:q} \
-            --tables results/tables \
+            --tables {params.tables:q} \
             --stack {input.stack:q} \
             {params.of_systems:q} \
             --out {output.card:q} >{log:q} 2>&1
@@ -50,12 +51,13 @@ rule datasheet:
     conda:
         "../../envs/torch.yaml"
     params:
+        tables=tables_of_run,
         of_systems=words(DATASHEET),
     shell:
         r"""
         python -m msdiff datasheet \
             --provenance {input.provenance:q} \
-            --tables results/tables \
+            --tables {params.tables:q} \
             --stack {input.stack:q} \
             {params.of_systems:q} \
             --out {output.card:q} >{log:q} 2>&1

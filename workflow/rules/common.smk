@@ -595,3 +595,10 @@ python -m msdiff table {params.name:q} \
     --settings {params.settings:q} >{log:q} 2>&1
 """
 Table = namedtuple("Table", "files options after settings local group")
+
+
+def tables_of_run(wildcards):
+    """The tables that the report describes: those of `all`, and the readers' if it was made by its name."""
+    readers = "results/tables/reader_study.csv"
+    made = [readers] if os.path.isfile(readers) else []
+    return [f"results/tables/{name}.csv" for name in TABLES] + made

@@ -135,6 +135,7 @@ rule plot_figures:
         mem_mb=memory(4000),
         runtime=minutes(15),
     params:
+        tables=tables_of_run,
         of_systems=words(FIGURES),
         settings=settings("tables"),
     shell:
@@ -142,7 +143,7 @@ rule plot_figures:
         python -m msdiff plot-figures \
             --stack {input.stack:q} \
             {params.of_systems:q} \
-            --tables results/tables \
+            --tables {params.tables:q} \
             --out {output.figures:q} \
             --settings {params.settings:q} >{log:q} 2>&1
         """
@@ -194,11 +195,12 @@ rule report:
     conda:
         "../../envs/tables.yaml"
     params:
+        tables=tables_of_run,
         of_systems=words(PAGE),
     shell:
         r"""
         python -m msdiff report \
-            --tables results/tables \
+            --tables {params.tables:q} \
             --figures {input.figures:q} \
             {params.of_systems:q} \
             --provenance {input.provenance:q} \

@@ -40,7 +40,14 @@ def figures_folder(stack_folder, shards, histories, tables_folder, tmp_path_fact
         command,
         *("--stack", *stack_files(stack_folder), "--held-out", *(shard.folder for shard in shards), "--histories"),
         *(f"{name}={folder / name.replace('/', '_')}.csv" for name in histories),
-        *("--tables", tables_folder, "--out", folder / "figures", "--settings", json.dumps(SETTINGS)),
+        *(
+            "--tables",
+            *sorted(tables_folder.glob("*.csv")),
+            "--out",
+            folder / "figures",
+            "--settings",
+            json.dumps(SETTINGS),
+        ),
     )
     return folder / "figures"
 
@@ -76,7 +83,7 @@ def test_forecasts_are_plotted_where_a_run_has_some(stack_folder, tmp_path):
             "--stack",
             *stack_files(stack_folder),
             "--tables",
-            tmp_path / "tables",
+            *sorted((tmp_path / "tables").glob("*.csv")),
             "--slabs",
             *slab_files(tmp_path / "slabs"),
             "--forecasts",

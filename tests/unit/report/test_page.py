@@ -303,7 +303,7 @@ def quality_options(folder):
 def run_report(tables_folder, pictures, folder, *more):
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    options = ["--tables", tables_folder, "--figures", next(iter(pictures.values())).parent]
+    options = ["--tables", *sorted(tables_folder.glob("*.csv")), "--figures", next(iter(pictures.values())).parent]
     options += ["--provenance", folder / "provenance.json", "--out", folder / "report.html", *more]
     command.run(parser.parse_args([str(option) for option in options]))
     return (folder / "report.html").read_text()
@@ -335,7 +335,14 @@ def test_command_writes_the_page(tables_folder, pictures, stack_folder, tmp_path
     folder = next(iter(pictures.values())).parent
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
-    options = ["--tables", tables_folder, "--figures", folder, "--provenance", tmp_path / "provenance.json"]
+    options = [
+        "--tables",
+        *sorted(tables_folder.glob("*.csv")),
+        "--figures",
+        folder,
+        "--provenance",
+        tmp_path / "provenance.json",
+    ]
     options += [
         "--stack",
         *stack_files(stack_folder),
@@ -361,9 +368,9 @@ def test_a_generators_pictures_want_its_name(tables_folder, pictures, tmp_path):
         run_report(tables_folder, pictures, tmp_path, "--privacy-figures", tmp_path)
 
 
-def test_a_folder_without_tables_is_an_error(tmp_path):
-    with pytest.raises(BadInput, match="expected tables in CSV"):
-        read_tables(tmp_path)
+def test_a_missing_table_is_an_error(tmp_path):
+    with pytest.raises(BadInput, match=r"gone\.csv: expected a table in CSV"):
+        read_tables([tmp_path / "gone.csv"])
 
 
 def test_forecasts_have_a_section_of_their_own(tables, pictures, tmp_path):

@@ -105,7 +105,7 @@ def test_commands_write_the_cards(tables, privacy, record_of, manifest, stack_fo
             "--provenance",
             tmp_path / "provenance.json",
             "--tables",
-            tmp_path / "tables",
+            *sorted((tmp_path / "tables").glob("*.csv")),
             "--stack",
             *stack_files(stack_folder),
         ]
