@@ -72,7 +72,7 @@ def _card(name: str, record: Record, parts: Sequence[ReportPart]) -> str:
     answers = _answers(record, parts, made)
     made.globals |= {
         "answers": answers,
-        "tell": lambda name: "\n\n".join(answers(name)),
+        "tell": lambda name: "\n\n".join(["", *answers(name), ""]),
         "ask": lambda question, name: item(question, " ".join(answers(name))),
     }
     return re.sub(r"\n\s*\n", "\n\n", made.from_string(_read(HERE / name)).render()).strip() + "\n"

@@ -41,6 +41,11 @@ def test_every_heading_of_the_checklist_is_there(all_tables, record_of):
     assert re.findall(r"^## (.*)$", card, re.MULTILINE) == HEADINGS
 
 
+@pytest.mark.parametrize("write", [model_card, datasheet])
+def test_every_question_is_a_paragraph_of_its_own(all_tables, record_of, write):
+    assert not re.findall(r"[^\n]\n\*\*.*", write(record_of(all_tables)))
+
+
 def test_every_number_is_that_of_its_table(all_tables, record_of):
     card = model_card(record_of(all_tables))
     for name, metrics in (
