@@ -79,7 +79,8 @@ def fill_memory(held):
 
 
 with (notes / "calls").open("a") as calls:
-    calls.write(os.environ.get("SLURM_JOB_ID", "here") + " " + words[2] + "\\n")
+    command = "-".join(words[2:4] if words[2] == "table" else words[2:3])
+    calls.write(os.environ.get("SLURM_JOB_ID", "here") + " " + command + "\\n")
 for command, unit, hold in [
     ("train-detector", "unet/1-1", halt_after_a_checkpoint),
     ("train-detector", "bit_resnet50/1-1", halt_after_a_checkpoint),
